@@ -1,0 +1,13 @@
+"""Client-request token binding for django-oauth-toolkit."""
+
+__version__ = "0.1.0"
+
+#: The ``OAUTH2_PROVIDER`` entries this app needs, to be spread into a site's settings::
+#:
+#:     OAUTH2_PROVIDER = {**oauth_binding.OAUTH2_PROVIDER_ENTRIES, "SCOPES": {...}}
+OAUTH2_PROVIDER_ENTRIES = {
+    "OAUTH2_VALIDATOR_CLASS": "oauth_binding.validators.BindingOAuth2Validator",
+    "OAUTH2_BACKEND_CLASS": "oauth_binding.server.BindingOAuthLibCore",
+    "ACCESS_TOKEN_GENERATOR": "oauth_binding.tokens.generate_access_token",
+    "REFRESH_TOKEN_GENERATOR": "oauth_binding.tokens.generate_refresh_token",
+}

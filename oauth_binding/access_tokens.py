@@ -1,0 +1,105 @@
+"""JWT access tokens after RFC 9068."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any, Final
+
+import jwt
+from django.core.exceptions import ImproperlyConfigured
+from oauth2_provider.settings import oauth2_settings
+
+from oauth_binding.errors import MisconfiguredError
+from oauth_binding.keys import ALGORITHM, get_signing_key
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+logger = logging.getLogger(__name__)
+
+#: The ``typ`` header of an access token (RFC 9068 section 2.1).
+TYPE: Final = "at+jwt"
+
+#: Claims that a site's own claims can't set, whether or not a token carries them.
+REGISTERED_CLAIMS: Final = frozenset(
+    "iss exp nbf iat jti aud sub client_id scope binding_type binding_ref cnf act may_act".split()
+)
+
+
+def encode(
+    request: Request,
+    *,
+    subject: str,
+    issued_at: int,
+    expires_at: int,
+    resources: list[str],
+    binding_claims: dict[str, str],
+) -> str:
+    """Return a signed access token (RFC 9068 section 2).
+
+    :param request: the token or authorization request; it gives client, scopes and issuer.
+    :param subject: the ``sub`` claim.
+    :param issued_at: seconds since the epoch.
+    :param expires_at: seconds since the epoch.
+    :param resources: resource indicators (RFC 8707) for ``aud``; without any, the issuer is the audience
+        (RFC 9068 section 3 asks for a default).
+    :param binding_claims: ``binding_type`` and ``binding_ref``, or nothing for an unbound token.
+    :raises MisconfiguredError: the site has no usable signing key (``manage.py check``: E008, E009).
+    """
+    try:
+        key = get_signing_key()
+    except ImproperlyConfigured as error:
+        logger.error("No JWT access token for client %s: %s", request.client.client_id, error)
+        raise MisconfiguredError(
+            description="JWT access tokens are not set up on this server.", request=request
+        ) from error
+    issuer = oauth2_settings.oidc_issuer(request)
+    claims = {
+        **_additional_claims(request),
+        "iss": issuer,
+        "exp": expires_at,
+        "iat": issued_at,
+        "jti": secrets.token_urlsafe(16),
+        "aud": audience(issuer, resources),
+        "sub": subject,
+        "client_id": request.client.client_id,
+        "scope": " ".join(request.scopes or ()),
+        **binding_claims,
+    }
+    return jwt.encode(claims, key.private_key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": key.kid})
+
+
+def audience(issuer: str, resources: list[str]) -> str | list[str]:
+    """Return the ``aud`` claim: one audience is a string, several are a list (RFC 7519 section 4.1.3)."""
+    audiences = resources or [issuer]
+    return audiences[0] if len(audiences) == 1 else list(audiences)
+
+
+def read_claims(token: str) -> dict[str, Any] | None:
+    """Return the claims of an access token without verifying it, or None where it is not a JWT access token.
+
+    Only for a token that this server's database knows.
+    """
+    if not is_jwt_access_token(token):
+        return None
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
+
+
+def is_jwt_access_token(token: str) -> bool:
+    """Return whether a token calls itself a JWT access token in its ``typ`` header (RFC 9068 section 2.1)."""
+    try:
+        header = jwt.get_unverified_header(token)
+    except jwt.InvalidTokenError:
+        return False
+    return header.get("typ") == TYPE
+
+
+def _additional_claims(request: Request) -> dict[str, Any]:
+    claims: dict[str, Any] = oauth2_settings.OAUTH2_VALIDATOR_CLASS().get_additional_access_token_claims(
+        request
+    )
+    for name in sorted(REGISTERED_CLAIMS & claims.keys()):
+        logger.warning("get_additional_access_token_claims() may not set %s", name)
+    return {name: value for name, value in claims.items() if name not in REGISTERED_CLAIMS}

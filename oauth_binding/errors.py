@@ -1,0 +1,18 @@
+"""OAuth errors of this app, beside oauthlib's own."""
+
+from __future__ import annotations
+
+from oauthlib.oauth2.rfc6749.errors import ServerError, TemporarilyUnavailableError
+
+
+class MisconfiguredError(ServerError):
+    """``server_error`` (RFC 6749 section 4.1.2.1): what the client asks for is not set up on this server."""
+
+    status_code = 503
+
+
+class SlotContendedError(TemporarilyUnavailableError):
+    """``temporarily_unavailable`` (RFC 6749 section 4.1.2.1): other requests kept changing the same slot."""
+
+    status_code = 503
+    description = "Too many simultaneous requests for the same token. Try again."

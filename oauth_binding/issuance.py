@@ -1,0 +1,472 @@
+"""Issuing at the token endpoint: gather the facts, decide, carry out.
+
+A request is planned when oauthlib asks for the access token, because an ID token's ``at_hash`` is signed over
+what is answered then. The plan is carried out when oauthlib saves the token, under a lock on the binding; a
+plan that another request has overtaken by then is made again.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from django.db import IntegrityError, OperationalError, router, transaction
+from django.utils import timezone
+from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
+from oauth2_provider.settings import oauth2_settings
+from oauthlib.common import generate_token
+from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
+
+from oauth_binding import access_tokens
+from oauth_binding.conf import binding_settings
+from oauth_binding.errors import MisconfiguredError, SlotContendedError
+from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding
+from oauth_binding.semantics import (
+    NO_BINDING,
+    SHARED,
+    Decision,
+    TokenType,
+    binding_key,
+    binding_reference,
+    decide,
+    slot_key,
+)
+from oauth_binding.values import TokenValue, new_value, recover
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+    from oauth_binding.binders.base import TokenBinder
+    from oauth_binding.validators import BindingOAuth2Validator
+
+logger = logging.getLogger(__name__)
+
+#: How often a plan is made before the request is refused as ``temporarily_unavailable``.
+MAX_ATTEMPTS: Final = 5
+
+#: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
+LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
+
+# oauthlib's Request answers for attributes it does not have from what the client sent, so what belongs to the
+# server is kept in vars(request).
+_PLAN: Final = "token_plan"
+_BINDING_VALUE: Final = "presented_binding_value"
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a request is going to be answered, and where that is kept."""
+
+    token_type: TokenType
+    expires: datetime
+    access: TokenValue
+    refresh: TokenValue
+    #: None where the token is not bound: django-oauth-toolkit then saves it as it always does.
+    binding: TokenBinding | None = None
+    slot: str | None = None
+    #: The live access token that is answered again.
+    reused: BoundAccessToken | None = None
+    #: The refresh token that is answered again, or goes on beside a new access token.
+    kept_refresh: BoundRefreshToken | None = None
+    #: The successor of an already consumed refresh token, whose access token is issued anew.
+    successor: BoundAccessToken | None = None
+
+
+class _OvertakenError(Exception):
+    """Another request changed what the plan was made from."""
+
+
+# Gathering the facts
+
+
+def is_token_request(request: Request) -> bool:
+    """Return whether a request is one to the token endpoint.
+
+    Authorization requests reach oauthlib without a body, whatever their query string says.
+    """
+    return any(name == "grant_type" for name, _value in request.decoded_body or ())
+
+
+def read_binding_value(request: Request) -> str | None:
+    """Return the binding value that a token request presents to its client's binder, or None.
+
+    :raises OAuth2Error: the value is malformed, or is missing where it is required.
+    """
+    if request.grant_type != "refresh_token" and request.client.token_binding_type != NO_BINDING:
+        binder = _binder(request.client.token_binding_type, request)
+        value = _present(binder, request)
+        if value is None and (binder.required or request.client.require_binding):
+            raise InvalidRequestError(
+                description=f"{binder.parameter or binder.type} is required by this client.", request=request
+            )
+        return value
+    return None
+
+
+def check_refresh_binding(request: Request) -> None:
+    """Check what a refresh request says of its binding against the refresh token's own.
+
+    :raises InvalidGrantError: it names another binding.
+    """
+    binding: TokenBinding | None = request.refresh_token_instance.binding
+    binding_type = request.client.token_binding_type if binding is None else binding.binding_type
+    if binding_type == NO_BINDING:
+        return
+    binder = _binder(binding_type, request)
+    value = _present(binder, request)
+    if value is not None and (binding is None or value != binding.binding_value):
+        raise InvalidGrantError(
+            description=f"{binder.parameter or binder.type} is not the one the refresh token was issued for.",
+            request=request,
+        )
+
+
+def _binder(binding_type: str, request: Request) -> TokenBinder:
+    try:
+        return binding_settings.binders[binding_type]
+    except KeyError:
+        raise MisconfiguredError(
+            description="The token binding type of this client is not installed on this server.",
+            request=request,
+        ) from None
+
+
+def _present(binder: TokenBinder, request: Request) -> str | None:
+    if _BINDING_VALUE not in vars(request):
+        vars(request)[_BINDING_VALUE] = binder.get_binding_value(request)
+    value: str | None = vars(request)[_BINDING_VALUE]
+    return value
+
+
+def _database() -> str:
+    return router.db_for_write(get_access_token_model())
+
+
+def _tokens() -> Any:
+    return get_access_token_model().objects.using(_database())
+
+
+def _refresh_tokens() -> Any:
+    return get_refresh_token_model().objects.using(_database())
+
+
+def _refresh_accessor() -> str:
+    # A swapped refresh-token model may name the way back to it as it likes.
+    field = get_refresh_token_model()._meta.get_field("access_token")
+    accessor: str = field.remote_field.get_accessor_name()
+    return accessor
+
+
+def _find_token(**lookup: Any) -> BoundAccessToken | None:
+    related = ("binding", _refresh_accessor())
+    token: BoundAccessToken | None = _tokens().select_related(*related).filter(**lookup).first()
+    return token
+
+
+def _refresh_token_of(token: BoundAccessToken) -> BoundRefreshToken | None:
+    refresh: BoundRefreshToken | None = getattr(token, _refresh_accessor(), None)
+    return refresh if refresh is not None and refresh.revoked is None else None
+
+
+def _recover_live(token: BoundAccessToken | None, token_type: TokenType) -> TokenValue | None:
+    """Return the value of a token that can be answered again: a live one whose text can be brought back."""
+    if token is None or token.is_expired() or decide(token_type, live=True) is not Decision.REUSE:
+        return None
+    return recover(token)
+
+
+# Deciding
+
+
+def get_plan(request: Request) -> Plan:
+    """Return the plan for a token or authorization request, made when it is first asked for.
+
+    :raises OAuth2Error: the request can't be answered.
+    """
+    if _PLAN not in vars(request):
+        vars(request)[_PLAN] = _make_plan(request)
+    plan: Plan = vars(request)[_PLAN]
+    return plan
+
+
+def _make_plan(request: Request) -> Plan:
+    token_type = TokenType(request.client.token_type)
+    issued = timezone.now().replace(microsecond=0)
+    expires = issued + timedelta(seconds=request.expires_in)
+    binding = _find_binding(request)
+
+    if binding is None and token_type is TokenType.OPAQUE:
+        value, refresh = TokenValue(generate_token()), TokenValue(generate_token())
+        return Plan(token_type, expires, value, refresh)
+
+    # RFC 8707: normalises request.resource, and refuses what the grant does not allow.
+    oauth2_settings.OAUTH2_VALIDATOR_CLASS()._check_and_set_request_resource(request)
+    plan = Plan(token_type, expires, access=TokenValue(""), refresh=TokenValue(""), binding=binding)
+    if binding is None:
+        plan.refresh = TokenValue(generate_token())
+    elif request.grant_type == "refresh_token":
+        _plan_refresh(plan, binding, request)
+    else:
+        _plan_slot(plan, binding, request)
+    if plan.reused is None:
+        plan.access = _new_access_value(plan, issued, request)
+    return plan
+
+
+def _find_binding(request: Request) -> TokenBinding | None:
+    """Return the binding of the token to come, or None for an unbound one; it may not be saved yet."""
+    if not is_token_request(request):
+        return None  # implicit and hybrid tokens are never bound
+    if request.grant_type == "refresh_token":
+        binding: TokenBinding | None = request.refresh_token_instance.binding
+        return binding
+    binding_type = request.client.token_binding_type
+    if binding_type == NO_BINDING:
+        return None
+    value = read_binding_value(request) or SHARED
+    user = None if request.grant_type == "client_credentials" else request.user
+    subject = None if user is None else str(user.pk)
+    return TokenBinding(
+        application_id=request.client.pk,
+        user_id=None if user is None else user.pk,
+        binding_type=binding_type,
+        binding_value=value,
+        reference=SHARED if value == SHARED else binding_reference(value),
+        key=binding_key(str(request.client.pk), subject, binding_type, value),
+    )
+
+
+def _plan_slot(plan: Plan, binding: TokenBinding, request: Request) -> None:
+    plan.slot = slot_key(binding.key, request.scopes, request.resource)
+    plan.refresh = new_value()
+    occupant = _find_token(slot=plan.slot)
+    if occupant is None:
+        return
+    plan.binding = occupant.binding or binding
+    value = _recover_live(occupant, plan.token_type)
+    if value is not None:
+        _reuse(plan, occupant, value)
+
+
+def _plan_refresh(plan: Plan, binding: TokenBinding, request: Request) -> None:
+    consumed: BoundRefreshToken = request.refresh_token_instance
+    if consumed.revoked is None:
+        plan.slot = slot_key(binding.key, request.scopes, request.resource)
+        if oauth2_settings.OAUTH2_VALIDATOR_CLASS().rotate_refresh_token(request):
+            plan.refresh = new_value()
+        else:
+            plan.refresh = TokenValue(request.refresh_token, consumed.token_seed)
+            plan.kept_refresh = consumed
+        return
+    # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The answer
+    # is what that request was answered, as far as it can be brought back.
+    successor = _find_token(source_refresh_token_id=consumed.pk)
+    if successor is None:
+        raise InvalidGrantError(request=request)
+    request.scopes, request.resource = successor.scope.split(), successor.resource
+    plan.slot = slot_key(binding.key, request.scopes, request.resource)
+    plan.refresh = new_value()
+    value = _recover_live(successor, plan.token_type)
+    if value is not None:
+        _reuse(plan, successor, value)
+    else:
+        plan.successor = successor
+        _keep_refresh(plan, successor)
+
+
+def _reuse(plan: Plan, token: BoundAccessToken, value: TokenValue) -> None:
+    plan.reused = token
+    plan.access = value
+    plan.expires = token.expires
+    _keep_refresh(plan, token)
+
+
+def _keep_refresh(plan: Plan, token: BoundAccessToken) -> None:
+    refresh = _refresh_token_of(token)
+    value = None if refresh is None else recover(refresh)
+    if value is not None:
+        plan.kept_refresh = refresh
+        plan.refresh = value
+
+
+def _new_access_value(plan: Plan, issued: datetime, request: Request) -> TokenValue:
+    if plan.token_type is TokenType.OPAQUE:
+        return new_value()
+    user = None if request.grant_type == "client_credentials" else request.user
+    return TokenValue(
+        access_tokens.encode(
+            request,
+            subject=request.client.client_id if user is None else str(user.pk),
+            issued_at=int(issued.timestamp()),
+            expires_at=int(plan.expires.timestamp()),
+            resources=request.resource,
+            binding_claims={} if plan.binding is None else plan.binding.claims,
+        )
+    )
+
+
+# Carrying out
+
+
+def carry_out(validator: BindingOAuth2Validator, request: Request, token: dict[str, Any]) -> None:
+    """Save a bound token, and bring the answer in line with what was saved.
+
+    :param validator: makes the rows.
+    :param token: the token response to be (RFC 6749 section 5.1).
+    :raises InvalidGrantError: the refresh token or authorization code was revoked or redeemed meanwhile.
+    :raises SlotContendedError: other requests overtook this one :data:`MAX_ATTEMPTS` times.
+    """
+    error: Exception | None = None
+    for _attempt in range(MAX_ATTEMPTS):
+        plan = get_plan(request)
+        _answer(validator, plan, request, token)
+        if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
+            _touch(plan.reused.binding)
+            return
+        try:
+            _save(validator, plan, request, token)
+            return
+        except _OvertakenError as overtaken:
+            error = overtaken
+        except IntegrityError as collision:
+            if not _tokens().filter(slot=plan.slot).exists():
+                raise
+            error = collision
+        except OperationalError as failure:
+            # A serialization failure or deadlock; in a transaction of the site's own nothing can be retried.
+            if transaction.get_connection(_database()).in_atomic_block:
+                raise
+            error = failure
+        del vars(request)[_PLAN]
+    logger.warning("A token request was overtaken %s times, last by: %r", MAX_ATTEMPTS, error)
+    raise SlotContendedError(request=request) from error
+
+
+def _answer(validator: BindingOAuth2Validator, plan: Plan, request: Request, token: dict[str, Any]) -> None:
+    """Write the plan into the token response."""
+    changed = token["access_token"] != plan.access.text
+    token["access_token"] = plan.access.text
+    token["expires_in"] = int(plan.expires.timestamp()) - int(timezone.now().timestamp())
+    token["scope"] = " ".join(request.scopes)
+    if "refresh_token" in token:
+        token["refresh_token"] = plan.refresh.text
+    if changed and "id_token" in token:
+        validator.sign_id_token_again(token, request)
+
+
+def _save(validator: BindingOAuth2Validator, plan: Plan, request: Request, token: dict[str, Any]) -> None:
+    assert plan.binding is not None
+    bindings = TokenBinding.objects.using(_database())
+    if plan.binding.pk is None:
+        # On its own, before the transaction: of several that insert the same row, those that wait would
+        # deadlock on MariaDB when they go on to lock it.
+        bindings.bulk_create([plan.binding], ignore_conflicts=True)
+    with transaction.atomic(using=_database()):
+        try:
+            plan.binding = bindings.select_for_update().get(key=plan.binding.key)
+        except TokenBinding.DoesNotExist:
+            raise _OvertakenError from None
+        _touch(plan.binding)
+        if plan.reused is not None:
+            _check_reused(plan)
+            validator._create_refresh_token(request, plan.refresh.text, plan.reused, _consumed(request))
+            return
+        source = _clear_slot(plan, request)
+        _consume_code(request)
+        access = validator._create_access_token(plan.expires, request, token, source_refresh_token=source)
+        if plan.kept_refresh is not None:
+            _repoint(plan.kept_refresh, access)
+        elif "refresh_token" in token:
+            validator._create_refresh_token(request, plan.refresh.text, access, _consumed(request))
+
+
+def _consumed(request: Request) -> BoundRefreshToken | None:
+    consumed: BoundRefreshToken | None = vars(request).get("refresh_token_instance")
+    return consumed
+
+
+def _check_reused(plan: Plan) -> None:
+    """Check under the lock that the token to be answered is still there, and still lacks a refresh token."""
+    assert plan.reused is not None
+    current = _find_token(pk=plan.reused.pk, slot=plan.slot)
+    if current is None or current.is_expired() or _refresh_token_of(current) is not None:
+        raise _OvertakenError
+
+
+def _clear_slot(plan: Plan, request: Request) -> BoundRefreshToken | None:
+    """End what leaves the slot, and return the refresh token that the new access token comes from."""
+    occupant = _find_token(slot=plan.slot)
+    if request.grant_type != "refresh_token":
+        if _recover_live(occupant, plan.token_type) is not None:
+            raise _OvertakenError
+        if occupant is not None:
+            _end(occupant.pk)
+        return None
+
+    consumed: BoundRefreshToken | None = (
+        _refresh_tokens().select_related("binding").filter(pk=request.refresh_token_instance.pk).first()
+    )
+    if consumed is None:
+        raise InvalidGrantError(request=request)
+    was_consumed = request.refresh_token_instance.revoked is not None
+    request.refresh_token_instance = consumed
+    if (consumed.revoked is not None) is not was_consumed:
+        raise _OvertakenError
+    if plan.successor is not None:
+        predecessor = plan.successor.pk
+        if not _tokens().filter(pk=predecessor, source_refresh_token_id=consumed.pk).exists():
+            raise _OvertakenError
+    else:
+        predecessor = consumed.access_token_id
+    if occupant is not None and occupant.pk != predecessor:
+        _end(occupant.pk)
+    if plan.kept_refresh is None:
+        _end(predecessor)
+        _revoke(_refresh_tokens().filter(pk=consumed.pk))
+    else:
+        _expire(predecessor)
+    return consumed if plan.successor is not None or plan.kept_refresh is None else None
+
+
+def _end(access_token_id: int | None) -> None:
+    """Revoke an access token and its refresh token."""
+    # The refresh token first: django-oauth-toolkit locks the two in this order.
+    _revoke(_refresh_tokens().filter(access_token_id=access_token_id))
+    _expire(access_token_id)
+
+
+def _revoke(refresh_tokens: Any) -> None:
+    now = timezone.now()
+    refresh_tokens.filter(revoked__isnull=True).update(revoked=now, updated=now, access_token=None)
+
+
+def _expire(access_token_id: int | None) -> None:
+    # The row stays until cleartokens: the request that issued it may not have read it back yet. Without its
+    # source_refresh_token it is as good as deleted for what django-oauth-toolkit makes of a replay.
+    now = timezone.now()
+    _tokens().filter(pk=access_token_id).update(
+        slot=None, expires=now, updated=now, source_refresh_token=None
+    )
+
+
+def _repoint(refresh_token: BoundRefreshToken, access_token: BoundAccessToken) -> None:
+    unrevoked = _refresh_tokens().filter(pk=refresh_token.pk, revoked__isnull=True)
+    if not unrevoked.update(access_token=access_token, updated=timezone.now()):
+        raise _OvertakenError
+
+
+def _consume_code(request: Request) -> None:
+    """Redeem the authorization code together with issuing, so that two requests can't both redeem it."""
+    if request.grant_type == "authorization_code":
+        code = get_grant_model().objects.filter(code=request.code, application=request.client)
+        if not code.delete()[0]:
+            raise InvalidGrantError(request=request)
+        vars(request)["code_is_consumed"] = True
+
+
+def _touch(binding: TokenBinding | None) -> None:
+    now = timezone.now()
+    if binding is not None and now - binding.last_used > LAST_USED_RESOLUTION:
+        TokenBinding.objects.using(_database()).filter(pk=binding.pk).update(last_used=now)

@@ -1,0 +1,36 @@
+"""django-oauth-toolkit's ``OAUTH2_BACKEND_CLASS``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from oauth2_provider.oauth2_backends import OAuthLibCore
+
+from oauth_binding.conf import binding_settings
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+# What oauthlib and django-oauth-toolkit keep on oauthlib's Request, where a form parameter of the same name would
+# be taken for it. None is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
+_SERVER_ATTRIBUTES: Final = frozenset(
+    ("client", "user", "scopes", "extra_credentials", "refresh_token_instance", "access_token_instance")
+)
+
+
+def binder_parameters() -> list[str]:
+    """Return the form parameters that installed binders read."""
+    return [binder.parameter for binder in binding_settings.binders.values() if binder.parameter]
+
+
+class BindingOAuthLibCore(OAuthLibCore):  # type: ignore[misc]
+    """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen."""
+
+    def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
+        body = [
+            (name, value) for name, value in super().extract_body(request) if name not in _SERVER_ATTRIBUTES
+        ]
+        for parameter in binder_parameters():
+            # django-oauth-toolkit passes on the last value.
+            body += [(parameter, value) for value in request.POST.getlist(parameter)[:-1]]
+        return body
