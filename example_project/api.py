@@ -14,6 +14,4 @@ class WhoAmI(APIView):
     required_scopes = ["read"]
 
     def get(self, request: Request) -> Response:
-        return Response(
-            {"username": request.user.get_username(), "client_id": request.auth.application.client_id}
-        )
+        return Response({"username": request.user.get_username()})

@@ -23,7 +23,8 @@ TYPE: Final = "at+jwt"
 
 #: Claims that a site's own claims can't set, whether or not a token carries them.
 REGISTERED_CLAIMS: Final = frozenset(
-    "iss exp nbf iat jti aud sub client_id scope binding_type binding_ref cnf act may_act".split()
+    {"iss", "exp", "nbf", "iat", "jti", "aud", "sub", "client_id", "scope"}
+    | {"binding_type", "binding_ref", "cnf", "act", "may_act"}
 )
 
 

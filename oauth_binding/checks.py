@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.apps import AppConfig
-from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db import connections, models, router
@@ -25,6 +24,7 @@ from oauth_binding.models import (
     ApplicationBindingFields,
     RefreshTokenBindingFields,
     TokenBinding,
+    binding_type_choices,
 )
 from oauth_binding.semantics import NO_BINDING, TokenType
 from oauth_binding.server import BindingOAuthLibCore
@@ -33,6 +33,7 @@ from oauth_binding.validators import BindingOAuth2Validator
 _ENTRIES_HINT = (
     "Spread oauth_binding.OAUTH2_PROVIDER_ENTRIES into OAUTH2_PROVIDER, or set {entry!r} to {value!r}."
 )
+_SETTINGS_HINT = f"The settings are: {', '.join(sorted(DEFAULTS))}."
 
 
 def _active_models() -> list[tuple[type[models.Model], type[models.Model], str]]:
@@ -69,7 +70,7 @@ def _check_entries() -> Iterator[CheckMessage]:
 
 def _provider_entry(entry: str) -> object:
     try:
-        return getattr(oauth2_settings, entry)
+        return getattr(oauth2_settings, entry, None)  # an empty one is an AttributeError
     except ImportError:
         return None
 
@@ -85,28 +86,32 @@ def _entry_error(code: str, entry: str, what: str) -> Error:
 @register(Tags.security)
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """E005 and E006: ``OAUTH_BINDING`` has known keys, and its binders are binders."""
-    if not isinstance(binding_settings.user_settings, dict):
-        return [Error("OAUTH_BINDING is not a dict.", id="oauth_binding.E005")]
+    user_settings: Any = binding_settings.user_settings
+    if not isinstance(user_settings, dict):
+        return [Error("OAUTH_BINDING is not a dict.", hint=_SETTINGS_HINT, id="oauth_binding.E005")]
     messages: list[CheckMessage] = [
-        Error(
-            f"OAUTH_BINDING[{key!r}] is not a setting.",
-            hint=f"The settings are: {', '.join(sorted(DEFAULTS))}.",
-            id="oauth_binding.E005",
-        )
-        for key in sorted(binding_settings.user_settings.keys() - DEFAULTS.keys())
+        Error(f"OAUTH_BINDING[{key!r}] is not a setting.", hint=_SETTINGS_HINT, id="oauth_binding.E005")
+        for key in sorted(user_settings.keys() - DEFAULTS.keys(), key=str)
     ]
+    return messages + [
+        Error(
+            f"OAUTH_BINDING['BINDERS'] {problem}.",
+            hint="Give a list of the dotted paths of subclasses of oauth_binding.binders.base.TokenBinder.",
+            id="oauth_binding.E006",
+        )
+        for problem in _binder_problems(user_settings.get("BINDERS", DEFAULTS["BINDERS"]))
+    ]
+
+
+def _binder_problems(paths: Any) -> Iterator[str]:
+    if not isinstance(paths, list | tuple) or not all(isinstance(path, str) for path in paths):
+        yield "is not a list of dotted paths"
+        return
     seen: set[str] = set()
-    for path in binding_settings.binder_paths:
+    for path in paths:
         problem = _binder_problem(path, seen)
         if problem:
-            messages.append(
-                Error(
-                    f"OAUTH_BINDING['BINDERS']: {path!r} {problem}.",
-                    hint="Give the dotted path of a subclass of oauth_binding.binders.base.TokenBinder.",
-                    id="oauth_binding.E006",
-                )
-            )
-    return messages
+            yield f"has {path!r}, which {problem}"
 
 
 def _binder_problem(path: str, seen: set[str]) -> str | None:
@@ -116,10 +121,10 @@ def _binder_problem(path: str, seen: set[str]) -> str | None:
         return f"can't be imported ({error})"
     if not (inspect.isclass(binder) and issubclass(binder, TokenBinder)):
         return "is not a TokenBinder"
-    binding_type = getattr(binder, "type", "")
-    if not 1 <= len(binding_type) <= TokenBinding._meta.get_field("binding_type").max_length:
+    binding_type = getattr(binder, "type", None)
+    if not (isinstance(binding_type, str) and 1 <= len(binding_type) <= 64):
         return "has no type of 1 to 64 characters"
-    if not getattr(binder, "label", ""):
+    if not getattr(binder, "label", None):
         return "has no label"
     if binding_type == NO_BINDING or binding_type in seen:
         return f"has the type {binding_type!r}, which is taken"
@@ -190,10 +195,9 @@ def _is_served_by(name: str, view: type) -> bool:
 def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W002: SQLite takes its write lock when a transaction begins."""
     alias = router.db_for_write(get_access_token_model())
-    database = settings.DATABASES.get(alias, {})
-    if not str(database.get("ENGINE", "")).endswith(".sqlite3"):
-        return []
-    if str(database.get("OPTIONS", {}).get("transaction_mode", "")).upper() in {"IMMEDIATE", "EXCLUSIVE"}:
+    connection = connections[alias]
+    mode = str(connection.settings_dict["OPTIONS"].get("transaction_mode", "")).upper()
+    if connection.vendor != "sqlite" or mode in {"IMMEDIATE", "EXCLUSIVE"}:
         return []
     return [
         Warning(
@@ -249,11 +253,11 @@ def _lost_columns(alias: str) -> Iterator[CheckMessage]:
             present = {
                 column.name for column in connection.introspection.get_table_description(cursor, table)
             }
-        for field in fields._meta.local_fields:
-            column = model._meta.get_field(field.name).column
-            if column not in present:
+        contributed = {field.name for field in fields._meta.local_fields}
+        for field in model._meta.concrete_fields:
+            if field.name in contributed and field.column not in present:
                 yield Error(
-                    f"The table {table} has no column {column!r}, although oauth_binding has been migrated.",
+                    f"The table {table} lacks the column {field.column!r}, although oauth_binding is migrated.",
                     hint="A table that was rebuilt while the app was not installed has lost its columns. Run "
                     "'migrate oauth_binding zero --fake', drop the table oauth_binding_tokenbinding and the "
                     "columns that are left, and run 'migrate'.",
@@ -275,10 +279,9 @@ def _check_applications(alias: str) -> Iterator[CheckMessage]:
             hint="Set OAUTH2_PROVIDER['OIDC_RSA_PRIVATE_KEY'] to an RSA private key in PEM.",
             id="oauth_binding.E009",
         )
+    installed = [binding_type for binding_type, _label in binding_type_choices()]
     binding_types = applications.order_by("token_binding_type").values_list("token_binding_type", flat=True)
-    for binding_type in binding_types.exclude(
-        token_binding_type__in=[NO_BINDING, *binding_settings.binders]
-    ).distinct():
+    for binding_type in binding_types.exclude(token_binding_type__in=installed).distinct():
         yield Error(
             f"There are applications with the token binding type {binding_type!r}, which is not installed.",
             hint="Add its binder to OAUTH_BINDING['BINDERS'], or choose another type for them.",

@@ -57,15 +57,23 @@ _BINDING_VALUE: Final = "presented_binding_value"
 
 @dataclass(slots=True)
 class Plan:
-    """What a request is going to be answered, and where that is kept."""
+    """What a request is going to be answered.
+
+    Where this is not a :class:`BoundPlan`, django-oauth-toolkit saves the token as it always does.
+    """
 
     token_type: TokenType
     expires: datetime
     access: TokenValue
     refresh: TokenValue
-    #: None where the token is not bound: django-oauth-toolkit then saves it as it always does.
-    binding: TokenBinding | None = None
-    slot: str | None = None
+
+
+@dataclass(slots=True)
+class BoundPlan(Plan):
+    """What a request is going to be answered with a bound token, and where that is kept."""
+
+    binding: TokenBinding
+    slot: str = ""
     #: The live access token that is answered again.
     reused: BoundAccessToken | None = None
     #: The refresh token that is answered again, or goes on beside a new access token.
@@ -196,23 +204,23 @@ def _make_plan(request: Request) -> Plan:
     issued = timezone.now().replace(microsecond=0)
     expires = issued + timedelta(seconds=request.expires_in)
     binding = _find_binding(request)
-
-    if binding is None and token_type is TokenType.OPAQUE:
-        value, refresh = TokenValue(generate_token()), TokenValue(generate_token())
-        return Plan(token_type, expires, value, refresh)
-
-    # RFC 8707: normalises request.resource, and refuses what the grant does not allow.
-    oauth2_settings.OAUTH2_VALIDATOR_CLASS()._check_and_set_request_resource(request)
-    plan = Plan(token_type, expires, access=TokenValue(""), refresh=TokenValue(""), binding=binding)
+    if binding is not None or token_type is TokenType.JWT:
+        # RFC 8707: normalises request.resource, and refuses what the grant does not allow.
+        oauth2_settings.OAUTH2_VALIDATOR_CLASS()._check_and_set_request_resource(request)
     if binding is None:
-        plan.refresh = TokenValue(generate_token())
-    elif request.grant_type == "refresh_token":
-        _plan_refresh(plan, binding, request)
+        plan = Plan(token_type, expires, TokenValue(generate_token()), TokenValue(generate_token()))
+        if token_type is TokenType.JWT:
+            plan.access = _sign(request, issued, expires, binding_claims={})
+        return plan
+
+    bound = BoundPlan(token_type, expires, new_value(), new_value(), binding)
+    if request.grant_type == "refresh_token":
+        _plan_refresh(bound, request)
     else:
-        _plan_slot(plan, binding, request)
-    if plan.reused is None:
-        plan.access = _new_access_value(plan, issued, request)
-    return plan
+        _plan_slot(bound, request)
+    if bound.reused is None and token_type is TokenType.JWT:
+        bound.access = _sign(request, issued, expires, binding_claims=bound.binding.claims)
+    return bound
 
 
 def _find_binding(request: Request) -> TokenBinding | None:
@@ -238,36 +246,32 @@ def _find_binding(request: Request) -> TokenBinding | None:
     )
 
 
-def _plan_slot(plan: Plan, binding: TokenBinding, request: Request) -> None:
-    plan.slot = slot_key(binding.key, request.scopes, request.resource)
-    plan.refresh = new_value()
+def _plan_slot(plan: BoundPlan, request: Request) -> None:
+    plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
     occupant = _find_token(slot=plan.slot)
     if occupant is None:
         return
-    plan.binding = occupant.binding or binding
+    plan.binding = occupant.binding or plan.binding
     value = _recover_live(occupant, plan.token_type)
     if value is not None:
         _reuse(plan, occupant, value)
 
 
-def _plan_refresh(plan: Plan, binding: TokenBinding, request: Request) -> None:
+def _plan_refresh(plan: BoundPlan, request: Request) -> None:
     consumed: BoundRefreshToken = request.refresh_token_instance
     if consumed.revoked is None:
-        plan.slot = slot_key(binding.key, request.scopes, request.resource)
-        if oauth2_settings.OAUTH2_VALIDATOR_CLASS().rotate_refresh_token(request):
-            plan.refresh = new_value()
-        else:
+        plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
+        if not oauth2_settings.OAUTH2_VALIDATOR_CLASS().rotate_refresh_token(request):
             plan.refresh = TokenValue(request.refresh_token, consumed.token_seed)
             plan.kept_refresh = consumed
         return
-    # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The answer
-    # is what that request was answered, as far as it can be brought back.
+    # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The
+    # answer is what that request was answered, as far as it can be brought back.
     successor = _find_token(source_refresh_token_id=consumed.pk)
     if successor is None:
         raise InvalidGrantError(request=request)
     request.scopes, request.resource = successor.scope.split(), successor.resource
-    plan.slot = slot_key(binding.key, request.scopes, request.resource)
-    plan.refresh = new_value()
+    plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
     value = _recover_live(successor, plan.token_type)
     if value is not None:
         _reuse(plan, successor, value)
@@ -276,14 +280,14 @@ def _plan_refresh(plan: Plan, binding: TokenBinding, request: Request) -> None:
         _keep_refresh(plan, successor)
 
 
-def _reuse(plan: Plan, token: BoundAccessToken, value: TokenValue) -> None:
+def _reuse(plan: BoundPlan, token: BoundAccessToken, value: TokenValue) -> None:
     plan.reused = token
     plan.access = value
     plan.expires = token.expires
     _keep_refresh(plan, token)
 
 
-def _keep_refresh(plan: Plan, token: BoundAccessToken) -> None:
+def _keep_refresh(plan: BoundPlan, token: BoundAccessToken) -> None:
     refresh = _refresh_token_of(token)
     value = None if refresh is None else recover(refresh)
     if value is not None:
@@ -291,18 +295,18 @@ def _keep_refresh(plan: Plan, token: BoundAccessToken) -> None:
         plan.refresh = value
 
 
-def _new_access_value(plan: Plan, issued: datetime, request: Request) -> TokenValue:
-    if plan.token_type is TokenType.OPAQUE:
-        return new_value()
+def _sign(
+    request: Request, issued: datetime, expires: datetime, binding_claims: dict[str, str]
+) -> TokenValue:
     user = None if request.grant_type == "client_credentials" else request.user
     return TokenValue(
         access_tokens.encode(
             request,
             subject=request.client.client_id if user is None else str(user.pk),
             issued_at=int(issued.timestamp()),
-            expires_at=int(plan.expires.timestamp()),
+            expires_at=int(expires.timestamp()),
             resources=request.resource,
-            binding_claims={} if plan.binding is None else plan.binding.claims,
+            binding_claims=binding_claims,
         )
     )
 
@@ -310,8 +314,10 @@ def _new_access_value(plan: Plan, issued: datetime, request: Request) -> TokenVa
 # Carrying out
 
 
-def carry_out(validator: BindingOAuth2Validator, request: Request, token: dict[str, Any]) -> None:
+def carry_out(validator: BindingOAuth2Validator, request: Request, token: dict[str, Any]) -> bool:
     """Save a bound token, and bring the answer in line with what was saved.
+
+    Return whether the token is a bound one; another is not saved here.
 
     :param validator: makes the rows.
     :param token: the token response to be (RFC 6749 section 5.1).
@@ -321,13 +327,15 @@ def carry_out(validator: BindingOAuth2Validator, request: Request, token: dict[s
     error: Exception | None = None
     for _attempt in range(MAX_ATTEMPTS):
         plan = get_plan(request)
+        if not isinstance(plan, BoundPlan):
+            return False
         _answer(validator, plan, request, token)
         if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
-            _touch(plan.reused.binding)
-            return
+            _touch(plan.binding)
+            return True
         try:
             _save(validator, plan, request, token)
-            return
+            return True
         except _OvertakenError as overtaken:
             error = overtaken
         except IntegrityError as collision:
@@ -344,7 +352,9 @@ def carry_out(validator: BindingOAuth2Validator, request: Request, token: dict[s
     raise SlotContendedError(request=request) from error
 
 
-def _answer(validator: BindingOAuth2Validator, plan: Plan, request: Request, token: dict[str, Any]) -> None:
+def _answer(
+    validator: BindingOAuth2Validator, plan: BoundPlan, request: Request, token: dict[str, Any]
+) -> None:
     """Write the plan into the token response."""
     changed = token["access_token"] != plan.access.text
     token["access_token"] = plan.access.text
@@ -356,10 +366,11 @@ def _answer(validator: BindingOAuth2Validator, plan: Plan, request: Request, tok
         validator.sign_id_token_again(token, request)
 
 
-def _save(validator: BindingOAuth2Validator, plan: Plan, request: Request, token: dict[str, Any]) -> None:
-    assert plan.binding is not None
+def _save(
+    validator: BindingOAuth2Validator, plan: BoundPlan, request: Request, token: dict[str, Any]
+) -> None:
     bindings = TokenBinding.objects.using(_database())
-    if plan.binding.pk is None:
+    if plan.binding._state.adding:
         # On its own, before the transaction: of several that insert the same row, those that wait would
         # deadlock on MariaDB when they go on to lock it.
         bindings.bulk_create([plan.binding], ignore_conflicts=True)
@@ -370,7 +381,7 @@ def _save(validator: BindingOAuth2Validator, plan: Plan, request: Request, token
             raise _OvertakenError from None
         _touch(plan.binding)
         if plan.reused is not None:
-            _check_reused(plan)
+            _check_reused(plan.reused)
             validator._create_refresh_token(request, plan.refresh.text, plan.reused, _consumed(request))
             return
         source = _clear_slot(plan, request)
@@ -387,15 +398,14 @@ def _consumed(request: Request) -> BoundRefreshToken | None:
     return consumed
 
 
-def _check_reused(plan: Plan) -> None:
+def _check_reused(reused: BoundAccessToken) -> None:
     """Check under the lock that the token to be answered is still there, and still lacks a refresh token."""
-    assert plan.reused is not None
-    current = _find_token(pk=plan.reused.pk, slot=plan.slot)
+    current = _find_token(pk=reused.pk, slot=reused.slot)
     if current is None or current.is_expired() or _refresh_token_of(current) is not None:
         raise _OvertakenError
 
 
-def _clear_slot(plan: Plan, request: Request) -> BoundRefreshToken | None:
+def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     """End what leaves the slot, and return the refresh token that the new access token comes from."""
     occupant = _find_token(slot=plan.slot)
     if request.grant_type != "refresh_token":
@@ -466,7 +476,7 @@ def _consume_code(request: Request) -> None:
         vars(request)["code_is_consumed"] = True
 
 
-def _touch(binding: TokenBinding | None) -> None:
+def _touch(binding: TokenBinding) -> None:
     now = timezone.now()
-    if binding is not None and now - binding.last_used > LAST_USED_RESOLUTION:
+    if now - binding.last_used > LAST_USED_RESOLUTION:
         TokenBinding.objects.using(_database()).filter(pk=binding.pk).update(last_used=now)

@@ -19,9 +19,6 @@ class InApp(Operation):
     def __init__(self, app_label: str, operation: Operation) -> None:
         self.app_label = app_label
         self.operation = operation
-        self.reduces_to_sql = operation.reduces_to_sql
-        self.reversible = operation.reversible
-        self.atomic = operation.atomic
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
         self.operation.state_forwards(self.app_label, state)

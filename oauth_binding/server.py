@@ -11,10 +11,10 @@ from oauth_binding.conf import binding_settings
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-# What oauthlib and django-oauth-toolkit keep on oauthlib's Request, where a form parameter of the same name would
-# be taken for it. None is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
+# What oauthlib and django-oauth-toolkit keep on oauthlib's Request, where a form parameter of the same name
+# would be taken for it. None is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
 _SERVER_ATTRIBUTES: Final = frozenset(
-    ("client", "user", "scopes", "extra_credentials", "refresh_token_instance", "access_token_instance")
+    {"client", "user", "scopes", "extra_credentials", "refresh_token_instance"}
 )
 
 
@@ -23,7 +23,7 @@ def binder_parameters() -> list[str]:
     return [binder.parameter for binder in binding_settings.binders.values() if binder.parameter]
 
 
-class BindingOAuthLibCore(OAuthLibCore):  # type: ignore[misc]
+class BindingOAuthLibCore(OAuthLibCore):
     """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen."""
 
     def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from django.urls import URLPattern, path
+from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
 from oauth_binding import views
 
 app_name = "oauth2_provider"
 
-_VIEWS = {
+_VIEWS: dict[str, type[View]] = {
     "token": views.TokenView,
     "device-authorization": views.DeviceAuthorizationView,
     "revoke-token": views.RevokeTokenView,

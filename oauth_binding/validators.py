@@ -24,6 +24,7 @@ from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from oauth_binding import issuance
 from oauth_binding.access_tokens import is_jwt_access_token
+from oauth_binding.issuance import BoundPlan
 from oauth_binding.semantics import TokenType
 
 if TYPE_CHECKING:
@@ -31,15 +32,16 @@ if TYPE_CHECKING:
 
     from oauth_binding.models import BoundAccessToken, BoundRefreshToken
 
-_ID_TOKEN: Final = "unsigned_id_token"
+# Kept in vars(request); see oauth_binding.issuance.
+_UNSIGNED: Final = "unsigned_id_token"
 
 
-class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
+class BindingOAuth2Validator(OAuth2Validator):
     """django-oauth-toolkit's validator with token types and token binding.
 
-    A site with a validator of its own derives it from this one. For bound tokens :meth:`save_bearer_token` does
-    not call ``_save_bearer_token``, because it needs the transaction for itself; the rows of both kinds of
-    tokens are made by ``_create_access_token`` and ``_create_refresh_token``.
+    A site with a validator of its own derives it from this one. For bound tokens :meth:`save_bearer_token`
+    does not call ``_save_bearer_token``, because it needs the transaction for itself; the rows of all tokens
+    are made by ``_create_access_token`` and ``_create_refresh_token``.
     """
 
     def get_additional_access_token_claims(self, request: Request) -> dict[str, Any]:
@@ -47,7 +49,7 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
 
         Registered claims (:data:`~oauth_binding.access_tokens.REGISTERED_CLAIMS`) can't be set.
 
-        :param request: the token request; ``request.user``, ``request.client`` and ``request.scopes`` are known.
+        :param request: the token request, whose ``user``, ``client`` and ``scopes`` are known.
         """
         return {}
 
@@ -86,7 +88,7 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
     def validate_device_code(
         self, client_id: str, device_code: str, request: Request, *args: Any, **kwargs: Any
     ) -> str | None:
-        """Return the status of a device grant of the client, or None where it has none (RFC 8628 section 3.5)."""
+        """Return the status of a device grant (RFC 8628 section 3.5), or None: the client has no such one."""
         grants = get_device_grant_model().objects.select_related("user")
         grant = grants.filter(device_code=device_code, client_id=client_id).first()
         if grant is None:
@@ -111,10 +113,9 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
     # Issuing
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
-        plan = issuance.get_plan(request)
-        if plan.binding is not None:
-            issuance.carry_out(self, request, token)
+        if issuance.carry_out(self, request, token):
             return
+        plan = issuance.get_plan(request)
         with transaction.atomic(using=router.db_for_write(get_access_token_model())):
             super().save_bearer_token(token, request, *args, **kwargs)
             if not token["access_token"]:
@@ -136,7 +137,7 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
         plan = issuance.get_plan(request)
         if plan.token_type is TokenType.JWT:
             expires = plan.expires  # what the exp claim says
-        if plan.binding is None:
+        if not isinstance(plan, BoundPlan):
             row: BoundAccessToken = super()._create_access_token(
                 expires, request, token, source_refresh_token
             )
@@ -169,7 +170,7 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
         previous_refresh_token: BoundRefreshToken | None,
     ) -> BoundRefreshToken:
         plan = issuance.get_plan(request)
-        if plan.binding is None:
+        if not isinstance(plan, BoundPlan):
             row: BoundRefreshToken = super()._create_refresh_token(
                 request, refresh_token_code, access_token, previous_refresh_token
             )
@@ -193,7 +194,7 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
     def finalize_id_token(
         self, id_token: dict[str, Any], token: dict[str, Any], token_handler: Any, request: Request
     ) -> str:
-        vars(request)[_ID_TOKEN] = dict(id_token), token_handler
+        vars(request)[_UNSIGNED] = dict(id_token), token_handler
         return super().finalize_id_token(id_token, token, token_handler, request)  # type: ignore[no-any-return]
 
     def sign_id_token_again(self, token: dict[str, Any], request: Request) -> None:
@@ -201,8 +202,8 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
 
         :param token: the token response; its ``access_token`` is the one to be answered.
         """
-        if _ID_TOKEN in vars(request):
-            claims, token_handler = vars(request)[_ID_TOKEN]
+        if _UNSIGNED in vars(request):
+            claims, token_handler = vars(request)[_UNSIGNED]
             claims["at_hash"] = GrantTypeBase().id_token_hash(token["access_token"])
             request.id_token.delete()
             token["id_token"] = self.finalize_id_token(claims, token, token_handler, request)
@@ -218,8 +219,8 @@ class BindingOAuth2Validator(OAuth2Validator):  # type: ignore[misc]
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
         """Validate an access or ID token that came as a bearer token and looks like a JWT.
 
-        With OIDC on, oauthlib takes everything that looks like a JWT here, and django-oauth-toolkit looks for it
-        among the ID tokens only.
+        With OIDC on, oauthlib takes everything that looks like a JWT here, and django-oauth-toolkit looks for
+        it among the ID tokens only.
         """
         if is_jwt_access_token(token):
             return bool(self.validate_bearer_token(token, scopes, request))

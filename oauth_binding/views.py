@@ -80,7 +80,7 @@ def _check_parameters(request: HttpRequest) -> None:
 
 
 @method_decorator(sensitive_post_parameters(), name="dispatch")
-class TokenView(views.TokenView):  # type: ignore[misc]
+class TokenView(views.TokenView):
     """The token endpoint (RFC 6749 section 3.2)."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -115,7 +115,7 @@ def _without_type(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() != "content-type"}
 
 
-class DeviceAuthorizationView(views.DeviceAuthorizationView):  # type: ignore[misc]
+class DeviceAuthorizationView(views.DeviceAuthorizationView):
     """The device authorization endpoint (RFC 8628 section 3.1)."""
 
     def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
@@ -126,7 +126,7 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):  # type: ignore[mi
         return headers, body, status
 
 
-class RevokeTokenView(views.RevokeTokenView):  # type: ignore[misc]
+class RevokeTokenView(views.RevokeTokenView):
     """The revocation endpoint (RFC 7009)."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -139,7 +139,7 @@ class RevokeTokenView(views.RevokeTokenView):  # type: ignore[misc]
 
 
 @method_decorator(never_cache, name="dispatch")
-class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):  # type: ignore[misc]
+class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
     Clients authenticate themselves, or present a bearer token with the ``introspection`` scope.
@@ -223,7 +223,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         return answer
 
 
-class JwksInfoView(views.JwksInfoView):  # type: ignore[misc]
+class JwksInfoView(views.JwksInfoView):
     """The JWK set (RFC 7517), also where OIDC is off: access tokens are signed with the same key."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -233,7 +233,7 @@ class JwksInfoView(views.JwksInfoView):  # type: ignore[misc]
         return response
 
 
-class OAuthServerMetadataView(views.OAuthServerMetadataView):  # type: ignore[misc]
+class OAuthServerMetadataView(views.OAuthServerMetadataView):
     """The authorization server metadata (RFC 8414), with ``jwks_uri`` also where OIDC is off."""
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

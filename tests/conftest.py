@@ -68,7 +68,7 @@ class Answer:
 def public_key() -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    pem = settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]
+    pem = str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"])
     return load_pem_private_key(pem.encode(), None).public_key()
 
 

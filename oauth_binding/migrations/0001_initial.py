@@ -1,3 +1,7 @@
+from __future__ import annotations
+
+from typing import Any
+
 import django.db.models.deletion
 import django.utils.timezone
 from django.conf import settings
@@ -8,11 +12,11 @@ import oauth_binding.models
 from oauth_binding.operations import InApp
 
 
-def add_field(model_name: str, name: str, field: models.Field) -> InApp:
+def add_field(model_name: str, name: str, field: models.Field[Any, Any]) -> InApp:
     return InApp("oauth2_provider", migrations.AddField(model_name, name, field))
 
 
-def binding(related_name: str) -> models.ForeignKey:
+def binding(related_name: str) -> models.ForeignKey[Any, Any]:
     return models.ForeignKey(
         blank=True,
         db_constraint=False,
