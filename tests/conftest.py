@@ -8,7 +8,8 @@ import itertools
 import json
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -18,7 +19,7 @@ import jwt
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 from oauth2_provider.models import (
     get_access_token_model,
@@ -240,6 +241,13 @@ def make_bound(make_site: Callable[..., Site]) -> Callable[..., Site]:
         )
 
     return make
+
+
+@contextmanager
+def provider(**entries: Any) -> Iterator[None]:
+    """Change OAUTH2_PROVIDER for a while."""
+    with override_settings(OAUTH2_PROVIDER={**settings.OAUTH2_PROVIDER, **entries}):
+        yield
 
 
 def expire(token: str) -> None:

@@ -36,3 +36,6 @@ ALLOWED_HOSTS = ["*"]
 
 # Cheap on purpose: the suite authenticates thousands of times.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+# Views otherwise keep the validator and generators of the first request.
+OAUTH2_PROVIDER = {**OAUTH2_PROVIDER, "ALWAYS_RELOAD_OAUTHLIB_CORE": True}  # noqa: F405
