@@ -56,11 +56,20 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Requests
 
     def _load_application(self, client_id: str, request: Request) -> Any:
+        if client_id and "\x00" in client_id:
+            return None  # psycopg refuses it, not as django-oauth-toolkit expects
         # The first moment at which the application is known, and the last before any credential is checked.
         client = super()._load_application(client_id, request)
         if client is not None and issuance.is_token_request(request):
             issuance.read_binding_value(request)
         return client
+
+    def validate_user(
+        self, username: str, password: str, client: Any, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        if "\x00" in username:
+            return False  # as above
+        return bool(super().validate_user(username, password, client, request, *args, **kwargs))
 
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Request, *args: Any, **kwargs: Any

@@ -7,10 +7,12 @@ import json
 import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import View
 from oauth2_provider import views
@@ -138,7 +140,8 @@ class RevokeTokenView(views.RevokeTokenView):
         return response
 
 
-@method_decorator(never_cache, name="dispatch")
+# Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
+@method_decorator((csrf_exempt, login_not_required, never_cache), name="dispatch")
 class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
@@ -223,6 +226,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         return answer
 
 
+@method_decorator(login_not_required, name="dispatch")
 class JwksInfoView(views.JwksInfoView):
     """The JWK set (RFC 7517), also where OIDC is off: access tokens are signed with the same key."""
 

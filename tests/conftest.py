@@ -87,7 +87,7 @@ class Site:
     application: Any
     user: User | None = None
     secret: str = SECRET
-    http: Client = field(default_factory=Client)
+    http: Client = field(default_factory=lambda: Client(enforce_csrf_checks=True))
 
     def basic(self) -> dict[str, str]:
         credentials = f"{self.application.client_id}:{self.secret}".encode()

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 import pytest
-from django.test import Client
+from django.conf import settings
+from django.test import Client, override_settings
 
 from oauth_binding.semantics import binding_reference
 from tests.conftest import SECRET, Site, access_token_row, expire
@@ -243,3 +244,15 @@ def test_a_token_whose_binding_row_is_gone_is_not_an_error(make_bound: Callable[
     row.binding.delete()
     assert not site.active(answer.access)
     assert site.bound("phone").status == 200
+
+
+def test_a_site_that_requires_a_login_everywhere(make_bound: Callable[..., Site]) -> None:
+    """The OAuth endpoints are exempt from LoginRequiredMiddleware, as django-oauth-toolkit's are."""
+    middleware = [*settings.MIDDLEWARE, "django.contrib.auth.middleware.LoginRequiredMiddleware"]
+    with override_settings(MIDDLEWARE=middleware):
+        site = make_bound("jwt")
+        token = site.bound("phone").access
+        assert site.introspect(token)["active"]
+        assert site.revoke(token).status == 200
+        for path in ("jwks.json", "oauth-authorization-server"):
+            assert Client().get(f"/oauth2/.well-known/{path}").status_code == 200
