@@ -49,6 +49,9 @@ MAX_ATTEMPTS: Final = 5
 #: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
 
+#: What the backend adds to the headers of a request to the token endpoint; no HTTP header has a dot in WSGI.
+ISSUING: Final = "oauth_binding.issuing"
+
 # oauthlib's Request answers for attributes it does not have from what the client sent, so what belongs to the
 # server is kept in vars(request).
 _PLAN: Final = "token_plan"
@@ -90,11 +93,8 @@ class _OvertakenError(Exception):
 
 
 def is_token_request(request: Request) -> bool:
-    """Return whether a request is one to the token endpoint.
-
-    Authorization requests reach oauthlib without a body, whatever their query string says.
-    """
-    return any(name == "grant_type" for name, _value in request.decoded_body or ())
+    """Return whether a request came to the token endpoint, whatever parameters it has."""
+    return ISSUING in request.headers
 
 
 def read_binding_value(request: Request) -> str | None:
@@ -385,12 +385,12 @@ def _save(
             validator._create_refresh_token(request, plan.refresh.text, plan.reused, _consumed(request))
             return
         source = _clear_slot(plan, request)
-        _consume_code(request)
         access = validator._create_access_token(plan.expires, request, token, source_refresh_token=source)
         if plan.kept_refresh is not None:
             _repoint(plan.kept_refresh, access)
         elif "refresh_token" in token:
             validator._create_refresh_token(request, plan.refresh.text, access, _consumed(request))
+        _consume_code(request)
 
 
 def _consumed(request: Request) -> BoundRefreshToken | None:

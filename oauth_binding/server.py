@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from oauth2_provider.oauth2_backends import OAuthLibCore
 
 from oauth_binding.conf import binding_settings
+from oauth_binding.issuance import ISSUING
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -24,7 +25,10 @@ def binder_parameters() -> list[str]:
 
 
 class BindingOAuthLibCore(OAuthLibCore):
-    """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen."""
+    """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen.
+
+    Token requests are marked, because oauthlib's request itself does not tell which endpoint it came to.
+    """
 
     def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
         body = [
@@ -34,3 +38,9 @@ class BindingOAuthLibCore(OAuthLibCore):
             # django-oauth-toolkit passes on the last value.
             body += [(parameter, value) for value in request.POST.getlist(parameter)[:-1]]
         return body
+
+    def create_token_response(self, request: HttpRequest) -> tuple[str | None, dict[str, str], str, int]:
+        # django-oauth-toolkit hands META to oauthlib as the headers.
+        request.META[ISSUING] = "1"
+        response: tuple[str | None, dict[str, str], str, int] = super().create_token_response(request)
+        return response

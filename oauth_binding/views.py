@@ -8,6 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import router
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -102,7 +103,9 @@ class TokenView(views.TokenView):
         _url, headers, body, status = self.create_token_response(request)
         if status == 200:
             checksum = hashlib.sha256(json.loads(body)["access_token"].encode()).hexdigest()
-            token = get_access_token_model().objects.filter(token_checksum=checksum).first()
+            model = get_access_token_model()
+            written = model.objects.using(router.db_for_write(model))  # a replica may not have it yet
+            token = written.filter(token_checksum=checksum).first()
             if token is not None:
                 app_authorized.send(sender=self, request=request, token=token)
         return HttpResponse(
