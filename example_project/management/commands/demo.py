@@ -1,0 +1,129 @@
+"""``python manage.py demo``: client-request binding on a running server, step by step."""
+
+import json
+import signal
+from argparse import ArgumentParser
+from typing import Any
+
+import requests
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from example_project.demo.accounts import (
+    Credentials,
+    create_administrator,
+    create_application,
+    create_user,
+)
+from example_project.demo.client import Client, Exchange
+from example_project.demo.server import Server, ServerError, running_server
+from example_project.demo.story import Step, Story
+from oauth_binding.semantics import TokenType
+
+_APPLICATIONS = {"JWT": TokenType.JWT, "Opaque": TokenType.OPAQUE}
+
+_TOKENS = ("access_token", "refresh_token")
+_DETAILS = (
+    *("expires_in", "active", "binding_type", "binding_ref", "username"),
+    *("error", "error_description", "detail"),
+)
+
+
+class Command(BaseCommand):
+    help = "Play client-request token binding on a running server, and compare it with what is documented."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--serve", action="store_true", help="leave the server up until Ctrl-C")
+
+    def handle(self, *args: Any, serve: bool, **options: Any) -> None:
+        # Both end the command as Ctrl-C does, also in the background, so that the server never outlives it.
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, signal.default_int_handler)
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+            administrator, user = create_administrator(), create_user()
+            with running_server() as server:
+                self.stdout.write(f"The server is at {server.address}/, its database is {_database()}.")
+                self.stdout.write("Tokens are called by their tokenBindingId and a number, as in phone-2.")
+                steps = self._play_stories(server, administrator, user)
+                self._summarize(steps)
+                if serve:
+                    self._serve(server, administrator)
+                else:
+                    self.stdout.write(
+                        "The server is stopped. With --serve it stays up, and the curl lines work."
+                    )
+        except ServerError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.", returncode=130) from None
+        if any(step.differences for step in steps):
+            raise CommandError("The server does not behave as documented.")
+
+    def _play_stories(self, server: Server, administrator: Credentials, user: Credentials) -> list[Step]:
+        steps = []
+        for name, token_type in _APPLICATIONS.items():
+            application = create_application(f"Demo {name}", token_type, administrator)
+            self.stdout.write("\n" + self.style.MIGRATE_HEADING(f"{name} tokens"))
+            story = Story(Client(server.address, application, user), token_type)
+            try:
+                for number, step in enumerate(story.play(), start=1):
+                    self._write_step(number, step)
+                    steps.append(step)
+            except requests.RequestException as error:
+                raise server.error(f"did not answer ({error})") from error
+        return steps
+
+    def _write_step(self, number: int, step: Step) -> None:
+        write = self.stdout.write
+        write("\n" + self.style.MIGRATE_LABEL(f"{number}. {step.title}"))
+        for exchange in (step.exchange, step.introspection):
+            if exchange is not None:
+                write(f"   $ {exchange.curl}")
+                write(f"   {_answer(exchange)}")
+        write(f"   every token so far: active {_names(step.active)}; inactive {_names(step.inactive)}")
+        if step.differences:
+            write("   " + self.style.ERROR(f"✗ documented: {step.documented}"))
+            for difference in step.differences:
+                write("     " + self.style.ERROR(f"but {difference}"))
+        else:
+            write("   " + self.style.SUCCESS(f"✓ as documented: {step.documented}"))
+
+    def _summarize(self, steps: list[Step]) -> None:
+        different = sum(bool(step.differences) for step in steps)
+        style = self.style.ERROR if different else self.style.SUCCESS
+        line = f"{len(steps)} steps: {len(steps) - different} as documented, {different} not."
+        self.stdout.write("\n" + style(line))
+
+    def _serve(self, server: Server, administrator: Credentials) -> None:
+        self.stdout.write("The server stays up until Ctrl-C, and the curl lines work.")
+        self.stdout.write(f"Admin:    {server.address}/admin/")
+        self.stdout.write(f"Login:    {administrator.name}")
+        self.stdout.write(f"Password: {administrator.password}")
+        self.stdout.flush()
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped.")
+
+
+def _database() -> str:
+    return str(settings.DATABASES["default"]["NAME"])
+
+
+def _answer(exchange: Exchange) -> str:
+    """Return the status, and what the story is about of the rest."""
+    data = exchange.data
+    tokens = [f"{name} {_shortened(data[name])}" for name in _TOKENS if name in data]
+    details = [f"{name} {json.dumps(data[name])}" for name in _DETAILS if name in data]
+    return f"{exchange.status} {', '.join(tokens + details)}".rstrip()
+
+
+def _shortened(token: str) -> str:
+    # The end counts: all JWTs begin alike.
+    return f"{token[:6]}…{token[-6:]}"
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(names) or "none"
