@@ -58,15 +58,16 @@ def _check_entries() -> Iterator[CheckMessage]:
         ("E002", "OAUTH2_BACKEND_CLASS", BindingOAuthLibCore),
     ]
     generators = [
-        ("E003", "ACCESS_TOKEN_GENERATOR", tokens.generate_access_token),
-        ("E004", "REFRESH_TOKEN_GENERATOR", tokens.generate_refresh_token),
+        ("E003", "ACCESS_TOKEN_GENERATOR", "token_generator", tokens.generate_access_token),
+        ("E004", "REFRESH_TOKEN_GENERATOR", "refresh_token_generator", tokens.generate_refresh_token),
     ]
     for code, entry, base in classes:
         configured = _provider_entry(entry)
         if not (inspect.isclass(configured) and issubclass(configured, base)):
             yield _entry_error(code, entry, f"is not a subclass of {OAUTH2_PROVIDER_ENTRIES[entry]}")
-    for code, entry, generator in generators:
-        if _provider_entry(entry) is not generator:
+    for code, entry, argument, generator in generators:
+        # EXTRA_SERVER_KWARGS takes precedence over the entry.
+        if oauth2_settings.EXTRA_SERVER_KWARGS.get(argument, _provider_entry(entry)) is not generator:
             yield _entry_error(code, entry, f"is not {OAUTH2_PROVIDER_ENTRIES[entry]}")
 
 

@@ -8,6 +8,7 @@ plan that another request has overtaken by then is made again.
 from __future__ import annotations
 
 import logging
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,9 @@ logger = logging.getLogger(__name__)
 
 #: How often a plan is made before the request is refused as ``temporarily_unavailable``.
 MAX_ATTEMPTS: Final = 5
+
+#: The longest binding value, in characters.
+MAX_VALUE_LENGTH: Final = 255
 
 #: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
@@ -143,9 +147,25 @@ def _binder(binding_type: str, request: Request) -> TokenBinder:
 
 def _present(binder: TokenBinder, request: Request) -> str | None:
     if _BINDING_VALUE not in vars(request):
-        vars(request)[_BINDING_VALUE] = binder.get_binding_value(request)
-    value: str | None = vars(request)[_BINDING_VALUE]
-    return value
+        problem, value = _examine(binder, request)
+        if problem:
+            name = binder.parameter or f"The value of {binder.type}"
+            raise InvalidRequestError(description=f"{name} {problem}.", request=request)
+        vars(request)[_BINDING_VALUE] = value
+    presented: str | None = vars(request)[_BINDING_VALUE]
+    return presented
+
+
+def _examine(binder: TokenBinder, request: Request) -> tuple[str, str | None]:
+    """Return what is wrong with the value that a request presents, and the value."""
+    if [name for name, _value in request.decoded_body or ()].count(binder.parameter) > 1:
+        return "is repeated", None
+    value = binder.get_binding_value(request) or None
+    if value is not None and len(value) > MAX_VALUE_LENGTH:
+        return f"has more than {MAX_VALUE_LENGTH} characters", None
+    if value is not None and any(unicodedata.category(character) == "Cc" for character in value):
+        return "has control characters", None
+    return "", value
 
 
 def _database() -> str:

@@ -246,7 +246,7 @@ def test_within_the_grace_period_a_replay_is_answered(
         replay = site.refresh(old.refresh)
 
         assert replay.status == 200
-        # The refresh token is the one the first answer had; so is an opaque access token. A JWT is signed anew.
+        # The refresh token is the one the first answer had; so is an opaque access token. A JWT is new.
         assert replay.refresh == first.refresh
         assert (replay.access == first.access) is (token_type == "opaque")
         assert site.active(replay.access)

@@ -32,11 +32,12 @@ class TokenBinder:
     required: ClassVar[bool] = False
 
     def get_binding_value(self, request: Request) -> str | None:
-        """Return the binding value that a token request presents: 1 to 255 characters, or None.
+        """Return the binding value that a token request presents, or None.
 
-        It is called before any credential is checked, so ``request.user`` is not known yet.
+        It is called before any credential is checked, so ``request.user`` is not known yet. A value that is
+        longer than 255 characters or has control characters is then refused as ``invalid_request``.
 
         :param request: oauthlib's token request; its ``decoded_body`` holds the form as a list of pairs.
-        :raises oauthlib.oauth2.OAuth2Error: the value is malformed.
+        :raises oauthlib.oauth2.OAuth2Error: the request presents no proper value.
         """
         raise NotImplementedError
