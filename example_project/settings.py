@@ -5,6 +5,7 @@ Everything a deployment has to change is read from the environment.
 
 import os
 from pathlib import Path
+from typing import Any
 
 import oauth_binding
 from example_project.development_keys import get_development_keys
@@ -58,7 +59,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": os.environ.get("DJANGO_SQLITE_PATH", BASE_DIR / "db.sqlite3"),

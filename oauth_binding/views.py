@@ -26,6 +26,7 @@ from oauth2_provider.models import (
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.signals import app_authorized
 from oauth2_provider.views.mixins import ProtectedResourceMetadataMixin
+from oauthlib.common import Request as OAuthlibRequest
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
 from oauth_binding.access_tokens import read_claims
@@ -148,8 +149,11 @@ class RevokeTokenView(views.RevokeTokenView):
 class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
-    Clients authenticate themselves, or present a bearer token with the ``introspection`` scope.
+    Clients authenticate themselves, or present a bearer token with the ``introspection`` scope. A refresh
+    token is active only for the client it was issued to: no resource server may take it for an access token.
     """
+
+    client: Any = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
@@ -164,6 +168,18 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         if response.status_code == 401:
             response["WWW-Authenticate"] = f'Basic realm="introspection", {response["WWW-Authenticate"]}'
         return response
+
+    def authenticate_client(self, request: HttpRequest) -> bool:
+        core = self.get_oauthlib_core()
+        oauthlib_request = OAuthlibRequest(*core._extract_params(request))
+        authenticated: bool = core.server.request_validator.authenticate_client(oauthlib_request)
+        self.client = oauthlib_request.client if authenticated else None
+        return authenticated
+
+    def verify_request(self, request: HttpRequest) -> tuple[bool, Any]:
+        valid, oauthlib_request = super().verify_request(request)
+        self.client = oauthlib_request.client if valid else None
+        return valid, oauthlib_request
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._introspect(request, request.GET.get("token"))
@@ -181,7 +197,8 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         if row is not None:
             return self._access_token_response(request, row, token)
         refresh = get_refresh_token_model().objects.select_related(*related, "access_token")
-        row = refresh.filter(token_checksum=checksum, revoked__isnull=True).first()
+        unrevoked = refresh.filter(token_checksum=checksum, revoked__isnull=True)
+        row = unrevoked.filter(application=self.client).first()
         if row is not None:
             return self._refresh_token_response(request, row)
         return JsonResponse({"active": False})
@@ -196,7 +213,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         }
         claims = read_claims(token)
         if claims is not None:
-            answer |= {name: claims[name] for name in ("iss", "iat", "aud", "jti")}
+            answer |= {name: claims[name] for name in ("iss", "iat", "jti")}
         return JsonResponse(answer)
 
     def _refresh_token_response(self, request: HttpRequest, row: BoundRefreshToken) -> HttpResponse:

@@ -68,7 +68,7 @@ def test_resources_are_the_audience(
     answer = site.token(resource=resources)
     expected = resources[0] if len(resources) == 1 else resources
     assert answer.claims["aud"] == expected
-    assert site.introspect(answer.access)["aud"] == expected
+    assert site.introspect(answer.access)["aud"] == resources
 
 
 @pytest.mark.parametrize("resource", ["not a uri", "https://[", "https://a.example/#fragment"])

@@ -44,7 +44,7 @@ def test_an_active_access_token(
     if binding is not None:
         expected |= {"binding_type": "client-request", "binding_ref": binding_reference(binding)}
     if token_type == "jwt":
-        expected |= {"jti": token.claims["jti"], "aud": ISSUER}
+        expected |= {"jti": token.claims["jti"]}
     assert data == expected
 
 
@@ -256,3 +256,16 @@ def test_a_site_that_requires_a_login_everywhere(make_bound: Callable[..., Site]
         assert site.revoke(token).status == 200
         for path in ("jwks.json", "oauth-authorization-server"):
             assert Client().get(f"/oauth2/.well-known/{path}").status_code == 200
+
+
+def test_a_refresh_token_is_active_only_for_its_own_client(make_bound: Callable[..., Site]) -> None:
+    """A resource server that asks with credentials of its own must not take it for an access token."""
+    site, resource_server = make_bound(), make_bound(grant_type="client_credentials")
+    pair = site.bound("phone")
+    assert resource_server.active(pair.access)
+    assert not resource_server.active(pair.refresh)
+    bearer = resource_server.token(scope="introspection").access
+    headers = {"Authorization": f"Bearer {bearer}"}
+    answer = site.post("/oauth2/introspect/", {"token": pair.refresh}, authenticate=False, headers=headers)
+    assert answer.data == {"active": False}
+    assert site.active(pair.refresh)

@@ -1,7 +1,8 @@
 """An application that has not opted in is served as by django-oauth-toolkit alone.
 
 Each story is played twice, with this app's OAUTH2_PROVIDER entries and URLs and with the toolkit's own, and
-must come out the same: statuses, errors, tokens told apart by when they first appear, and the rows that are left.
+must come out the same: statuses, errors, tokens told apart by when they first appear, and the rows that are
+left.
 """
 
 from __future__ import annotations
