@@ -233,8 +233,8 @@ def check_database_of_bindings(app_configs: Sequence[AppConfig] | None, **kwargs
 def check_applications(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """E009 and E012: what applications ask for is set up.
 
-    # The columns of a swapped model come with the site's own migrations, and "migrate" checks before it runs.
-    where it can't: before the first migration, while images are built, in tests without a database.
+    Only the table of applications can tell, so this asks the database where that can be asked, and says
+    nothing where it can't: before the first migration, while images are built, in tests without a database.
     """
     alias = router.db_for_write(get_application_model())
     try:
