@@ -24,6 +24,7 @@ from oauth_binding import access_tokens
 from oauth_binding.conf import binding_settings
 from oauth_binding.errors import MisconfiguredError, SlotContendedError
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding
+from oauth_binding.revocation import expire_access_tokens, revoke_refresh_tokens
 from oauth_binding.semantics import (
     NO_BINDING,
     SHARED,
@@ -454,31 +455,16 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
         _end(occupant.pk)
     if plan.kept_refresh is None:
         _end(predecessor)
-        _revoke(_refresh_tokens().filter(pk=consumed.pk))
+        revoke_refresh_tokens(_refresh_tokens().filter(pk=consumed.pk))
     else:
-        _expire(predecessor)
+        expire_access_tokens(_tokens().filter(pk=predecessor))
     return consumed if plan.successor is not None or plan.kept_refresh is None else None
 
 
 def _end(access_token_id: int | None) -> None:
     """Revoke an access token and its refresh token."""
-    # The refresh token first: django-oauth-toolkit locks the two in this order.
-    _revoke(_refresh_tokens().filter(access_token_id=access_token_id))
-    _expire(access_token_id)
-
-
-def _revoke(refresh_tokens: Any) -> None:
-    now = timezone.now()
-    refresh_tokens.filter(revoked__isnull=True).update(revoked=now, updated=now, access_token=None)
-
-
-def _expire(access_token_id: int | None) -> None:
-    # The row stays until cleartokens: the request that issued it may not have read it back yet. Without its
-    # source_refresh_token it is as good as deleted for what django-oauth-toolkit makes of a replay.
-    now = timezone.now()
-    _tokens().filter(pk=access_token_id).update(
-        slot=None, expires=now, updated=now, source_refresh_token=None
-    )
+    revoke_refresh_tokens(_refresh_tokens().filter(access_token_id=access_token_id))
+    expire_access_tokens(_tokens().filter(pk=access_token_id))
 
 
 def _repoint(refresh_token: BoundRefreshToken, access_token: BoundAccessToken) -> None:

@@ -17,7 +17,7 @@ LAYERS = [
     {"__init__", "semantics", "errors", "operations", "signals"},
     {"conf", "keys", "values"},
     {"models", "access_tokens"},
-    {"binders", "migrations"},
+    {"binders", "migrations", "revocation"},
     {"issuance"},
     {"tokens", "grants", "validators", "server"},
     {"views"},

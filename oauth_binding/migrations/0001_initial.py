@@ -16,19 +16,6 @@ def add_field(model_name: str, name: str, field: models.Field[Any, Any]) -> InAp
     return InApp("oauth2_provider", migrations.AddField(model_name, name, field))
 
 
-def binding(related_name: str) -> models.ForeignKey[Any, Any]:
-    return models.ForeignKey(
-        blank=True,
-        db_constraint=False,
-        editable=False,
-        null=True,
-        on_delete=django.db.models.deletion.CASCADE,
-        related_name=related_name,
-        to="oauth_binding.tokenbinding",
-        verbose_name="binding",
-    )
-
-
 class Migration(migrations.Migration):
     initial = True
 
@@ -119,11 +106,4 @@ class Migration(migrations.Migration):
                 verbose_name="require a binding",
             ),
         ),
-        add_field("accesstoken", "binding", binding("access_tokens")),
-        add_field(
-            "accesstoken", "slot", models.CharField(editable=False, max_length=64, null=True, unique=True)
-        ),
-        add_field("accesstoken", "token_seed", models.CharField(editable=False, max_length=43, null=True)),
-        add_field("refreshtoken", "binding", binding("refresh_tokens")),
-        add_field("refreshtoken", "token_seed", models.CharField(editable=False, max_length=43, null=True)),
     ]
