@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -19,6 +20,7 @@ import jwt
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client, override_settings
 from django.utils import timezone
 from oauth2_provider.models import (
@@ -187,22 +189,59 @@ class Site:
 
     def device_code(self, scope: str = "read write") -> str:
         """Start a device flow, let the user accept it in a browser, and return the device code."""
-        assert self.user is not None
+        started = self.start_device(scope)
+        self.accept_device(started["user_code"])
+        return str(started["device_code"])
+
+    def start_device(self, scope: str = "read write") -> Answer:
+        """Start a device flow; the answer has a code for the device and one for the user."""
         form = {"client_id": self.application.client_id, "scope": scope}
         started = self.post("/oauth2/device-authorization/", form)
         assert started.status == 200, started.data
+        return started
+
+    def accept_device(self, user_code: str) -> None:
+        """Let the user accept a device in a browser."""
+        assert self.user is not None
         browser = Client()
         browser.force_login(self.user)
-        page = browser.post("/oauth2/device/", {"user_code": started["user_code"]})
+        page = browser.post("/oauth2/device/", {"user_code": user_code})
         browser.post(page["Location"], {"action": "accept"})
-        grant = get_device_grant_model().objects.get(device_code=started["device_code"])
-        assert grant.status == "authorized"
-        return str(started["device_code"])
+        assert get_device_grant_model().objects.get(user_code=user_code).status == "authorized"
 
 
 @pytest.fixture
 def user(db: None) -> User:
     return User.objects.create_user("alice", "alice@example.com", PASSWORD)
+
+
+@pytest.fixture
+def make_database(tmp_path: Path, django_db_blocker: Any) -> Iterator[Callable[[], dict[str, Any]]]:
+    """Return a factory of empty databases on the server that the suite runs on."""
+    names = []
+
+    def make() -> dict[str, Any]:
+        name = f"oauth_binding_{secrets.token_hex(8)}"
+        names.append(name)
+        database: dict[str, Any] = {**connection.settings_dict, "NAME": name}
+        if connection.vendor == "sqlite":
+            database["NAME"] = str(tmp_path / f"{name}.sqlite3")
+            # Nothing here has to survive a power cut.
+            database["OPTIONS"] = {
+                **database["OPTIONS"],
+                "timeout": 20,
+                "init_command": "PRAGMA synchronous = OFF",
+            }
+        else:
+            with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+                cursor.execute(f"CREATE DATABASE {name}")
+        return database
+
+    yield make
+    if connection.vendor != "sqlite":
+        with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+            for name in names:
+                cursor.execute(f"DROP DATABASE {name}")
 
 
 _numbers = itertools.count()

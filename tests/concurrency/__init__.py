@@ -1,0 +1,1 @@
+"""Several gunicorn workers, several client processes, one database server."""

@@ -1,0 +1,151 @@
+"""Client processes that send token requests, and remember what they were answered and when."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import requests
+
+from tests.concurrency.site import CLIENT_SECRET, PASSWORD, USERNAME
+
+TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Event:
+    """A request that was answered; times are of the machine's monotonic clock, in seconds."""
+
+    kind: str
+    client_id: str
+    binding: str | None
+    sent: str
+    started: float
+    ended: float
+    status: int
+    data: dict[str, Any]
+
+    @property
+    def access(self) -> str:
+        return str(self.data["access_token"])
+
+
+class Sender:
+    """One client instance with connections of its own."""
+
+    def __init__(self, address: str, client_id: str) -> None:
+        self._address = address
+        self.client_id = client_id
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._http.auth = (client_id, CLIENT_SECRET)
+
+    def login(self, binding: str | None) -> Event:
+        form = {"grant_type": "password", "username": USERNAME, "password": PASSWORD}
+        return self._send("login", binding, "", "token", form)
+
+    def refresh(self, binding: str | None, refresh_token: str) -> Event:
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        return self._send("refresh", binding, refresh_token, "token", form)
+
+    def revoke(self, binding: str | None, token: str) -> Event:
+        return self._send("revoke", None, token, "revoke_token", {"token": token})
+
+    def introspect(self, token: str) -> Event:
+        return self._send("introspect", None, token, "introspect", {"token": token})
+
+    def is_active(self, token: str) -> bool:
+        event = self.introspect(token)
+        assert event.status == 200
+        return bool(event.data["active"])
+
+    def _send(self, kind: str, binding: str | None, sent: str, endpoint: str, form: dict[str, str]) -> Event:
+        if binding is not None:
+            form["tokenBindingId"] = binding
+        started = time.monotonic()
+        try:
+            response = self._http.post(f"{self._address}/oauth2/{endpoint}", data=form, timeout=TIMEOUT)
+        except requests.RequestException:
+            return Event(kind, self.client_id, binding, sent, started, time.monotonic(), 0, {})
+        try:
+            data = response.json() if response.content else {}
+        except ValueError:
+            data = {}
+        return Event(
+            kind, self.client_id, binding, sent, started, time.monotonic(), response.status_code, data
+        )
+
+
+def in_processes(work: Iterable[Callable[[], list[Event]]]) -> list[Event]:
+    """Run each piece of work in a process of its own, and return all their events."""
+    pieces = list(work)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(len(pieces), mp_context=context) as pool:
+        results = [pool.submit(piece) for piece in pieces]
+        return [event for result in results for event in result.result()]
+
+
+def _log_in(
+    address: str, client_id: str, bindings: list[str | None], start: float, threads: int
+) -> list[Event]:
+    """Log in with each binding, from several connections at once, beginning at a set time."""
+    senders = [Sender(address, client_id) for _ in range(threads)]
+    for sender in senders:
+        sender.introspect("warm up")
+    time.sleep(max(0.0, start - time.monotonic()))
+    with ThreadPoolExecutor(threads) as pool:
+        shares = [bindings[number::threads] for number in range(threads)]
+        events = pool.map(_log_in_share, senders, shares)
+        return [event for share in events for event in share]
+
+
+def _log_in_share(sender: Sender, bindings: list[str | None]) -> list[Event]:
+    return [sender.login(binding) for binding in bindings]
+
+
+def log_in_at_once(address: str, client_id: str, bindings: list[str | None]) -> list[Event]:
+    """Log in with each binding, from four processes with sixteen connections together."""
+    # The processes need a moment to start; then all begin together.
+    start = time.monotonic() + 3.0
+    return in_processes(
+        partial(_log_in, address, client_id, bindings[number::4], start, 4) for number in range(4)
+    )
+
+
+def _mix(address: str, client_id: str, bindings: list[str | None], until: float, seed: int) -> list[Event]:
+    """Log in, refresh with the same token several times at once, and revoke, at random."""
+    choose = random.Random(seed)
+    senders = [Sender(address, client_id) for _ in range(3)]
+    events: list[Event] = []
+    with ThreadPoolExecutor(len(senders)) as pool:
+        while time.monotonic() < until:
+            binding = choose.choice(bindings)
+            login = senders[0].login(binding)
+            events.append(login)
+            if login.status != 200:
+                continue
+            action = choose.choice(["refresh", "refresh", "refresh", "revoke", "none"])
+            token = login.data["refresh_token"]
+            if action == "refresh":
+                attempts = [pool.submit(sender.refresh, binding, token) for sender in senders]
+                events += [attempt.result() for attempt in attempts]
+            elif action == "revoke":
+                events.append(senders[0].revoke(binding, choose.choice([token, login.access])))
+    return events
+
+
+def mix(
+    address: str, client_ids: list[str], bindings: list[str | None], seconds: float, seed: int
+) -> list[Event]:
+    """Do all kinds of requests at once for a time, from two processes per client."""
+    until = time.monotonic() + seconds
+    return in_processes(
+        partial(_mix, address, client_id, bindings, until, seed + number)
+        for number, client_id in enumerate(client_ids * 2)
+    )

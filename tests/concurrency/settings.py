@@ -1,0 +1,21 @@
+"""The site as the harness serves it: a database of its own, and what the environment says of the provider."""
+
+import json
+import os
+
+from tests.settings import *  # noqa: F403
+
+DATABASES["default"].update(NAME=os.environ["CONCURRENCY_DATABASE"], CONN_MAX_AGE=60)  # noqa: F405
+
+OAUTH2_PROVIDER = {
+    **OAUTH2_PROVIDER,  # noqa: F405
+    "ALWAYS_RELOAD_OAUTHLIB_CORE": False,
+    **json.loads(os.environ.get("CONCURRENCY_PROVIDER", "{}")),
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+    "root": {"handlers": ["stderr"], "level": "ERROR"},
+}

@@ -1,0 +1,152 @@
+"""A gunicorn that serves the example project from a scratch database."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+from django.conf import settings
+from django.db import connection
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DATABASE = "oauth_binding_concurrency"
+WORKERS = 4
+
+CLIENT_SECRET = "a-client-secret-of-some-length"
+USERNAME, PASSWORD = "alice", "correct horse battery staple"
+
+#: What the site starts with: an application per token type, whose client_id is the type's name.
+_POPULATE = f"""
+from django.contrib.auth.models import User
+from oauth2_provider.models import Application
+User.objects.create_user({USERNAME!r}, password={PASSWORD!r})
+for token_type in ("opaque", "jwt"):
+    Application.objects.create(
+        name=token_type, client_id=token_type, client_secret={CLIENT_SECRET!r}, hash_client_secret=False,
+        client_type="confidential", authorization_grant_type="password",
+        token_type=token_type, token_binding_type="client-request",
+    )
+"""
+
+
+@dataclass
+class RunningSite:
+    """Where the site is, and how to look behind it."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    environment: dict[str, str] = field(repr=False)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command against the site's database, and return what it printed."""
+        return subprocess.run(
+            [sys.executable, "-m", "django", *arguments],
+            env=self.environment,
+            cwd=REPOSITORY,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    def run(self, code: str) -> Any:
+        """Run Python code in the site, and return what it assigned to ``result``."""
+        return json.loads(
+            self.manage("shell", "--no-imports", "-c", f"{code}\nimport json; print(json.dumps(result))")
+        )
+
+    def workers(self) -> list[int]:
+        """Return the process ids of the workers."""
+        printed = subprocess.run(
+            ["pgrep", "-P", str(self.process.pid)], check=False, capture_output=True, text=True
+        ).stdout
+        return [int(line) for line in printed.split()]
+
+    def errors(self) -> str:
+        """Return what the workers have logged."""
+        return self.log.read_text(errors="replace")
+
+
+@contextmanager
+def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
+    """Serve the site from an empty database.
+
+    :param directory: for the log.
+    :param provider: entries of OAUTH2_PROVIDER.
+    """
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.concurrency.settings",
+        "CONCURRENCY_DATABASE": DATABASE,
+        "CONCURRENCY_PROVIDER": json.dumps(provider),
+        "OIDC_RSA_PRIVATE_KEY": str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]),
+    }
+    with _scratch_database():
+        port = _free_port()
+        address = f"127.0.0.1:{port}"
+        command = [sys.executable, "-m", "gunicorn", "example_project.wsgi:application"]
+        command += ["--workers", str(WORKERS), "--bind", address, "--log-level", "error"]
+        log = directory / "gunicorn.log"
+        site = RunningSite(f"http://{address}", None, log, environment)  # type: ignore[arg-type]
+        site.manage("migrate", "--verbosity", "0")
+        site.manage("shell", "--no-imports", "-c", _POPULATE)
+        with log.open("wb") as output:
+            site.process = subprocess.Popen(
+                command, env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
+            )
+        try:
+            _wait_for(site)
+            yield site
+        finally:
+            site.process.terminate()
+            site.process.wait(timeout=30)
+
+
+@contextmanager
+def _scratch_database() -> Iterator[None]:
+    # In autocommit: PostgreSQL creates no database in a transaction.
+    quoted = connection.ops.quote_name(DATABASE)
+    suffix = " CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
+
+    def execute(statement: str) -> None:
+        with connection._nodb_cursor() as cursor:
+            cursor.execute(statement)
+
+    execute(f"DROP DATABASE IF EXISTS {quoted}")
+    execute(f"CREATE DATABASE {quoted}{suffix}")
+    try:
+        yield
+    finally:
+        force = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
+        execute(f"DROP DATABASE {quoted}{force}")
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_for(site: RunningSite) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            requests.get(f"{site.address}/oauth2/.well-known/jwks.json", timeout=5)
+        except (requests.ConnectionError, requests.Timeout):
+            if site.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"gunicorn did not start:\n{site.errors()}")
