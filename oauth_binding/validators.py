@@ -25,6 +25,7 @@ from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 from oauth_binding import issuance
 from oauth_binding.access_tokens import is_jwt_access_token
 from oauth_binding.issuance import BoundPlan
+from oauth_binding.revocation import revoke_bound_token
 from oauth_binding.semantics import TokenType
 
 if TYPE_CHECKING:
@@ -222,6 +223,14 @@ class BindingOAuth2Validator(OAuth2Validator):
     ) -> None:
         if "code_is_consumed" not in vars(request):
             super().invalidate_authorization_code(client_id, code, request, *args, **kwargs)
+
+    # Revoking
+
+    def revoke_token(
+        self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
+    ) -> None:
+        if not revoke_bound_token(token, request.client):
+            super().revoke_token(token, token_type_hint, request, *args, **kwargs)
 
     # Protected resources
 

@@ -64,18 +64,17 @@ ITS_OWN = "the id that the refresh token is bound to"
 
 # Most requests are about one device, or they would seldom meet in a slot.
 ids = st.sampled_from(["phone"] * len(IDS) + IDS + MALFORMED_IDS)
-ids_for_refresh = st.sampled_from([ITS_OWN, None] * len(IDS) + IDS + MALFORMED_IDS)
+ids_for_refresh = st.sampled_from([ITS_OWN, None, "phone"] * len(IDS) + IDS + MALFORMED_IDS)
 scopes = st.sampled_from(SCOPES)
 # Hypothesis favours what is first.
 scopes_for_refresh = st.sampled_from(["read", None, *SCOPES])
 # What an operator changes in the application just before a request.
-changes = st.sampled_from(
+changes = st.just({}) | st.sampled_from(
     [
-        *[{}] * 3,
-        {"token_type": "opaque"},
-        {"token_type": "jwt"},
-        {"token_binding_type": "client-request"},
         {"token_binding_type": "none"},
+        {"token_binding_type": "client-request"},
+        {"token_type": "jwt"},
+        {"token_type": "opaque"},
         {"require_binding": True},
         {"require_binding": False},
     ]
