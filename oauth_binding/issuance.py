@@ -379,7 +379,10 @@ def _answer(
     """Write the plan into the token response."""
     changed = token["access_token"] != plan.access.text
     token["access_token"] = plan.access.text
-    token["expires_in"] = int(plan.expires.timestamp()) - int(timezone.now().timestamp())
+    if plan.reused is None:
+        token["expires_in"] = request.expires_in  # what lies between iat and exp
+    else:
+        token["expires_in"] = int(plan.expires.timestamp()) - int(timezone.now().timestamp())
     token["scope"] = " ".join(request.scopes)
     if "refresh_token" in token:
         token["refresh_token"] = plan.refresh.text
