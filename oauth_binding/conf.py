@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
 
 DEFAULTS: dict[str, Any] = {
     "BINDERS": ["oauth_binding.binders.client_request.ClientRequestBinder"],
+    "BINDING_HEADER": "Token-Binding-Id",
+    "REVOCATION_FEED": False,
+    "SIGNING_ALGORITHM": "RS256",
+    "SIGNING_KEYS": None,
+    "TOKEN_EXCHANGE_CASCADE": True,
+    "TOKEN_EXCHANGE_ISSUERS": {},
+    "TOKEN_EXCHANGE_PUBLIC_CLIENTS": False,
 }
 
 
@@ -28,7 +37,7 @@ class BindingSettings:
     @property
     def binder_paths(self) -> list[str]:
         """Dotted paths of the installed binders."""
-        return list(self.user_settings.get("BINDERS", DEFAULTS["BINDERS"]))
+        return list(self._get("BINDERS"))
 
     @property
     def binders(self) -> Mapping[str, TokenBinder]:
@@ -37,6 +46,52 @@ class BindingSettings:
         :raises ImportError: a path in ``BINDERS`` can't be imported (``manage.py check``: E006).
         """
         return _load_binders(tuple(self.binder_paths))
+
+    @property
+    def binding_header(self) -> str:
+        """The header in which an API request names what its token is bound to."""
+        return str(self._get("BINDING_HEADER"))
+
+    @property
+    def revocation_feed(self) -> bool:
+        """Whether revoked JWTs are published for APIs that validate them on their own."""
+        return bool(self._get("REVOCATION_FEED"))
+
+    @property
+    def signing_algorithm(self) -> str:
+        """The ``alg`` of JWT access tokens whose application has not chosen one."""
+        return str(self._get("SIGNING_ALGORITHM"))
+
+    @property
+    def signing_keys(self) -> Path | None:
+        """The file of signing keys.
+
+        None where the site has none, or wrote what is no path (``manage.py check``: E016).
+        """
+        path = self._get("SIGNING_KEYS")
+        return Path(path) if path and isinstance(path, str | os.PathLike) else None
+
+    @property
+    def token_exchange_cascade(self) -> bool:
+        """Whether revoking a token or a binding revokes what was exchanged from it."""
+        return bool(self._get("TOKEN_EXCHANGE_CASCADE"))
+
+    @property
+    def token_exchange_issuers(self) -> dict[str, Any]:
+        """Other servers whose tokens may be exchanged: by ``iss``, the options of ``issuers.Issuer``.
+
+        Empty where the site wrote no dict (``manage.py check``: E013).
+        """
+        issuers = self._get("TOKEN_EXCHANGE_ISSUERS")
+        return issuers if isinstance(issuers, dict) else {}
+
+    @property
+    def token_exchange_public_clients(self) -> bool:
+        """Whether public clients may exchange tokens."""
+        return bool(self._get("TOKEN_EXCHANGE_PUBLIC_CLIENTS"))
+
+    def _get(self, key: str) -> Any:
+        return self.user_settings.get(key, DEFAULTS[key])
 
 
 @functools.cache

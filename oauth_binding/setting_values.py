@@ -1,0 +1,80 @@
+"""What values of settings have to be; for system checks, and for who reads the values before them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from ipaddress import ip_address
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+#: Whether a value is right for an option, and what it has to be.
+Rule: TypeAlias = tuple[Callable[[Any], bool], str]
+
+
+def option_problems(options: Mapping[Any, Any], rules: Mapping[str, Rule]) -> Iterator[str]:
+    """Yield what is wrong with each of some options alone; never a value, which may be a secret.
+
+    :param options: as the site wrote them.
+    :param rules: of all the options that there are.
+    """
+    for option, value in options.items():
+        if option not in rules:
+            yield f"has the unknown option {option!r}"
+        elif not rules[option][0](value):
+            yield f"has a {option} that is not {rules[option][1]}"
+
+
+def is_text(value: Any) -> bool:
+    """Return whether a value is a text, and not an empty one."""
+    return isinstance(value, str) and bool(value)
+
+
+def is_list(value: Any, allows: Callable[[Any], bool]) -> bool:
+    """Return whether a value is a list or tuple, and each item is allowed."""
+    return isinstance(value, list | tuple) and all(map(allows, value))
+
+
+def is_text_or_list(value: Any) -> bool:
+    """Return whether a value is a text, or a list of some."""
+    return is_text(value) or (bool(value) and is_list(value, is_text))
+
+
+def is_flag(value: Any) -> bool:
+    """Return whether a value is True or False."""
+    return isinstance(value, bool)
+
+
+def is_number(value: Any, at_most: float = math.inf) -> bool:
+    """Return whether a value is a number from 0 to a limit, and finite."""
+    is_finite = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    return is_finite and value <= at_most
+
+
+def is_secure_url(value: Any) -> bool:
+    """Return whether a value is an https URL, or an http URL of the machine itself.
+
+    It must not have a user or password, which the log would say.
+    """
+    if not (is_text(value) and value.isprintable() and " " not in value):
+        return False
+    try:
+        parts = urlsplit(value)
+        _port = parts.port
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    if not host or "@" in parts.netloc:
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+#: The rule of an address that is fetched.
+SECURE_URL: Rule = (is_secure_url, "an https URL, or an http URL of a loopback host")

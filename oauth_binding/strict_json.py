@@ -1,0 +1,49 @@
+"""JSON that somebody else has written: what could be read in two ways, or not be kept, is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """Return a JSON object (RFC 8259 section 4).
+
+    :param raw: its UTF-8.
+    :raises ValueError, RecursionError: it is not JSON, not an object, has a name twice (RFC 7515 section 4),
+        or has what :func:`check` refuses.
+    """
+    value = json.loads(
+        raw.decode(), object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_finite
+    )
+    if not isinstance(value, dict):
+        raise ValueError("it is not a JSON object")
+    if b"\\" in raw:  # other than by an escape there is no way in for what is refused
+        check(value)
+    return value
+
+
+def check(value: Any) -> None:
+    """Check that a database can keep a value, and that it can be written as JSON again.
+
+    :raises ValueError, RecursionError: it has a NUL, half a surrogate pair, NaN or an infinite number.
+    """
+    written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    written.encode()
+    if "\\u0000" in written:
+        raise ValueError("it has a NUL")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("it has a name twice")
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("it has a number that is not finite")
+    return number
