@@ -1,34 +1,39 @@
-"""The key that signs access tokens: django-oauth-toolkit's ``OIDC_RSA_PRIVATE_KEY``."""
+"""The key that signs: one of ``SIGNING_KEYS``, or django-oauth-toolkit's ``OIDC_RSA_PRIVATE_KEY``."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import Final
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 from oauth2_provider.utils import jwk_from_pem
 
-#: The JWS algorithm of access tokens (RFC 7518 section 3.3).
-ALGORITHM: Final = "RS256"
+from oauth_binding import key_file
+from oauth_binding.conf import binding_settings
+from oauth_binding.key_file import SigningKey
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
-    """A parsed private key and its ``kid``, the RFC 7638 thumbprint that the JWKS endpoint publishes."""
+def get_signing_key(algorithm: str = "") -> SigningKey:
+    """Return the key that signs now.
 
-    kid: str
-    private_key: RSAPrivateKey
+    :param algorithm: RS256, ES256 or EdDSA; empty for the site's default.
+    :raises ImproperlyConfigured: there is none (``manage.py check``: E008, E009, E015).
+    """
+    algorithm = algorithm or binding_settings.signing_algorithm
+    key = key_file.current_key(key_file.load(), algorithm, _now())
+    if key is not None:
+        return key
+    if algorithm == "RS256":
+        return get_toolkit_key()
+    raise ImproperlyConfigured(f"OAUTH_BINDING['SIGNING_KEYS'] has no {algorithm} key that is in use now.")
 
-    def __repr__(self) -> str:
-        return f"<SigningKey {self.kid}>"
 
-
-def get_signing_key() -> SigningKey:
-    """Return the key for new access tokens.
+def get_toolkit_key() -> SigningKey:
+    """Return django-oauth-toolkit's own key.
 
     :raises ImproperlyConfigured: ``OIDC_RSA_PRIVATE_KEY`` is unset or is not an RSA private key in PEM.
     """
@@ -36,6 +41,19 @@ def get_signing_key() -> SigningKey:
     if not pem:
         raise ImproperlyConfigured("OAUTH2_PROVIDER['OIDC_RSA_PRIVATE_KEY'] is not set.")
     return _parse(pem)
+
+
+def get_published_jwks() -> list[dict[str, Any]]:
+    """Return the public JWKs of ``SIGNING_KEYS`` that verifiers may need now.
+
+    :raises KeyFileError: the file can't be used.
+    """
+    now = _now()
+    return [key.public_jwk for key in key_file.load() if key_file.is_published(key, now)]
+
+
+def _now() -> int:
+    return int(timezone.now().timestamp())
 
 
 @functools.lru_cache(maxsize=8)
@@ -49,4 +67,4 @@ def _parse(pem: str) -> SigningKey:
         ) from None
     if not isinstance(private_key, RSAPrivateKey):
         raise ImproperlyConfigured("OAUTH2_PROVIDER['OIDC_RSA_PRIVATE_KEY'] is not an RSA key.")
-    return SigningKey(kid=jwk_from_pem(pem).thumbprint(), private_key=private_key)
+    return SigningKey(jwk_from_pem(pem).thumbprint(), "RS256", private_key)
