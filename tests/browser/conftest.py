@@ -1,0 +1,106 @@
+"""The example project in a process of its own, and a chromium that looks at it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from example_project.demo.server import running_server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+#: Without the last ones the browser calls home at every start.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+PEOPLE = {"operator": "the operator's password", "alice": "alice's password"}
+
+_POPULATE = f"""
+from django.contrib.auth.models import User
+User.objects.create_superuser("operator", password={PEOPLE["operator"]!r})
+User.objects.create_user("alice", password={PEOPLE["alice"]!r})
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if CHROMIUM is None:
+        for item in items:
+            if item.path.is_relative_to(Path(__file__).parent):
+                item.add_marker(pytest.mark.skip(reason="no chromium is installed"))
+
+
+@dataclass
+class Example:
+    """The example project, as a client application sees it."""
+
+    address: str
+
+    def post(self, path: str, client: tuple[str, str], **form: str) -> dict[str, Any]:
+        """Do what the guide does with curl."""
+        session = requests.Session()
+        session.trust_env = False
+        response = session.post(f"{self.address}{path}", data=form, auth=client, timeout=30)
+        assert response.status_code == 200, response.text
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def token(self, client: tuple[str, str], binding: str) -> str:
+        credentials = {"grant_type": "password", "username": "alice", "password": PEOPLE["alice"]}
+        answer = self.post("/oauth2/token", client, tokenBindingId=binding, **credentials)
+        return str(answer["access_token"])
+
+    def is_active(self, client: tuple[str, str], token: str) -> bool:
+        return bool(self.post("/oauth2/introspect", client, token=token)["active"])
+
+
+@pytest.fixture(scope="module")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
+    """The example project with its own settings and an empty database, whatever the suite runs on."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DJANGO_SETTINGS_MODULE", "example_project.settings")
+        environment.setenv("DJANGO_SQLITE_PATH", str(tmp_path_factory.mktemp("example") / "db.sqlite3"))
+        for command in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", _POPULATE]):
+            subprocess.run([sys.executable, "manage.py", *command], check=True)
+        with running_server() as server:
+            yield Example(server.address)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def context(browser: Browser, example: Example) -> Iterator[BrowserContext]:
+    context = browser.new_context(base_url=example.address, locale="en")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page on which no script may fail."""
+    page = context.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    yield page
+    assert failures == []
