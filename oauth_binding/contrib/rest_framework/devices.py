@@ -1,0 +1,194 @@
+"""An API for the devices of a user: what the page "Your devices" does."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+from django.core.exceptions import RequestDataTooBig
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from rest_framework import serializers, status
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.mixins import DestroyModelMixin, ListModelMixin, RetrieveModelMixin
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+from rest_framework.throttling import UserRateThrottle
+from rest_framework.views import APIView
+from rest_framework.viewsets import GenericViewSet
+
+from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication
+from oauth_binding.contrib.rest_framework.parsers import BoundedJSONParser
+from oauth_binding.contrib.rest_framework.permissions import IsUserWithResourceScope
+from oauth_binding.devices import (
+    MAX_NAME_LENGTH,
+    Device,
+    device_id_of,
+    devices_of,
+    find_device,
+    rename,
+    sign_out,
+    sign_out_others,
+    validate_name,
+)
+
+#: The number of devices on a page where the site has no ``PAGE_SIZE``.
+DEFAULT_PAGE_SIZE: Final = 50
+
+
+class CannotBeNamed(APIException):
+    """409: a shared slot, or what is unbound, may stand for several devices."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_detail = _("This can't be named: it may stand for several devices.")
+    default_code = "cannot_be_named"
+
+
+class ContentTooLarge(APIException):
+    """413 (RFC 9110 section 15.5.14)."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = _("The request is too large.")
+    default_code = "content_too_large"
+
+
+class DeviceNameField(serializers.CharField):
+    """The name of a device. Unlike in a CharField, a number is no name."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class DeviceNameSerializer(serializers.Serializer[Any]):
+    """What a device is to be called; an empty name removes the one it has."""
+
+    # What is trimmed here would not be validated.
+    name = DeviceNameField(
+        allow_blank=True, max_length=MAX_NAME_LENGTH, trim_whitespace=False, validators=[validate_name]
+    )
+
+
+class DeviceApplicationSerializer(serializers.Serializer[Any]):
+    """The application of a device."""
+
+    client_id = serializers.CharField(read_only=True)
+    name = serializers.CharField(read_only=True)
+
+
+class SignedInDeviceSerializer(serializers.Serializer[Device]):
+    """A device that the user is signed in on."""
+
+    id = serializers.CharField(read_only=True)
+    application = DeviceApplicationSerializer(read_only=True)
+    name = serializers.CharField(read_only=True, help_text="What the user calls it, or else the client.")
+    can_be_named = serializers.BooleanField(read_only=True)
+    # As in introspection, which says neither of what counts as unbound.
+    binding_type = serializers.CharField(
+        source="binding.claims.binding_type", read_only=True, allow_null=True
+    )
+    binding_ref = serializers.CharField(source="binding.claims.binding_ref", read_only=True, allow_null=True)
+    first_seen = serializers.DateTimeField(read_only=True)
+    last_used = serializers.DateTimeField(read_only=True)
+    current = serializers.SerializerMethodField(help_text="Whether the request's access token is on it.")
+
+    def get_current(self, device: Device) -> bool:
+        return bool(device.id == self.context["current_device_id"])
+
+
+class DevicePagination(PageNumberPagination):
+    """Numbered pages whatever the site's pagination is, of the site's ``PAGE_SIZE`` where it has one."""
+
+    def get_page_size(self, request: Request) -> int:
+        return api_settings.PAGE_SIZE or DEFAULT_PAGE_SIZE
+
+    def get_page_number(self, request: Request, paginator: Any) -> int | str:
+        # An empty number is refused like any other that is none.
+        return request.query_params.get(self.page_query_param, 1)
+
+
+class DeviceRateThrottle(UserRateThrottle):
+    """As many requests of a user as ``DEFAULT_THROTTLE_RATES["devices"]`` says, if it says so."""
+
+    scope = "devices"
+
+    def get_rate(self) -> str | None:
+        rates: dict[str, Any] = api_settings.DEFAULT_THROTTLE_RATES
+        return rates.get(self.scope)
+
+
+@method_decorator(never_cache, name="dispatch")
+class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, GenericViewSet[Any]):
+    """The devices that the calling user is signed in on."""
+
+    authentication_classes = [BearerAuthentication, SessionAuthentication]
+    permission_classes = [IsUserWithResourceScope]
+    required_scopes: ClassVar[list[str]] = ["devices"]
+    throttle_classes = [*APIView.throttle_classes, DeviceRateThrottle]
+    parser_classes = [BoundedJSONParser]
+    pagination_class = DevicePagination
+    filter_backends = []
+    lookup_field = "id"
+    serializer_class = SignedInDeviceSerializer
+
+    @property
+    def user(self) -> Any:
+        return self.request.user
+
+    @property
+    def current_device_id(self) -> str | None:
+        """The id of the device that calls; None for a browser with a session, which is no device."""
+        return None if self.request.auth is None else device_id_of(self.request.auth)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        # Django would answer with a page in HTML.
+        return super().handle_exception(ContentTooLarge() if isinstance(exc, RequestDataTooBig) else exc)
+
+    def get_queryset(self) -> Any:
+        """Return the devices, in a list."""
+        return devices_of(self.user)
+
+    def get_object(self) -> Device:
+        """Return the device of the address.
+
+        :raises NotFound: the user is signed in on none that has this id.
+        """
+        device = find_device(self.user, self.kwargs["id"], live_only=True)
+        if device is None:
+            raise NotFound
+        return device
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "current_device_id": self.current_device_id}
+
+    def partial_update(self, request: Request, id: str) -> Response:
+        """Give a device a name, or remove it."""
+        device = self.get_object()
+        serializer = DeviceNameSerializer(data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        if "name" in serializer.validated_data:
+            if device.binding is None or not device.can_be_named:
+                raise CannotBeNamed
+            rename(device.binding, serializer.validated_data["name"].strip())
+        return Response(self.get_serializer(device).data)
+
+    def perform_destroy(self, instance: Device) -> None:
+        sign_out(self.user, instance)
+
+    @action(detail=True, methods=["post"], url_path="sign-out-others")
+    def sign_out_others(self, request: Request, id: str) -> Response:
+        """Sign the user out on all devices but this one."""
+        return self._sign_out_others(self.get_object().id)
+
+    @action(detail=False, methods=["post"], url_path="sign-out-others")
+    def sign_out_all_others(self, request: Request) -> Response:
+        """Sign the user out on all devices but the one that calls."""
+        return self._sign_out_others(self.current_device_id)
+
+    def _sign_out_others(self, device_id: str | None) -> Response:
+        return Response({"signed_out": sign_out_others(self.user, device_id)})

@@ -1,0 +1,83 @@
+"""What drf-spectacular says of :class:`BearerAuthentication`; loaded where it is installed."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.urls import NoReverseMatch, reverse
+from drf_spectacular.contrib.django_oauth_toolkit import DjangoOAuthToolkitScheme
+from drf_spectacular.settings import spectacular_settings
+from drf_spectacular.utils import OpenApiResponse
+from oauth2_provider.scopes import get_scopes_backend
+from oauth2_provider.settings import oauth2_settings
+
+from oauth_binding.contrib.rest_framework.scopes import required_scopes
+
+#: The grant types that the schema has words for: the flow, the endpoints, and which gate closes it.
+_FLOWS: Final = {
+    "authorization_code": ("authorizationCode", ["authorizationUrl", "tokenUrl"], None),
+    "implicit": ("implicit", ["authorizationUrl"], "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT"),
+    "password": ("password", ["tokenUrl"], "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT"),
+    "client_credentials": ("clientCredentials", ["tokenUrl"], None),
+}
+
+_ENDPOINTS: Final = {"authorizationUrl": "oauth2_provider:authorize", "tokenUrl": "oauth2_provider:token"}
+
+
+def refusal(description: str) -> OpenApiResponse:
+    """Return what a schema says of a request that is refused, for ``extend_schema(responses=...)``."""
+    error = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
+    return OpenApiResponse(error, description)
+
+
+#: How any operation that takes tokens refuses them, by status.
+REFUSALS: Final = {
+    401: refusal("There are no credentials, or they are not valid."),
+    403: refusal("They are not enough: they may lack a scope, or be no user's."),
+}
+
+
+class BearerAuthenticationScheme(DjangoOAuthToolkitScheme):  # type: ignore[no-untyped-call]
+    """An OAuth 2.0 scheme with the flows of the server, and the scopes that each operation asks for.
+
+    The setting ``OAUTH2_FLOWS`` of drf-spectacular and its neighbours come first. Where there are none, and
+    the URLs of the project have no token endpoint either, all that can be said is that it takes a bearer
+    token.
+    """
+
+    target_class = "oauth_binding.contrib.rest_framework.authentication.BearerAuthentication"
+    match_subclasses = True
+
+    def get_security_requirement(self, auto_schema: Any) -> Any:
+        """Return the scopes of the operation, also where several permissions ask for some."""
+        if not (spectacular_settings.OAUTH2_FLOWS or _flows()):
+            return {self.name: []}  # no other type of scheme has scopes
+        scopes = required_scopes(auto_schema.view.request, auto_schema.view)
+        if scopes:
+            return {self.name: scopes}
+        toolkit: Any = super()
+        return toolkit.get_security_requirement(auto_schema) or {self.name: []}
+
+    def get_security_definition(self, auto_schema: Any) -> Any:
+        """Return the security scheme object (OpenAPI 3.0.3 section 4.7.24)."""
+        if spectacular_settings.OAUTH2_FLOWS:
+            toolkit: Any = super()
+            return toolkit.get_security_definition(auto_schema)
+        flows = _flows()
+        if flows:
+            return {"type": "oauth2", "flows": flows}
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "OAuth 2.0 access token"}
+
+
+def _flows() -> dict[str, dict[str, Any]]:
+    try:
+        endpoints = {url: reverse(name) for url, name in _ENDPOINTS.items()}
+    except NoReverseMatch:
+        return {}
+    scopes = get_scopes_backend().get_all_scopes()
+    return {
+        flow: {**{url: endpoints[url] for url in urls}, "scopes": scopes}
+        for grant_type, (flow, urls, gate) in _FLOWS.items()
+        if grant_type in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED
+        and not (gate and getattr(oauth2_settings, gate))
+    }

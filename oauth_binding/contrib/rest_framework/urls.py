@@ -1,0 +1,14 @@
+"""The API for the devices of a user; include it where the site has its APIs, say at ``api/devices/``."""
+
+from __future__ import annotations
+
+from rest_framework.routers import SimpleRouter
+
+from oauth_binding.contrib.rest_framework.devices import DeviceViewSet
+
+app_name = "oauth_binding_api"
+
+_router = SimpleRouter(use_regex_path=False)
+_router.register("", DeviceViewSet, basename="device")
+
+urlpatterns = _router.urls

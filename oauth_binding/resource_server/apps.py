@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from importlib import import_module
+
+from django.apps import AppConfig, apps
+from django.core.checks import Tags, register
+
+
+class ResourceServerConfig(AppConfig):
+    name = "oauth_binding.resource_server"
+    label = "oauth_binding_resource_server"
+
+    def ready(self) -> None:
+        from oauth_binding.resource_server.checks import check_settings
+
+        register(check_settings, Tags.security)
+        if apps.is_installed("drf_spectacular"):
+            import_module("oauth_binding.contrib.rest_framework.schema")

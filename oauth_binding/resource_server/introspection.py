@@ -1,0 +1,151 @@
+"""Asking the server about access tokens (RFC 7662)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from http.client import HTTPException
+from time import time
+from typing import Any, Final
+from urllib.error import HTTPError
+from urllib.parse import quote_plus, urlencode
+
+from django.core.cache import cache
+
+from oauth_binding.remote import MALFORMED, TIMEOUT, download
+from oauth_binding.resource_server import claim_rules
+from oauth_binding.resource_server.conf import resource_server_settings
+from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
+from oauth_binding.strict_json import read_object
+
+logger = logging.getLogger(__name__)
+
+#: The ``token_type`` of access tokens, in lower case: that of RFC 6750, and what some servers say instead.
+_ACCESS_TOKEN_TYPES: Final = (
+    "bearer",
+    "access_token",
+    "urn:ietf:params:oauth:token-type:access_token",
+)
+
+#: The answers that are waited for, by cache key.
+_in_flight: dict[str, Future[dict[str, Any] | None]] = {}
+_lock = threading.Lock()
+
+
+def introspect(text: str) -> dict[str, Any]:
+    """Return what the server says of a valid access token.
+
+    An answer is kept in Django's default cache for ``INTROSPECTION_CACHE_SECONDS``, and no longer than the
+    token lives. Of simultaneous requests with a token, one of a process asks.
+
+    :raises RefusedTokenError: the token is not active, not an access token, or not for this API.
+    :raises ServerUnavailableError: the server does not answer, or not as RFC 7662 section 2.2 has it.
+    """
+    answer = _get_answer(text)
+    if not answer["active"]:
+        raise RefusedTokenError("it is not active")
+    if str(answer.get("token_type", "bearer")).lower() not in _ACCESS_TOKEN_TYPES:
+        raise RefusedTokenError("its token_type is not that of access tokens")
+    claim_rules.check_values(answer)
+    return answer
+
+
+def _get_answer(text: str) -> dict[str, Any]:
+    key = _cache_key(text)
+    answer: dict[str, Any] | None = cache.get(key)
+    if answer is not None:
+        return answer
+    with _flight(key) as (future, is_mine):
+        if is_mine:
+            # Another request may have got an answer before this one took off.
+            answer = cache.get(key)
+            if answer is None:
+                answer = _ask(text)
+                _keep(key, answer)
+            future.set_result(answer)
+        else:
+            try:
+                answer = future.result(2 * TIMEOUT)
+            except TimeoutError:
+                answer = None
+    if answer is None:
+        raise ServerUnavailableError
+    return answer
+
+
+@contextmanager
+def _flight(key: str) -> Iterator[tuple[Future[dict[str, Any] | None], bool]]:
+    """Enter with the future answer, and whether it is for the caller to get it; without one it is None."""
+    mine: Future[dict[str, Any] | None] = Future()
+    with _lock:
+        future = _in_flight.setdefault(key, mine)
+    if future is not mine:
+        yield future, False
+        return
+    try:
+        yield mine, True
+    finally:
+        with _lock:
+            del _in_flight[key]
+        if not mine.done():
+            mine.set_result(None)
+
+
+def _cache_key(text: str) -> str:
+    parts = [resource_server_settings.introspection_url, resource_server_settings.client_id, text]
+    digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+    return f"oauth_binding.introspection:{digest}"
+
+
+def _keep(key: str, answer: dict[str, Any]) -> None:
+    seconds = resource_server_settings.introspection_cache_seconds
+    if "exp" in answer:
+        seconds = min(seconds, answer["exp"] - time())
+    if seconds > 0:
+        cache.set(key, answer, seconds)
+
+
+def _ask(text: str) -> dict[str, Any]:
+    """Return the answer of the introspection endpoint, whose members are of their types.
+
+    :raises ServerUnavailableError: there is none.
+    """
+    url = resource_server_settings.introspection_url
+    form = urlencode({"token": text, "token_type_hint": "access_token"}).encode()
+    headers = {"Accept": "application/json", "Authorization": _basic_authorization()}
+    try:
+        return _read_answer(download(url, headers, form).body)
+    except HTTPError as error:
+        if error.code == 401:
+            logger.error("The introspection endpoint at %s does not accept CLIENT_ID and CLIENT_SECRET.", url)
+        else:
+            logger.warning("The introspection endpoint at %s answers %d.", url, error.code)
+    except (OSError, HTTPException, *MALFORMED) as error:
+        logger.warning("The introspection endpoint at %s can't be asked: %s", url, error)
+    raise ServerUnavailableError
+
+
+def _basic_authorization() -> str:
+    # RFC 6749 section 2.3.1: both are form-encoded first.
+    credentials = (resource_server_settings.client_id, resource_server_settings.client_secret)
+    encoded = base64.b64encode(":".join(map(quote_plus, credentials)).encode())
+    return f"Basic {encoded.decode()}"
+
+
+def _read_answer(body: bytes) -> dict[str, Any]:
+    """Return the members of an answer that are there; without a null, which says as much as no member.
+
+    :raises ValueError, RecursionError: it is none.
+    """
+    answer = {name: value for name, value in read_object(body).items() if value is not None}
+    if not isinstance(answer.get("active"), bool):
+        raise ValueError("its answer has no active")
+    if not answer["active"]:
+        return {"active": False}
+    claim_rules.check_types(answer)
+    return answer

@@ -1,0 +1,127 @@
+"""APIs of every kind that access tokens open, added to the example project's URLs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+from django.views.generic import View
+from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasReadWriteScope, TokenHasScope
+from rest_framework.authentication import SessionAuthentication
+from rest_framework.permissions import AllowAny, IsAdminUser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.throttling import UserRateThrottle
+from rest_framework.views import APIView
+
+from example_project.urls import urlpatterns as example_urlpatterns
+from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound, PresentsBinding
+from oauth_binding.protection import ProtectedResourceMixin, protected_resource
+
+
+def describe(request: Any, token: Any, user: Any) -> dict[str, Any]:
+    """Say what a view finds of who calls."""
+    binding = getattr(token, "binding", None)
+    return {
+        "user": None if user is None else user.get_username(),
+        "scope": getattr(token, "scope", None),
+        "binding_type": None if binding is None else binding.binding_type,
+        "binding_ref": None if binding is None else binding.reference,
+    }
+
+
+class Described(APIView):
+    """Lets everybody in who has no invalid token."""
+
+    permission_classes: Any = [AllowAny]
+
+    def get(self, request: Request) -> Response:
+        return Response(describe(request, request.auth, request.user))
+
+    post = get
+
+
+class Scoped(Described):
+    permission_classes = [TokenHasScope]
+    required_scopes = ["read", "write"]
+
+
+class ReadWrite(Described):
+    permission_classes = [TokenHasReadWriteScope]
+
+
+class Bound(Described):
+    permission_classes = [IsBound]
+
+
+class BoundToCertificate(Described):
+    permission_classes = [IsBound.to("x5t#S256", "jkt")]
+
+
+class BoundOrStaff(Described):
+    authentication_classes = [SessionAuthentication, BearerAuthentication]
+    permission_classes = [IsBound | IsAdminUser]
+
+
+class Presented(Described):
+    permission_classes = [PresentsBinding]
+
+
+class Throttled(Described):
+    throttle_classes = [type("OncePerMinute", (UserRateThrottle,), {"rate": "1/min"})]
+
+
+class OfToolkit(Described):
+    authentication_classes = [OAuth2Authentication]
+
+
+class PlainView(ProtectedResourceMixin, View):
+    """A class-based view of Django's."""
+
+    required_scopes = ["read"]
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        return JsonResponse(describe(request, request.access_token, request.resource_owner))  # type: ignore[attr-defined]
+
+    post = get
+
+
+class PlainBoundView(PlainView):
+    require_bound = True
+
+
+class PlainPresentedView(PlainView):
+    require_presented_binding = True
+
+
+def describe_plain(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(describe(request, request.access_token, request.resource_owner))  # type: ignore[attr-defined]
+
+
+def describe_session(request: HttpRequest) -> JsonResponse:
+    """A view that knows nothing of tokens, for the middleware."""
+    return JsonResponse({"user": request.user.get_username()})
+
+
+urlpatterns = [
+    *example_urlpatterns,
+    path("drf/any/", Described.as_view()),
+    path("drf/scoped/", Scoped.as_view()),
+    path("drf/read-write/", ReadWrite.as_view()),
+    path("drf/bound/", Bound.as_view()),
+    path("drf/certificate/", BoundToCertificate.as_view()),
+    path("drf/bound-or-staff/", BoundOrStaff.as_view()),
+    path("drf/presented/", Presented.as_view()),
+    path("drf/throttled/", Throttled.as_view()),
+    path("drf/toolkit/", OfToolkit.as_view()),
+    path("mixin/scoped/", PlainView.as_view()),
+    path("mixin/bound/", PlainBoundView.as_view()),
+    path("mixin/presented/", PlainPresentedView.as_view()),
+    path("decorator/scoped/", protected_resource(["read"])(describe_plain)),
+    path("decorator/any/", protected_resource()(describe_plain)),
+    path("decorator/bound/", protected_resource(bound=True)(describe_plain)),
+    path("decorator/certificate/", protected_resource(binding_types=["jkt"])(describe_plain)),
+    path("decorator/presented/", protected_resource(presented_binding=True)(describe_plain)),
+    path("session/", describe_session),
+]
