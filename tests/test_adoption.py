@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import oauthlib
+import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import OperationalError, connection, models
@@ -23,8 +24,9 @@ from oauth2_provider.models import (
     create_device_grant,
 )
 
+import oauth_binding.migrations
 from tests.conftest import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Site, is_jwt
-from tests.project import ADDED, Project, check, migrate, schema
+from tests.project import ADDED, OWN, Project, check, migrate, schema
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -37,48 +39,47 @@ INSTALLED_APPS.insert(INSTALLED_APPS.index("oauth2_provider"), "oauth_binding")
 """
 
 
-def test_sqlmigrate(tmp_path: Path, make_database: Callable[[], dict[str, Any]]) -> None:
-    site = Project(tmp_path)
-    site.write_settings("bound", default=make_database())
-
-    sql = site.call("bound", sqlmigrate)
+@pytest.mark.django_db(transaction=True)
+def test_sqlmigrate() -> None:
+    migrations = Path(oauth_binding.migrations.__file__).parent
+    names = sorted(path.name[:4] for path in migrations.glob("0*.py"))
+    sql = "\n".join(call_command("sqlmigrate", "oauth_binding", name, no_color=True) for name in names)
 
     assert [column for column in set().union(*ADDED.values()) if column not in sql] == []
 
 
-def test_a_live_site(tmp_path: Path, make_database: Callable[[], dict[str, Any]]) -> None:
-    site = Project(tmp_path)
-    site.write_settings("bound", default=make_database())
-    site.write_settings_without_binding("plain", "bound")
-    site.write_settings("new", REVERSED, default=make_database())
+def test_a_live_site(project: Project, make_database: Callable[[], dict[str, Any]]) -> None:
+    project.write_settings("bound", default=make_database())
+    project.write_settings_without_binding("plain", "bound")
+    project.write_settings("new", REVERSED, default=make_database())
 
     # The site as it was.
-    before = site.call("plain", migrate)
-    tokens = site.call("plain", use_for_a_while)
+    before = project.call("plain", migrate)
+    tokens = project.call("plain", use_for_a_while)
 
     # The tables are widened under the processes that are up. Those know nothing of the app.
-    site.call("plain", work_while_migrating, "bound")
-    adopted = site.call("bound", schema)
-    assert adopted.keys() - before.keys() == {"oauth_binding_tokenbinding"}
+    project.call("plain", work_while_migrating, "bound")
+    adopted = project.call("bound", schema)
+    assert adopted.keys() - before.keys() == OWN
     assert added_columns(before, adopted) == ADDED
 
     # The tables are those of a new site, in whichever order that lists the apps.
-    assert adopted == site.call("new", migrate)
-    site.call("new", check)
+    assert adopted == project.call("new", migrate)
+    project.call("new", check)
 
     # The new processes come up. Nobody has to sign in again, and no revoked token comes back to life.
-    site.call("bound", check)
-    site.call("bound", go_on, tokens)
-    bound_tokens = site.call("bound", opt_in)
+    project.call("bound", check)
+    project.call("bound", go_on, tokens)
+    bound_tokens = project.call("bound", opt_in)
 
     # The app is taken out of the settings, its columns stay.
-    site.call("plain", work_without_the_app, bound_tokens)
-    left = site.call("plain", delete_this_and_that)
+    project.call("plain", work_without_the_app, bound_tokens)
+    left = project.call("plain", delete_this_and_that)
 
     # The columns go, too, and nothing else.
-    assert site.call("bound", migrate, "oauth_binding", "zero") == before
-    assert site.call("plain", rows) == left
-    site.call("plain", work, ["password", "client_credentials"])
+    assert project.call("bound", migrate, "oauth_binding", "zero") == before
+    assert project.call("plain", rows) == left
+    project.call("plain", work, ["password", "client_credentials"])
 
 
 def added_columns(before: dict[str, Any], after: dict[str, Any]) -> dict[str, set[str]]:
@@ -87,11 +88,6 @@ def added_columns(before: dict[str, Any], after: dict[str, Any]) -> dict[str, se
 
 
 # What runs in the processes of the site
-
-
-def sqlmigrate() -> str:
-    names = ("0001", "0002", "0003", "0004")
-    return "\n".join(call_command("sqlmigrate", "oauth_binding", name, no_color=True) for name in names)
 
 
 def client(grant_type: str, username: str = "alice") -> Site:
@@ -228,9 +224,22 @@ def opt_in() -> list[Any]:
     assert [site.active(answer.access) for answer in (superseded, other, newest)] == [False, True, True]
     assert newest.claims["binding_type"] == "client-request"
 
+    # Here, because the processes without the app import this module, too.
+    from tests.test_token_exchange import allow, exchange
+
+    Application.objects.filter(name="client_credentials").update(additional_grant_types="token-exchange")
+    backend = client("client_credentials")
+    allow(backend, site, refresh_tokens=True)
+    exchanged = exchange(backend, newest.access)
+    assert works(site, exchanged.access)
+    assert works(site, exchange(backend, other.access).access)
+    site.revoke(newest.access)
+    assert not backend.active(exchanged.access)
+
     for username in ("bob", "carol"):
         for grant in ("password", "authorization_code"):
-            client(grant, username).bound("phone")
+            answer = client(grant, username).bound("phone")
+        exchange(backend, answer.access)
     return [[answer.access, answer.refresh] for answer in (phone, tablet)]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -11,6 +10,7 @@ from django.core.management import call_command
 from django.db import connections
 from oauth2_provider.models import Application
 
+from oauth_binding.devices import devices_of, sign_out
 from tests.conftest import PASSWORD, SECRET, Site
 from tests.project import ADDED, Project, check
 
@@ -29,8 +29,7 @@ class TokensElsewhere:
 """
 
 
-def test_tokens_in_a_second_database(tmp_path: Path, make_database: Callable[[], dict[str, Any]]) -> None:
-    project = Project(tmp_path)
+def test_tokens_in_a_second_database(project: Project, make_database: Callable[[], dict[str, Any]]) -> None:
     project.write("routers.py", ROUTER)
     project.write_settings(
         "routed",
@@ -89,3 +88,12 @@ def use() -> None:
         assert site.revoke(refreshed.refresh).status == 200
         assert not site.active(refreshed.access)
         assert site.active(tablet.access)
+
+        assert [device.name for device in devices_of(user)] == ["tablet"]
+        application.token_binding_type = "none"
+        application.save()
+        unbound = site.token()
+        for device in devices_of(user):
+            sign_out(user, device)
+        assert not site.active(tablet.access)
+        assert not site.active(unbound.access)

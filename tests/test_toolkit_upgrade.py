@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from oauth2_provider.models import Application
 
 from tests.conftest import PASSWORD, SECRET, Site
-from tests.project import ADDED, Project, check, migrate
+from tests.project import ADDED, OWN, Project, check, migrate
 
 #: A release that is yet to come, with fields and a migration under the toolkit's own label.
 UPGRADE = """
@@ -51,20 +51,19 @@ class Migration(migrations.Migration):
 
 
 @pytest.fixture
-def site(tmp_path: Path, make_database: Callable[[], dict[str, Any]]) -> Project:
+def site(project: Project, make_database: Callable[[], dict[str, Any]]) -> Project:
     """Return a site whose settings are with and without this app, before and after the upgrade."""
-    site = Project(tmp_path)
     database = make_database()
-    site.write_settings("bound", default=database)
-    site.write_settings("bound_upgraded", UPGRADE, default=database)
-    site.write_settings_without_binding("plain_upgraded", "bound_upgraded")
+    project.write_settings("bound", default=database)
+    project.write_settings("bound_upgraded", UPGRADE, default=database)
+    project.write_settings_without_binding("plain_upgraded", "bound_upgraded")
 
-    migrations = tmp_path / "next_release" / "toolkit_migrations"
+    migrations = project.directory / "next_release" / "toolkit_migrations"
     shutil.copytree(Path(oauth2_provider.migrations.__file__).parent, migrations)
     last = max(migrations.glob("0*.py")).stem
-    site.write("next_release/models.py", MODELS)
-    site.write("next_release/toolkit_migrations/9999_next_release.py", MIGRATION.format(last=last))
-    return site
+    project.write("next_release/models.py", MODELS)
+    project.write("next_release/toolkit_migrations/9999_next_release.py", MIGRATION.format(last=last))
+    return project
 
 
 def test_a_site_that_has_upgraded_adds_the_app(site: Project) -> None:
@@ -91,7 +90,7 @@ def test_a_site_that_has_the_app_upgrades(site: Project) -> None:
 def ours(schema: dict[str, Any]) -> list[Any]:
     """Return what the app has added to a schema."""
     return [
-        schema["oauth_binding_tokenbinding"],
+        [schema[table] for table in sorted(OWN)],
         [(table, name, schema[table]["columns"][name]) for table in ADDED for name in sorted(ADDED[table])],
         [
             (table, constraint)

@@ -37,7 +37,11 @@ class Migration(migrations.Migration):
                 ),
                 ("binding_type", models.CharField(max_length=64, verbose_name="binding type")),
                 ("binding_value", models.CharField(blank=True, max_length=255, verbose_name="binding value")),
-                ("reference", models.CharField(blank=True, max_length=43, verbose_name="reference")),
+                (
+                    "reference",
+                    models.CharField(blank=True, db_index=True, max_length=43, verbose_name="reference"),
+                ),
+                ("name", models.CharField(blank=True, max_length=100, verbose_name="name")),
                 ("key", models.CharField(editable=False, max_length=64, unique=True)),
                 (
                     "created",
@@ -70,7 +74,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
-            options={"verbose_name": "token binding", "verbose_name_plural": "token bindings"},
+            options={
+                "verbose_name": "token binding",
+                "verbose_name_plural": "token bindings",
+                "permissions": [("revoke_tokenbinding", "Can revoke token binding")],
+            },
         ),
         add_field(
             "application",
@@ -104,6 +112,18 @@ class Migration(migrations.Migration):
                 default=False,
                 help_text="Refuse token requests that name no binding",
                 verbose_name="require a binding",
+            ),
+        ),
+        add_field(
+            "application",
+            "additional_grant_types",
+            models.CharField(
+                blank=True,
+                db_default="",
+                default="",
+                help_text="Grant types that are allowed beside the authorization grant type, space separated",
+                max_length=255,
+                verbose_name="additional grant types",
             ),
         ),
     ]

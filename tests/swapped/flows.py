@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.db import connection, models
+from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
+from oauth_binding.devices import devices_of
 from tests.conftest import PASSWORD, Site
+from tests.test_token_exchange import ACCESS_TOKEN, allow, exchange
 
 
 @pytest.fixture
@@ -26,10 +31,20 @@ def indexes(model: type[models.Model]) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.django_db
+def test_nothing_is_left_to_migrate() -> None:
+    call_command("makemigrations", check=True, dry_run=True)  # in any app
+
+
+@pytest.mark.django_db
 def test_the_tables_have_the_indexes_of_both_apps() -> None:
-    assert indexes(get_access_token_model()) >= {("index", "binding_id"), ("unique", "slot")}
+    assert indexes(get_access_token_model()) >= {
+        ("index", "binding_id"),
+        ("index", "exchange_id"),
+        ("unique", "slot"),
+    }
     assert indexes(get_refresh_token_model()) >= {
         ("index", "binding_id"),
+        ("index", "exchange_id"),
         ("index", "token_family"),
         ("unique", "token_checksum", "revoked"),
     }
@@ -80,3 +95,60 @@ def test_revoking_one_device(make_bound: Callable[..., Site], token_type: str) -
     assert not site.active(phone.access)
     assert site.active(tablet.access)
     assert site.refresh(phone.refresh).status == 400
+
+
+@pytest.mark.parametrize("binding_type", ["none", "client-request"])
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_token_exchange(
+    make_bound: Callable[..., Site],
+    make_site: Callable[..., Site],
+    user: Any,
+    token_type: str,
+    binding_type: str,
+) -> None:
+    mobile = make_bound("jwt")
+    backend = make_site(
+        "client_credentials",
+        as_user=None,
+        token_type=token_type,
+        token_binding_type=binding_type,
+        additional_grant_types="token-exchange",
+    )
+    allow(backend, mobile, impersonation=False, delegation=True, refresh_tokens=True)
+    subject = mobile.bound("phone")
+
+    actor = {"actor_token": backend.token().access, "actor_token_type": ACCESS_TOKEN}
+    answer = exchange(backend, subject.access, **actor)
+
+    found = backend.introspect(answer.access)
+    assert found["sub"] == str(user.pk)
+    assert found["act"]["client_id"] == backend.application.client_id
+    refreshed = backend.refresh(answer.refresh)
+    assert backend.introspect(refreshed.access)["act"] == found["act"]
+    mobile.revoke(subject.access)
+    assert not backend.active(refreshed.access)
+
+
+def test_the_page_of_devices(
+    make_bound: Callable[..., Site], make_site: Callable[..., Site], user: Any
+) -> None:
+    bound, unbound = make_bound(name="Mail"), make_site(name="News")
+    phone, tablet, other = bound.bound("phone"), bound.bound("tablet"), unbound.token()
+    browser = Client()
+    browser.force_login(user)
+
+    page = browser.get("/oauth2/devices/").content.decode()
+    assert re.findall(r"<bdi>(.*?)</bdi>", page) == [
+        "Mail",
+        "tablet",
+        "phone",
+        "News",
+        "Not bound to a device",
+    ]
+    for device in devices_of(user):
+        if device.name != "tablet":
+            assert browser.post(f"/oauth2/devices/{device.id}/sign-out/").status_code == 302
+
+    assert not bound.active(phone.access)
+    assert not unbound.active(other.access)
+    assert bound.active(tablet.access)

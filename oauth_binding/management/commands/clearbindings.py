@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import router, transaction
+from django.db import models, router, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import RevokedToken, TokenBinding, TokenExchange
+from oauth_binding.revocation_feed import LEEWAY
 
 #: Bindings that are locked and deleted in one transaction.
 BATCH_SIZE = 1000
@@ -31,8 +32,8 @@ def _days(text: str) -> int:
 
 class Command(BaseCommand):
     help = (
-        "Delete token bindings that have not been used for a given time and hold no tokens any more. "
-        "Run it after cleartokens, which deletes the tokens."
+        "Delete token bindings that have not been used for a given time and hold no tokens any more, and "
+        "what is kept of revoked JWTs until they expire. Run it after cleartokens, which deletes the tokens."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -46,49 +47,60 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="say how many there are, delete nothing")
 
     def handle(self, *args: Any, unused_for: int, dry_run: bool, **options: Any) -> None:
+        moment = timezone.now() - timedelta(days=unused_for)
+        self._clear(TokenBinding, "binding", moment, dry_run)
+        self._clear(TokenExchange, "exchange", moment, dry_run)
+        self._clear_revoked(dry_run)
+
+    def _clear(self, model: type[models.Model], field: str, moment: datetime, dry_run: bool) -> None:
         deleted = looked_at = 0
-        unused = _unused_since(timezone.now() - timedelta(days=unused_for))
+        names = model._meta.verbose_name_plural
+        unused = model._default_manager.using(router.db_for_write(model)).filter(last_used__lt=moment)
         for batch in _batches(unused):
-            deleted += (
-                _without_tokens(unused.filter(pk__in=batch)).count() if dry_run else _delete(unused, batch)
-            )
+            if dry_run:
+                deleted += _without_tokens(unused.filter(pk__in=batch), field).count()
+            else:
+                deleted += _delete(unused, batch, field)
             looked_at += len(batch)
             if looked_at % PROGRESS_INTERVAL < len(batch):
-                self.stdout.write(f"{looked_at} unused bindings looked at, {deleted} without tokens so far.")
+                self.stdout.write(f"{looked_at} unused {names} looked at, {deleted} without tokens so far.")
         verb = "would be deleted" if dry_run else "deleted"
-        self.stdout.write(self.style.SUCCESS(f"{deleted} of {looked_at} unused bindings {verb}."))
+        if looked_at or model is TokenBinding:
+            self.stdout.write(self.style.SUCCESS(f"{deleted} of {looked_at} unused {names} {verb}."))
+
+    def _clear_revoked(self, dry_run: bool) -> None:
+        rows = RevokedToken.objects.using(router.db_for_write(RevokedToken))
+        expired = rows.filter(expires__lte=timezone.now() - timedelta(seconds=LEEWAY))
+        if dry_run:
+            count, verb = expired.count(), "would be deleted"
+        else:
+            batches = (rows.filter(pk__in=batch).delete()[0] for batch in _batches(expired))
+            count, verb = sum(batches), "deleted"
+        if count:
+            self.stdout.write(self.style.SUCCESS(f"{count} expired revoked tokens {verb}."))
 
 
-def _unused_since(moment: datetime) -> QuerySet[TokenBinding]:
-    return TokenBinding.objects.using(router.db_for_write(TokenBinding)).filter(last_used__lt=moment)
-
-
-def _batches(bindings: QuerySet[TokenBinding]) -> Iterator[list[int]]:
-    # By a cursor on the primary key: bindings that still have tokens are passed over once, not at each batch.
+def _batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
+    # By a cursor on the primary key: rows that still have tokens are passed over once, not at each batch.
     last = 0
-    while batch := list(
-        bindings.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]
-    ):
+    while batch := list(rows.filter(pk__gt=last).order_by("pk").values_list("pk", flat=True)[:BATCH_SIZE]):
         yield batch
         last = batch[-1]
 
 
-def _delete(unused: QuerySet[TokenBinding], batch: list[int]) -> int:
+def _delete(unused: QuerySet[Any], batch: list[int], field: str) -> int:
     with transaction.atomic(using=unused.db):
-        # Issuing locks the binding and marks it as used before it adds tokens, so under the lock neither what
-        # is unused nor what has tokens changes.
+        # Issuing locks the row and marks it as used before it adds tokens, so under the lock neither what is
+        # unused nor what has tokens changes.
         locked = list(
             unused.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk", flat=True)
         )
-        deletable = _without_tokens(unused.filter(pk__in=locked))
-        return (
-            TokenBinding.objects.using(unused.db)
-            .filter(pk__in=list(deletable.values_list("pk", flat=True)))
-            .delete()[0]
-        )
+        deletable = list(_without_tokens(unused.filter(pk__in=locked), field).values_list("pk", flat=True))
+        unused.model._default_manager.using(unused.db).filter(pk__in=deletable).delete()
+        return len(deletable)
 
 
-def _without_tokens(bindings: QuerySet[TokenBinding]) -> QuerySet[TokenBinding]:
+def _without_tokens(rows: QuerySet[Any], field: str) -> QuerySet[Any]:
     for model in (get_access_token_model(), get_refresh_token_model()):
-        bindings = bindings.filter(~Exists(model.objects.filter(binding=OuterRef("pk"))))
-    return bindings
+        rows = rows.filter(~Exists(model.objects.filter(**{field: OuterRef("pk")})))
+    return rows
