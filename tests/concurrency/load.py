@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import re
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -50,6 +51,15 @@ class Sender:
         form = {"grant_type": "password", "username": USERNAME, "password": PASSWORD}
         return self._send("login", binding, "", "token", form)
 
+    def exchange(self, binding: str | None, subject_token: str) -> Event:
+        urn = "urn:ietf:params:oauth"
+        form = {
+            "grant_type": f"{urn}:grant-type:token-exchange",
+            "subject_token": subject_token,
+            "subject_token_type": f"{urn}:token-type:access_token",
+        }
+        return self._send("exchange", binding, subject_token, "token", form)
+
     def refresh(self, binding: str | None, refresh_token: str) -> Event:
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         return self._send("refresh", binding, refresh_token, "token", form)
@@ -82,6 +92,30 @@ class Sender:
         )
 
 
+class User:
+    """Somebody who is signed in to the site with a browser."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._http = requests.Session()
+        self._http.trust_env = False
+        self._post("/accounts/login/", username=USERNAME, password=PASSWORD)
+
+    def sign_out(self, client_id: str) -> None:
+        """Sign all devices of an application out, as the page shows them."""
+        page = self._http.get(f"{self._address}/oauth2/devices/", timeout=TIMEOUT).text
+        section = page.partition(f">{client_id}<")[2].partition("<h2")[0]
+        for path in re.findall(r'action="(/oauth2/devices/[^"]+/sign-out/)"', section):
+            self._post(path)
+
+    def _post(self, path: str, **form: str) -> None:
+        if "csrftoken" not in self._http.cookies:
+            self._http.get(self._address + path, timeout=TIMEOUT)
+        form["csrfmiddlewaretoken"] = self._http.cookies["csrftoken"]
+        response = self._http.post(self._address + path, data=form, timeout=TIMEOUT)
+        assert response.status_code == 200, response.status_code
+
+
 def in_processes(work: Iterable[Callable[[], list[Event]]]) -> list[Event]:
     """Run each piece of work in a process of its own, and return all their events."""
     pieces = list(work)
@@ -91,31 +125,47 @@ def in_processes(work: Iterable[Callable[[], list[Event]]]) -> list[Event]:
         return [event for result in results for event in result.result()]
 
 
-def _log_in(
-    address: str, client_id: str, bindings: list[str | None], start: float, threads: int
+#: Sends one request with a binding.
+Send = Callable[[Sender, str | None], Event]
+
+
+def _send_each(
+    address: str, client_id: str, send: Send, bindings: list[str | None], start: float, threads: int
 ) -> list[Event]:
-    """Log in with each binding, from several connections at once, beginning at a set time."""
+    """Send a request with each binding, from several connections at once, beginning at a set time."""
     senders = [Sender(address, client_id) for _ in range(threads)]
     for sender in senders:
         sender.introspect("warm up")
     time.sleep(max(0.0, start - time.monotonic()))
     with ThreadPoolExecutor(threads) as pool:
         shares = [bindings[number::threads] for number in range(threads)]
-        events = pool.map(_log_in_share, senders, shares)
+        events = pool.map(_send_share, [send] * threads, senders, shares)
         return [event for share in events for event in share]
 
 
-def _log_in_share(sender: Sender, bindings: list[str | None]) -> list[Event]:
-    return [sender.login(binding) for binding in bindings]
+def _send_share(send: Send, sender: Sender, bindings: list[str | None]) -> list[Event]:
+    return [send(sender, binding) for binding in bindings]
+
+
+def _send_at_once(address: str, client_id: str, send: Send, bindings: list[str | None]) -> list[Event]:
+    # The processes need a moment to start; then all begin together.
+    start = time.monotonic() + 3.0
+    return in_processes(
+        partial(_send_each, address, client_id, send, bindings[number::4], start, 4) for number in range(4)
+    )
 
 
 def log_in_at_once(address: str, client_id: str, bindings: list[str | None]) -> list[Event]:
     """Log in with each binding, from four processes with sixteen connections together."""
-    # The processes need a moment to start; then all begin together.
-    start = time.monotonic() + 3.0
-    return in_processes(
-        partial(_log_in, address, client_id, bindings[number::4], start, 4) for number in range(4)
-    )
+    return _send_at_once(address, client_id, Sender.login, bindings)
+
+
+def exchange_at_once(
+    address: str, client_id: str, bindings: list[str | None], subject_token: str
+) -> list[Event]:
+    """Exchange a token with each binding, in the same way."""
+    send = partial(Sender.exchange, subject_token=subject_token)
+    return _send_at_once(address, client_id, send, bindings)
 
 
 def _mix(address: str, client_id: str, bindings: list[str | None], until: float, seed: int) -> list[Event]:

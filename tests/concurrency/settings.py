@@ -6,6 +6,8 @@ import os
 from tests.settings import *  # noqa: F403
 
 DATABASES["default"].update(NAME=os.environ["CONCURRENCY_DATABASE"], CONN_MAX_AGE=60)  # noqa: F405
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
+    DATABASES["default"]["OPTIONS"]["timeout"] = 30  # noqa: F405
 
 OAUTH2_PROVIDER = {
     **OAUTH2_PROVIDER,  # noqa: F405

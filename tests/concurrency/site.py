@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,36 @@ from django.conf import settings
 from django.db import connection
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-DATABASE = "oauth_binding_concurrency"
-WORKERS = 4
+#: SQLite is used by the threads of one process.
+# Idle connections are kept, because one that is closed just when a request comes looks like a lost answer.
+THREADS = ["--threads", "16", "--keep-alive", "75", "--graceful-timeout", "1"]
+WORKERS = THREADS if connection.vendor == "sqlite" else ["--workers", "4"]
 
 CLIENT_SECRET = "a-client-secret-of-some-length"
 USERNAME, PASSWORD = "alice", "correct horse battery staple"
 
-#: What the site starts with: an application per token type, whose client_id is the type's name.
+#: The applications that may exchange the tokens of "opaque", one per kind of token.
+EXCHANGING = ("exchanging opaque", "exchanging jwt", "exchanging unbound")
+
+#: What the site starts with: an application per token type, whose client_id is the type's name, and one
+#: without binding; and those that exchange tokens.
 _POPULATE = f"""
 from django.contrib.auth.models import User
 from oauth2_provider.models import Application
+from oauth_binding.models import TokenExchangeRule
 User.objects.create_user({USERNAME!r}, password={PASSWORD!r})
-for token_type in ("opaque", "jwt"):
-    Application.objects.create(
-        name=token_type, client_id=token_type, client_secret={CLIENT_SECRET!r}, hash_client_secret=False,
-        client_type="confidential", authorization_grant_type="password",
-        token_type=token_type, token_binding_type="client-request",
+def make(name, **fields):
+    kind = name.split()[-1]
+    return Application.objects.create(
+        name=name, client_id=name, client_secret={CLIENT_SECRET!r}, hash_client_secret=False,
+        client_type="confidential", token_type="jwt" if kind == "jwt" else "opaque",
+        token_binding_type="none" if kind == "unbound" else "client-request", **fields,
+    )
+opaque, *_others = [make(name, authorization_grant_type="password") for name in ("opaque", "jwt", "unbound")]
+for name in {EXCHANGING!r}:
+    TokenExchangeRule.objects.create(
+        client=make(name, authorization_grant_type="token-exchange"),
+        subject_client=opaque, impersonation=True, refresh_tokens=True,
     )
 """
 
@@ -81,21 +96,23 @@ class RunningSite:
 def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
     """Serve the site from an empty database.
 
-    :param directory: for the log.
+    :param directory: for the log, and for the database where that is a file.
     :param provider: entries of OAUTH2_PROVIDER.
     """
+    is_file = connection.vendor == "sqlite"
+    database = str(directory / "site.sqlite3") if is_file else f"oauth_binding_{secrets.token_hex(8)}"
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.concurrency.settings",
-        "CONCURRENCY_DATABASE": DATABASE,
+        "CONCURRENCY_DATABASE": database,
         "CONCURRENCY_PROVIDER": json.dumps(provider),
         "OIDC_RSA_PRIVATE_KEY": str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]),
     }
-    with _scratch_database():
+    with nullcontext() if is_file else _scratch_database(database):
         port = _free_port()
         address = f"127.0.0.1:{port}"
         command = [sys.executable, "-m", "gunicorn", "example_project.wsgi:application"]
-        command += ["--workers", str(WORKERS), "--bind", address, "--log-level", "error"]
+        command += [*WORKERS, "--bind", address, "--log-level", "error"]
         log = directory / "gunicorn.log"
         site = RunningSite(f"http://{address}", None, log, environment)  # type: ignore[arg-type]
         site.manage("migrate", "--verbosity", "0")
@@ -113,16 +130,15 @@ def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
 
 
 @contextmanager
-def _scratch_database() -> Iterator[None]:
+def _scratch_database(name: str) -> Iterator[None]:
     # In autocommit: PostgreSQL creates no database in a transaction.
-    quoted = connection.ops.quote_name(DATABASE)
+    quoted = connection.ops.quote_name(name)
     suffix = " CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
 
     def execute(statement: str) -> None:
         with connection._nodb_cursor() as cursor:
             cursor.execute(statement)
 
-    execute(f"DROP DATABASE IF EXISTS {quoted}")
     execute(f"CREATE DATABASE {quoted}{suffix}")
     try:
         yield

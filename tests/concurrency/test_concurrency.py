@@ -10,21 +10,26 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import connection
 
-from tests.concurrency.load import Event, Sender, log_in_at_once, mix
-from tests.concurrency.site import REPOSITORY, RunningSite, running_site
+from tests.concurrency.load import Event, Sender, User, exchange_at_once, log_in_at_once, mix
+from tests.concurrency.site import EXCHANGING, REPOSITORY, RunningSite, running_site
 
 TOKEN_TYPES = ("opaque", "jwt")
 
 #: More rounds and longer ones than one wants to wait for every time.
 ROUNDS = int(os.environ.get("CONCURRENCY_ROUNDS", "1"))
 SECONDS = 4.0 * ROUNDS
+
+#: A shell command that restarts the database server, which other tests then miss for a moment.
+RESTART = os.environ.get("CONCURRENCY_RESTART", "")
 
 #: Cleans up and signs devices out at random, for a time.
 _OPERATOR = """
@@ -61,15 +66,20 @@ in_the_long_form = pytest.mark.skipif(
     ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, for instance to 5"
 )
 
-pytestmark = on_a_server
+
+#: SQLite has one lock, whatever it is taken for: what goes wrong shows in the other tests, too.
+in_the_long_form_on_sqlite = pytest.mark.skipif(
+    connection.vendor == "sqlite" and ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, or a server"
+)
 
 
 @pytest.fixture
-def make_running_site(tmp_path: Path, db: None) -> Callable[..., Any]:
+def make_running_site(tmp_path: Path, django_db_blocker: Any) -> Iterator[Callable[..., Any]]:
     def make(**provider: Any) -> Any:
         return running_site(tmp_path, **provider)
 
-    return make
+    with django_db_blocker.unblock():
+        yield make
 
 
 def assert_statuses(events: list[Event], *allowed: int) -> None:
@@ -151,6 +161,95 @@ def test_many_devices_at_once(make_running_site: Callable[..., Any], token_type:
                 assert all(len(tokens) == 1 for tokens in by_device.values())
 
 
+@in_the_long_form_on_sqlite
+@pytest.mark.parametrize("client_id", [*TOKEN_TYPES, "unbound"])
+def test_a_refresh_that_races_with_signing_out_does_not_survive(
+    make_running_site: Callable[..., Any], client_id: str
+) -> None:
+    outcomes: set[int] = set()
+    with make_running_site() as site, ThreadPoolExecutor(4) as pool:
+        user = User(site.address)
+        senders = [Sender(site.address, client_id) for _ in range(3)]
+        for number in range(100 * ROUNDS):
+            if number >= 10 * ROUNDS and outcomes == {200, 400}:
+                break
+            login = senders[0].login("phone")
+            # Now the one, now the other comes first, and more or less soon.
+            signing_out = pool.submit(user.sign_out, client_id) if number % 2 else None
+            time.sleep(0.01 * (number % 8) if signing_out else 0)
+            refreshes = [pool.submit(sender.refresh, None, login.data["refresh_token"]) for sender in senders]
+            time.sleep(0.01 * (number % 8) if not signing_out else 0)
+            signing_out = signing_out or pool.submit(user.sign_out, client_id)
+            signing_out.result()
+            events = [login, *(refresh.result() for refresh in refreshes)]
+            assert_statuses(events, 400)
+            outcomes |= {event.status for event in events[1:]}
+            answered = [event.data for event in events if event.status == 200]
+            assert [data for data in answered if senders[0].is_active(data["access_token"])] == []
+            refresh_tokens = {data["refresh_token"] for data in answered}
+            assert {senders[0].refresh(None, token).status for token in refresh_tokens} == {400}
+        assert "Traceback" not in site.errors()
+    assert outcomes == {200, 400}
+
+
+@in_the_long_form_on_sqlite
+@pytest.mark.parametrize("client_id", EXCHANGING[:2])
+def test_64_simultaneous_exchanges_for_one_slot(
+    make_running_site: Callable[..., Any], client_id: str
+) -> None:
+    with make_running_site() as site:
+        sender = Sender(site.address, client_id)
+        subject = Sender(site.address, "opaque").login("phone").access
+        for number in range(ROUNDS):
+            # The first exchange ever for a device, then the next for the same one.
+            for binding in (f"device {number}", f"device {number}"):
+                events = exchange_at_once(site.address, client_id, [binding] * 64, subject)
+                assert_statuses(events)
+                answered = {event.access for event in events}
+                assert len([token for token in answered if sender.is_active(token)]) == 1
+                assert len(answered) == (1 if client_id == "exchanging opaque" else 64)
+                assert_sound(site, events)
+        assert "Traceback" not in site.errors()
+
+
+@in_the_long_form_on_sqlite
+@pytest.mark.parametrize("client_id", EXCHANGING)
+def test_an_exchange_that_races_with_revoking_what_it_exchanges_does_not_survive(
+    make_running_site: Callable[..., Any], client_id: str
+) -> None:
+    outcomes: set[int] = set()
+    with make_running_site() as site, ThreadPoolExecutor(4) as pool:
+        user, mobile = User(site.address), Sender(site.address, "opaque")
+        senders = [Sender(site.address, client_id) for _ in range(3)]
+        for number in range(100 * ROUNDS):
+            if number >= 24 * ROUNDS and outcomes == {200, 400}:
+                break
+            login = mobile.login("phone")
+            revocations: list[Callable[[], Any]] = [
+                partial(mobile.revoke, None, login.access),
+                partial(mobile.revoke, None, login.data["refresh_token"]),
+                partial(user.sign_out, "opaque"),
+            ]
+            revoke = revocations[number % 3]
+            # Now the one, now the other comes first, and more or less soon.
+            delay = 0.005 * (number % 8)
+            revoking = pool.submit(revoke) if number % 2 else None
+            time.sleep(delay if revoking else 0)
+            exchanges = [pool.submit(sender.exchange, "device", login.access) for sender in senders]
+            time.sleep(0 if revoking else delay)
+            (revoking or pool.submit(revoke)).result()
+            events = [exchange.result() for exchange in exchanges]
+            assert_statuses(events, 400)
+            assert {event.data["error"] for event in events if event.status == 400} <= {"invalid_grant"}
+            outcomes |= {event.status for event in events}
+            answered = [event.data for event in events if event.status == 200]
+            assert [data for data in answered if senders[0].is_active(data["access_token"])] == []
+            refresh_tokens = {data["refresh_token"] for data in answered}
+            assert {senders[0].refresh(None, token).status for token in refresh_tokens} <= {400}
+        assert "Traceback" not in site.errors()
+    assert outcomes == {200, 400}
+
+
 @contextmanager
 def _operator(site: RunningSite, seconds: float) -> Iterator[None]:
     process = subprocess.Popen(
@@ -181,6 +280,7 @@ def test_everything_at_once(make_running_site: Callable[..., Any], grace_period:
         assert "Traceback" not in site.errors()
 
 
+@on_a_server
 @in_the_long_form
 def test_workers_that_are_killed(make_running_site: Callable[..., Any]) -> None:
     """Whatever a worker was doing, every slot is as before or complete, and the service goes on."""
@@ -203,6 +303,23 @@ def test_workers_that_are_killed(make_running_site: Callable[..., Any]) -> None:
         # Where the connection was dropped the status is 0.
         assert_statuses(events, 0, 400, 503)
         assert any(event.status == 0 for event in events)
+        after = log_in_at_once(site.address, "opaque", [*devices] * 8)
+        assert_statuses(after)
+        assert_sound(site, events + after)
+
+
+@on_a_server
+@pytest.mark.skipif(not RESTART, reason="set CONCURRENCY_RESTART to a command that restarts the server")
+def test_database_that_is_restarted(make_running_site: Callable[..., Any]) -> None:
+    """During the gap clients see server errors at worst; then service comes back by itself."""
+    devices: list[str | None] = [None, "phone", "laptop"]
+    with make_running_site() as site:
+        restart = threading.Timer(4.0, subprocess.run, [RESTART], {"shell": True, "check": True})
+        restart.start()
+        events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 10, seed=11)
+        restart.join()
+        assert_statuses(events, 0, 400, 500, 503)
+        assert any(event.status in {500, 503} for event in events)
         after = log_in_at_once(site.address, "opaque", [*devices] * 8)
         assert_statuses(after)
         assert_sound(site, events + after)
