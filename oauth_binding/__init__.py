@@ -10,4 +10,7 @@ OAUTH2_PROVIDER_ENTRIES = {
     "OAUTH2_BACKEND_CLASS": "oauth_binding.server.BindingOAuthLibCore",
     "ACCESS_TOKEN_GENERATOR": "oauth_binding.tokens.generate_access_token",
     "REFRESH_TOKEN_GENERATOR": "oauth_binding.tokens.generate_refresh_token",
+    "APPLICATION_ADMIN_CLASS": "oauth_binding.toolkit_admin.BindingApplicationAdmin",
+    "ACCESS_TOKEN_ADMIN_CLASS": "oauth_binding.toolkit_admin.BoundAccessTokenAdmin",
+    "REFRESH_TOKEN_ADMIN_CLASS": "oauth_binding.toolkit_admin.BoundRefreshTokenAdmin",
 }

@@ -11,7 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.errors import MisconfiguredError
-from oauth_binding.keys import ALGORITHM, get_signing_key
+from oauth_binding.keys import get_signing_key
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -24,7 +24,7 @@ TYPE: Final = "at+jwt"
 #: Claims that a site's own claims can't set, whether or not a token carries them.
 REGISTERED_CLAIMS: Final = frozenset(
     {"iss", "exp", "nbf", "iat", "jti", "aud", "sub", "client_id", "scope"}
-    | {"binding_type", "binding_ref", "cnf", "act", "may_act"}
+    | {"binding_type", "binding_ref", "cnf", "act"}
 )
 
 
@@ -35,7 +35,7 @@ def encode(
     issued_at: int,
     expires_at: int,
     resources: list[str],
-    binding_claims: dict[str, str],
+    provenance: dict[str, Any],
 ) -> str:
     """Return a signed access token (RFC 9068 section 2).
 
@@ -45,11 +45,11 @@ def encode(
     :param expires_at: seconds since the epoch.
     :param resources: resource indicators (RFC 8707) for ``aud``; without any, the issuer is the audience
         (RFC 9068 section 3 asks for a default).
-    :param binding_claims: ``binding_type`` and ``binding_ref``, or nothing for an unbound token.
-    :raises MisconfiguredError: the site has no usable signing key (``manage.py check``: E008, E009).
+    :param provenance: ``binding_type`` and ``binding_ref`` of a bound token, ``act`` of a delegated one.
+    :raises MisconfiguredError: the site has no usable signing key (``manage.py check``: E008, E009, E015).
     """
     try:
-        key = get_signing_key()
+        key = get_signing_key(request.client.access_token_algorithm)
     except ImproperlyConfigured as error:
         logger.error("No JWT access token for client %s: %s", request.client.client_id, error)
         raise MisconfiguredError(
@@ -66,9 +66,10 @@ def encode(
         "sub": subject,
         "client_id": request.client.client_id,
         "scope": " ".join(request.scopes or ()),
-        **binding_claims,
+        **provenance,
     }
-    return jwt.encode(claims, key.private_key, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": key.kid})
+    headers = {"typ": TYPE, "kid": key.kid}
+    return jwt.encode(claims, key.private_key, algorithm=key.algorithm, headers=headers)
 
 
 def audience(issuer: str, resources: list[str]) -> str | list[str]:
@@ -86,6 +87,12 @@ def read_claims(token: str) -> dict[str, Any] | None:
         return None
     claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
     return claims
+
+
+def jti_of(token: str) -> str | None:
+    """Return the ``jti`` claim of a token that this server has just signed, or None for an opaque one."""
+    claims = read_claims(token)
+    return None if claims is None else str(claims["jti"])
 
 
 def is_jwt_access_token(token: str) -> bool:

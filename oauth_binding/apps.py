@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from django.apps import AppConfig
+from importlib import import_module
+
+from django.apps import AppConfig, apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -10,4 +12,12 @@ class OAuthBindingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from django.db.models.signals import pre_delete
+        from oauth2_provider.models import get_access_token_model
+
         from oauth_binding import checks  # noqa: F401
+        from oauth_binding.revocation import list_deleted
+
+        pre_delete.connect(list_deleted, sender=get_access_token_model())
+        if apps.is_installed("drf_spectacular"):
+            import_module("oauth_binding.contrib.rest_framework.device_schema")

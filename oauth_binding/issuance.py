@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import IntegrityError, OperationalError, router, transaction
+from django.db.models import Q
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
 from oauth2_provider.settings import oauth2_settings
@@ -23,8 +24,8 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestErro
 from oauth_binding import access_tokens
 from oauth_binding.conf import binding_settings
 from oauth_binding.errors import MisconfiguredError, SlotContendedError
-from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding
-from oauth_binding.revocation import expire_access_tokens, revoke_refresh_tokens
+from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.revocation import expire_access_tokens, list_revoked, revoke_refresh_tokens
 from oauth_binding.semantics import (
     NO_BINDING,
     SHARED,
@@ -35,6 +36,7 @@ from oauth_binding.semantics import (
     decide,
     slot_key,
 )
+from oauth_binding.signals import binding_created, send_after_commit, token_reused, token_superseded
 from oauth_binding.values import TokenValue, new_value, recover
 
 if TYPE_CHECKING:
@@ -61,6 +63,21 @@ ISSUING: Final = "oauth_binding.issuing"
 # server is kept in vars(request).
 _PLAN: Final = "token_plan"
 _BINDING_VALUE: Final = "presented_binding_value"
+_EXCHANGE: Final = "token_exchange"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a token exchange request (RFC 8693) may get, as far as issuing has to know."""
+
+    #: Saved when the tokens are.
+    record: TokenExchange
+    #: The new token expires no later; None where that does not matter.
+    expires: datetime | None
+    #: The audiences and resources of the new token.
+    targets: list[str]
+    #: The access or refresh token that is exchanged; None where none of this server is.
+    subject: BoundAccessToken | BoundRefreshToken | None
 
 
 @dataclass(slots=True)
@@ -74,6 +91,10 @@ class Plan:
     expires: datetime
     access: TokenValue
     refresh: TokenValue
+    #: What the tokens are exchanged from, also long ago.
+    exchange: TokenExchange | None = field(default=None, kw_only=True)
+    #: When the token must have expired, if that matters.
+    latest_expiry: datetime | None = field(default=None, kw_only=True)
 
 
 @dataclass(slots=True)
@@ -86,7 +107,7 @@ class BoundPlan(Plan):
     reused: BoundAccessToken | None = None
     #: The refresh token that is answered again, or goes on beside a new access token.
     kept_refresh: BoundRefreshToken | None = None
-    #: The successor of an already consumed refresh token, whose access token is issued anew.
+    #: The successor of an already consumed refresh token, whose row gets a new token.
     successor: BoundAccessToken | None = None
 
 
@@ -95,6 +116,17 @@ class _OvertakenError(Exception):
 
 
 # Gathering the facts
+
+
+def set_exchange(request: Request, exchange: Exchange) -> None:
+    """Let a request be planned as an exchange."""
+    vars(request)[_EXCHANGE] = exchange
+
+
+def get_exchange(request: Request) -> Exchange | None:
+    """Return the exchange that a request was found to be, or None."""
+    exchange: Exchange | None = vars(request).get(_EXCHANGE)
+    return exchange
 
 
 def is_token_request(request: Request) -> bool:
@@ -199,11 +231,22 @@ def _refresh_token_of(token: BoundAccessToken) -> BoundRefreshToken | None:
     return refresh if refresh is not None and refresh.revoked is None else None
 
 
-def _recover_live(token: BoundAccessToken | None, token_type: TokenType) -> TokenValue | None:
-    """Return the value of a token that can be answered again: a live one whose text can be brought back."""
-    if token is None or token.is_expired() or decide(token_type, live=True) is not Decision.REUSE:
+def _recover_live(token: BoundAccessToken | None, plan: Plan) -> TokenValue | None:
+    """Return the value of a token that can be answered again: a live one whose text can be brought back.
+
+    A token that was exchanged from something else, or lives longer than what is exchanged, is none.
+    """
+    if token is None or token.is_expired() or decide(plan.token_type, live=True) is not Decision.REUSE:
+        return None
+    if _exchange_key(token.exchange) != _exchange_key(plan.exchange):
+        return None
+    if plan.latest_expiry is not None and token.expires > plan.latest_expiry:
         return None
     return recover(token)
+
+
+def _exchange_key(exchange: TokenExchange | None) -> str | None:
+    return None if exchange is None else exchange.key
 
 
 # Deciding
@@ -223,6 +266,13 @@ def get_plan(request: Request) -> Plan:
 def _make_plan(request: Request) -> Plan:
     token_type = TokenType(request.client.token_type)
     issued = timezone.now().replace(microsecond=0)
+    exchange = get_exchange(request)
+    if exchange is not None:
+        request.resource = exchange.targets
+        if exchange.expires is not None and exchange.expires < issued + timedelta(seconds=1):
+            raise InvalidGrantError(description="The subject_token has expired.", request=request)
+        if exchange.expires is not None:
+            request.expires_in = min(request.expires_in, int((exchange.expires - issued).total_seconds()))
     expires = issued + timedelta(seconds=request.expires_in)
     binding = _find_binding(request)
     if binding is not None or token_type is TokenType.JWT:
@@ -230,18 +280,28 @@ def _make_plan(request: Request) -> Plan:
         oauth2_settings.OAUTH2_VALIDATOR_CLASS()._check_and_set_request_resource(request)
     if binding is None:
         plan = Plan(token_type, expires, TokenValue(generate_token()), TokenValue(generate_token()))
+        _set_exchange_of_plan(plan, request)
         if token_type is TokenType.JWT:
-            plan.access = _sign(request, issued, expires, binding_claims={})
+            plan.access = _sign(request, plan, issued)
         return plan
 
     bound = BoundPlan(token_type, expires, new_value(), new_value(), binding)
+    _set_exchange_of_plan(bound, request)
     if request.grant_type == "refresh_token":
         _plan_refresh(bound, request)
     else:
         _plan_slot(bound, request)
     if bound.reused is None and token_type is TokenType.JWT:
-        bound.access = _sign(request, issued, expires, binding_claims=bound.binding.claims)
+        bound.access = _sign(request, bound, issued)
     return bound
+
+
+def _set_exchange_of_plan(plan: Plan, request: Request) -> None:
+    exchange = get_exchange(request)
+    if exchange is not None:
+        plan.exchange, plan.latest_expiry = exchange.record, exchange.expires
+    elif is_token_request(request) and request.grant_type == "refresh_token":
+        plan.exchange = request.refresh_token_instance.exchange
 
 
 def _find_binding(request: Request) -> TokenBinding | None:
@@ -273,7 +333,7 @@ def _plan_slot(plan: BoundPlan, request: Request) -> None:
     if occupant is None:
         return
     plan.binding = occupant.binding or plan.binding
-    value = _recover_live(occupant, plan.token_type)
+    value = _recover_live(occupant, plan)
     if value is not None:
         _reuse(plan, occupant, value)
 
@@ -293,7 +353,7 @@ def _plan_refresh(plan: BoundPlan, request: Request) -> None:
         raise InvalidGrantError(request=request)
     request.scopes, request.resource = successor.scope.split(), successor.resource
     plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
-    value = _recover_live(successor, plan.token_type)
+    value = _recover_live(successor, plan)
     if value is not None:
         _reuse(plan, successor, value)
     else:
@@ -316,18 +376,18 @@ def _keep_refresh(plan: BoundPlan, token: BoundAccessToken) -> None:
         plan.refresh = value
 
 
-def _sign(
-    request: Request, issued: datetime, expires: datetime, binding_claims: dict[str, str]
-) -> TokenValue:
+def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
+    binding_claims = plan.binding.claims if isinstance(plan, BoundPlan) else {}
+    exchange_claims = {} if plan.exchange is None else plan.exchange.claims
     user = None if request.grant_type == "client_credentials" else request.user
     return TokenValue(
         access_tokens.encode(
             request,
             subject=request.client.client_id if user is None else str(user.pk),
             issued_at=int(issued.timestamp()),
-            expires_at=int(expires.timestamp()),
+            expires_at=int(plan.expires.timestamp()),
             resources=request.resource,
-            binding_claims=binding_claims,
+            provenance={**binding_claims, **exchange_claims},
         )
     )
 
@@ -353,6 +413,7 @@ def carry_out(validator: BindingOAuth2Validator, request: Request, token: dict[s
         _answer(validator, plan, request, token)
         if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
             _touch(plan.binding)
+            send_after_commit(token_reused, type(plan.reused), _database(), access_token=plan.reused)
             return True
         try:
             _save(validator, plan, request, token)
@@ -393,17 +454,24 @@ def _answer(
 def _save(
     validator: BindingOAuth2Validator, plan: BoundPlan, request: Request, token: dict[str, Any]
 ) -> None:
+    save_exchange(plan)
     bindings = TokenBinding.objects.using(_database())
     if plan.binding._state.adding:
         # On its own, before the transaction: of several that insert the same row, those that wait would
         # deadlock on MariaDB when they go on to lock it.
         bindings.bulk_create([plan.binding], ignore_conflicts=True)
+        if binding_created.has_listeners(TokenBinding):
+            # Of several that insert the same row, one finds the time at which it did.
+            created = bindings.filter(key=plan.binding.key, created=plan.binding.created).first()
+            if created is not None:
+                send_after_commit(binding_created, TokenBinding, _database(), binding=created)
     with transaction.atomic(using=_database()):
         try:
             plan.binding = bindings.select_for_update().get(key=plan.binding.key)
         except TokenBinding.DoesNotExist:
             raise _OvertakenError from None
         _touch(plan.binding)
+        check_subject(request)
         if plan.reused is not None:
             _check_reused(plan.reused)
             validator._create_refresh_token(request, plan.refresh.text, plan.reused, _consumed(request))
@@ -415,6 +483,39 @@ def _save(
         elif "refresh_token" in token:
             validator._create_refresh_token(request, plan.refresh.text, access, _consumed(request))
         _consume_code(request)
+
+
+def save_exchange(plan: Plan) -> None:
+    """Save what a plan's tokens are exchanged from, on its own like a binding, and before the tokens are."""
+    if plan.exchange is None or not plan.exchange._state.adding:
+        return
+    records = TokenExchange.objects.using(_database())
+    this = records.filter(key=plan.exchange.key)
+    for _attempt in range(MAX_ATTEMPTS):
+        records.bulk_create([plan.exchange], ignore_conflicts=True)
+        # clearbindings leaves alone what was used just now, but may have deleted it before.
+        if this.update(last_used=timezone.now()):
+            break
+    plan.exchange = this.get()
+
+
+def check_subject(request: Request) -> None:
+    """Check again, in the transaction that issues, that what a request exchanges was not revoked meanwhile.
+
+    Whoever revokes it from now on waits for its row, and then finds what was issued here.
+
+    :raises InvalidGrantError: it was revoked, or has expired.
+    """
+    exchange = get_exchange(request)
+    if exchange is None or exchange.subject is None:
+        return
+    model = type(exchange.subject)
+    rows: Any = model._default_manager.using(_database()).select_for_update()
+    current: Any = rows.filter(pk=exchange.subject.pk).first()
+    if current is None or (
+        current.revoked is not None if model is get_refresh_token_model() else current.is_expired()
+    ):
+        raise InvalidGrantError(description="The subject_token is not valid.", request=request)
 
 
 def _consumed(request: Request) -> BoundRefreshToken | None:
@@ -433,7 +534,7 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     """End what leaves the slot, and return the refresh token that the new access token comes from."""
     occupant = _find_token(slot=plan.slot)
     if request.grant_type != "refresh_token":
-        if _recover_live(occupant, plan.token_type) is not None:
+        if _recover_live(occupant, plan) is not None:
             raise _OvertakenError
         if occupant is not None:
             _end(occupant.pk)
@@ -448,26 +549,36 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     request.refresh_token_instance = consumed
     if (consumed.revoked is not None) is not was_consumed:
         raise _OvertakenError
+    predecessor = consumed.access_token_id
     if plan.successor is not None:
         predecessor = plan.successor.pk
         if not _tokens().filter(pk=predecessor, source_refresh_token_id=consumed.pk).exists():
             raise _OvertakenError
-    else:
-        predecessor = consumed.access_token_id
+    if predecessor is None:
+        raise InvalidGrantError(request=request)  # an orphan: its access token was deleted meanwhile
     if occupant is not None and occupant.pk != predecessor:
         _end(occupant.pk)
     if plan.kept_refresh is None:
-        _end(predecessor)
-        revoke_refresh_tokens(_refresh_tokens().filter(pk=consumed.pk))
-    else:
+        revoke_refresh_tokens(_refresh_tokens().filter(Q(access_token_id=predecessor) | Q(pk=consumed.pk)))
+    _announce_superseded(predecessor)
+    if plan.successor is None:
         expire_access_tokens(_tokens().filter(pk=predecessor))
+    else:
+        list_revoked(_tokens().filter(pk=predecessor))  # its row gets the new token
     return consumed if plan.successor is not None or plan.kept_refresh is None else None
 
 
-def _end(access_token_id: int | None) -> None:
+def _end(access_token_id: int) -> None:
     """Revoke an access token and its refresh token."""
+    _announce_superseded(access_token_id)
     revoke_refresh_tokens(_refresh_tokens().filter(access_token_id=access_token_id))
     expire_access_tokens(_tokens().filter(pk=access_token_id))
+
+
+def _announce_superseded(access_token_id: int) -> None:
+    if token_superseded.has_listeners(get_access_token_model()):
+        for token in _tokens().filter(pk=access_token_id, expires__gt=timezone.now()):
+            send_after_commit(token_superseded, type(token), _database(), access_token=token)
 
 
 def _repoint(refresh_token: BoundRefreshToken, access_token: BoundAccessToken) -> None:

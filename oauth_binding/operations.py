@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+import random
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
 
+from django.db import OperationalError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations import AddField
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+
+#: On MariaDB: how long a change of a table waits for those who use it, in seconds, and how often it is tried.
+LOCK_WAIT_TIMEOUT: Final = 2
+MAX_ATTEMPTS: Final = 100
+
+_LOCK_ERRORS: Final = (1205, 1213)  # lock wait timeout, deadlock
 
 
 class InApp(Operation):
@@ -33,7 +44,10 @@ class InApp(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        self.operation.database_forwards(self.app_label, schema_editor, from_state, to_state)
+        change = partial(
+            self.operation.database_forwards, self.app_label, schema_editor, from_state, to_state
+        )
+        _change(schema_editor, change)
 
     def database_backwards(
         self,
@@ -42,10 +56,48 @@ class InApp(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        self.operation.database_backwards(self.app_label, schema_editor, from_state, to_state)
+        change = partial(
+            self.operation.database_backwards, self.app_label, schema_editor, from_state, to_state
+        )
+        _change(schema_editor, change)
 
     def describe(self) -> str:
         return f"{self.app_label}: {self.operation.describe()}"
+
+
+def _change(schema_editor: BaseDatabaseSchemaEditor, change: Callable[[], None]) -> None:
+    """Change a table that requests are using.
+
+    On MariaDB an ALTER TABLE also locks the tables with foreign keys to the table, in another order than
+    requests do. The database gives up one of them, and a migration that fails half-way can't be run again
+    there. So the change never waits long, during which everybody would wait for it, and is tried again.
+    """
+    if schema_editor.connection.vendor != "mysql" or schema_editor.collect_sql:
+        change()
+        return
+    timeouts = "SET SESSION lock_wait_timeout = {0}, innodb_lock_wait_timeout = {0}"
+    with schema_editor.connection.cursor() as cursor:
+        cursor.execute(timeouts.format(LOCK_WAIT_TIMEOUT))
+        try:
+            _repeat(change)
+            while schema_editor.deferred_sql:
+                _repeat(partial(schema_editor.execute, schema_editor.deferred_sql[0], None))
+                del schema_editor.deferred_sql[0]
+        finally:
+            cursor.execute(timeouts.format("DEFAULT"))
+
+
+def _repeat(change: Callable[[], None]) -> None:
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            change()
+            return
+        except OperationalError as error:
+            if attempt == MAX_ATTEMPTS or error.args[0] not in _LOCK_ERRORS:
+                raise
+            time.sleep(random.uniform(0, 1))  # noqa: S311
 
 
 class AddFieldWithoutIndex(AddField):

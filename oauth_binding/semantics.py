@@ -75,6 +75,26 @@ def slot_key(binding: str, scopes: Iterable[str], resources: Iterable[str]) -> s
     return _digest([binding, sorted(set(scopes)), sorted(set(resources))])
 
 
+def subject_key(kind: str, *names: str) -> str:
+    """Return the identity of what a token was exchanged from: 64 lower-case hexadecimal characters.
+
+    :param kind: ``family`` of refresh tokens, which stays as they are refreshed; ``access token`` without
+        one; ``ID token``; or ``issuer`` of a token of another server.
+    :param names: what tells one of that kind from others.
+    """
+    return _digest([kind, *names])
+
+
+def exchange_key(client: str, subject: str, act: object) -> str:
+    """Return the identity of an exchange: 64 lower-case hexadecimal characters.
+
+    :param client: primary key of the application that exchanges.
+    :param subject: the :func:`subject_key`.
+    :param act: the ``act`` claim, or None.
+    """
+    return _digest([client, subject, act])
+
+
 def binding_reference(binding_value: str) -> str:
     """Return the ``binding_ref`` of a binding value: 43 characters.
 
@@ -89,4 +109,4 @@ def binding_reference(binding_value: str) -> str:
 
 def _digest(parts: list[object]) -> str:
     # JSON keeps the parts apart whatever they contain.
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -6,7 +6,7 @@ from django.urls import URLPattern, path
 from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
-from oauth_binding import views
+from oauth_binding import device_views, registration, revocation_feed, views
 
 app_name = "oauth2_provider"
 
@@ -18,6 +18,8 @@ _VIEWS: dict[str, type[View]] = {
     "jwks-info": views.JwksInfoView,
     "oauth-server-metadata": views.OAuthServerMetadataView,
     "oauth-server-metadata-issuer": views.OAuthServerMetadataView,
+    "dcr-register": registration.DynamicClientRegistrationView,
+    "dcr-register-management": registration.DynamicClientRegistrationManagementView,
 }
 
 
@@ -37,4 +39,30 @@ slashless_urlpatterns = [
     path("revoke_token", views.RevokeTokenView.as_view()),
 ]
 
-urlpatterns = [*map(_with_our_view, toolkit_urls.urlpatterns), *slashless_urlpatterns]
+#: The page "Your devices".
+device_urlpatterns = [
+    path("devices/", device_views.DeviceListView.as_view(), name="device-list"),
+    path(
+        "devices/<slug:device>/sign-out/",
+        device_views.DeviceSignOutView.as_view(),
+        name="device-sign-out",
+    ),
+    path(
+        "devices/<slug:device>/sign-out-others/",
+        device_views.DeviceSignOutOthersView.as_view(),
+        name="device-sign-out-others",
+    ),
+    path("devices/<slug:device>/rename/", device_views.DeviceRenameView.as_view(), name="device-rename"),
+]
+
+#: For APIs that validate JWTs on their own.
+feed_urlpatterns = [
+    path("revoked-tokens/", revocation_feed.RevokedTokensView.as_view(), name="revoked-tokens"),
+]
+
+urlpatterns = [
+    *map(_with_our_view, toolkit_urls.urlpatterns),
+    *slashless_urlpatterns,
+    *device_urlpatterns,
+    *feed_urlpatterns,
+]

@@ -6,26 +6,39 @@ import hashlib
 import uuid
 from collections import OrderedDict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
+from django.contrib.auth.hashers import make_password
 from django.db import router, transaction
+from django.db.models import Q
+from django.utils import timezone
 from jwcrypto.common import JWException
 from oauth2_provider.models import (
     AbstractApplication,
     get_access_token_model,
+    get_application_model,
     get_device_grant_model,
     get_refresh_token_model,
 )
 from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2 import RequestValidator
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
-from oauth_binding import issuance
-from oauth_binding.access_tokens import is_jwt_access_token
+from oauth_binding import exchanges, issuance
+from oauth_binding.access_tokens import is_jwt_access_token, jti_of
+from oauth_binding.hashers import is_orphaned, preferred_hasher
 from oauth_binding.issuance import BoundPlan
-from oauth_binding.revocation import revoke_bound_token
+from oauth_binding.models import TOKEN_EXCHANGE
+from oauth_binding.revocation import (
+    list_revoked,
+    revoke_bound_token,
+    revoke_exchanged,
+    subjects_of,
+    subjects_of_reused,
+)
 from oauth_binding.semantics import TokenType
 
 if TYPE_CHECKING:
@@ -65,6 +78,21 @@ class BindingOAuth2Validator(OAuth2Validator):
             issuance.read_binding_value(request)
         return client
 
+    def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
+        if is_orphaned(stored_secret):
+            return False  # django-oauth-toolkit would take the hash itself for the secret
+        if not super()._check_secret(provided_secret, stored_secret):
+            return False
+        hasher = preferred_hasher(provided_secret, stored_secret, oauth2_settings.CLIENT_SECRET_HASHER)
+        if hasher is not None:
+            # By what was found, which has a salt of its own: a secret that was changed meanwhile stays.
+            model = get_application_model()
+            applications = model.objects.using(router.db_for_write(model))
+            applications.filter(client_secret=stored_secret).update(
+                client_secret=make_password(provided_secret, hasher=hasher)
+            )
+        return True
+
     def validate_user(
         self, username: str, password: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
@@ -76,15 +104,21 @@ class BindingOAuth2Validator(OAuth2Validator):
         self, refresh_token: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
         if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
+            if oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION:
+                # django-oauth-toolkit has just revoked its family, if it was used before.
+                revoke_exchanged(Q(subject__in=subjects_of_reused(refresh_token)))
             return False
         issuance.check_refresh_binding(request)
-        return True
+        return exchanges.is_in_good_standing(request)
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
+        if grant_type == exchanges.GRANT_TYPE:
+            return bool(client.allows_grant_type(TOKEN_EXCHANGE))
         if not super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs):
-            return False
+            # An application that only exchanges tokens refreshes them, too.
+            return bool(grant_type == "refresh_token" and client.allows_grant_type(TOKEN_EXCHANGE))
         is_device_grant = grant_type == AbstractApplication.GRANT_DEVICE_CODE
         if is_device_grant and not hasattr(RequestValidator, "validate_device_code"):
             # oauthlib 4 asks validate_device_code() next; oauthlib 3.3 asks nobody.
@@ -111,7 +145,16 @@ class BindingOAuth2Validator(OAuth2Validator):
             return "authorized"
         return {grant.DENIED: "access_denied"}.get(grant.status, "authorization_pending")
 
+    def _check_and_set_request_resource(self, request: Request) -> None:
+        # What an exchange asks for is checked against its rule.
+        if issuance.get_exchange(request) is None:
+            super()._check_and_set_request_resource(request)
+
     def _validate_resource_uris(self, request: Request, resources: list[str]) -> None:
+        refreshed = vars(request).get("refresh_token_instance")
+        if refreshed is not None:
+            # What was granted needs no check; it may be an audience (RFC 8693), which need not be a URI.
+            resources = [resource for resource in resources if resource not in refreshed.resource]
         try:
             super()._validate_resource_uris(request, resources)
         except ValueError:
@@ -126,7 +169,12 @@ class BindingOAuth2Validator(OAuth2Validator):
         if issuance.carry_out(self, request, token):
             return
         plan = issuance.get_plan(request)
+        issuance.save_exchange(plan)
         with transaction.atomic(using=router.db_for_write(get_access_token_model())):
+            # Not by grant_type, which a client can send to the authorization endpoint, too.
+            if vars(request).get("refresh_token_instance") is not None:
+                _check_not_revoked_meanwhile(request)
+            issuance.check_subject(request)
             super().save_bearer_token(token, request, *args, **kwargs)
             if not token["access_token"]:
                 # A replay within the grace period, of which redacted storage has kept nothing to answer.
@@ -137,6 +185,13 @@ class BindingOAuth2Validator(OAuth2Validator):
                 rows = get_access_token_model().objects.filter(token_checksum=checksum)
                 rows.update(expires=plan.expires)
 
+    def _set_token_value(self, token_instance: BoundAccessToken | BoundRefreshToken, raw_token: str) -> None:
+        super()._set_token_value(token_instance, raw_token)
+        if _is_access_token(token_instance):
+            # Without rotation django-oauth-toolkit writes the new token over the one before.
+            list_revoked([token_instance])
+            token_instance.jti = jti_of(raw_token)
+
     def _create_access_token(
         self,
         expires: datetime,
@@ -145,12 +200,13 @@ class BindingOAuth2Validator(OAuth2Validator):
         source_refresh_token: BoundRefreshToken | None = None,
     ) -> BoundAccessToken:
         plan = issuance.get_plan(request)
-        if plan.token_type is TokenType.JWT:
+        if plan.token_type is TokenType.JWT or plan.latest_expiry is not None:
             expires = plan.expires  # what the exp claim says
         if not isinstance(plan, BoundPlan):
             row: BoundAccessToken = super()._create_access_token(
                 expires, request, token, source_refresh_token
             )
+            _set_exchange(row, plan)
             return row
         row = get_access_token_model()(
             user_id=plan.binding.user_id,
@@ -161,14 +217,19 @@ class BindingOAuth2Validator(OAuth2Validator):
             source_refresh_token=source_refresh_token,
             resource=request.resource,
             binding=plan.binding,
+            exchange=plan.exchange,
             slot=plan.slot,
             token_seed=plan.access.seed,
         )
         if plan.token_type is TokenType.JWT:
             # It is never answered again, so only its checksum is kept (see TokenChecksumField).
             row._raw_token = plan.access.text
+            row.jti = jti_of(plan.access.text)
         else:
             self._set_token_value(row, plan.access.text)
+        if plan.successor is not None:
+            # In its row: a new one that refers to a revoked refresh token may meet cleartokens deleting that.
+            row.pk, row.created = plan.successor.pk, timezone.now()
         row.save()
         return row
 
@@ -184,6 +245,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             row: BoundRefreshToken = super()._create_refresh_token(
                 request, refresh_token_code, access_token, previous_refresh_token
             )
+            _set_exchange(row, plan)
             return row
         family = uuid.uuid4() if previous_refresh_token is None else previous_refresh_token.token_family
         row = get_refresh_token_model()(
@@ -193,6 +255,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             token_family=family,
             resource=request.resource,
             binding=plan.binding,
+            exchange=plan.exchange,
             token_seed=plan.refresh.seed,
         )
         self._set_token_value(row, refresh_token_code)
@@ -230,9 +293,18 @@ class BindingOAuth2Validator(OAuth2Validator):
         self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
     ) -> None:
         if not revoke_bound_token(token, request.client):
+            subjects = subjects_of(token, request.client)
             super().revoke_token(token, token_type_hint, request, *args, **kwargs)
+            revoke_exchanged(Q(subject__in=subjects))
 
     # Protected resources
+
+    def _load_access_token(self, token: str) -> BoundAccessToken | None:
+        # As the overridden method, with what the token is bound to.
+        checksum = hashlib.sha256(token.encode()).hexdigest()
+        rows = get_access_token_model().objects.select_related("application", "user", "binding")
+        row: BoundAccessToken | None = rows.filter(token_checksum=checksum).first()
+        return row
 
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
         """Validate an access or ID token that came as a bearer token and looks like a JWT.
@@ -250,3 +322,32 @@ class BindingOAuth2Validator(OAuth2Validator):
                 error="invalid_token", error_description="The access token is invalid."
             )
             return False
+
+
+def _is_access_token(row: Any) -> TypeGuard[BoundAccessToken]:
+    return isinstance(row, get_access_token_model())
+
+
+def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: issuance.Plan) -> None:
+    if plan.exchange is not None:
+        row.exchange = plan.exchange
+        row.save(update_fields=["exchange"])
+
+
+def _check_not_revoked_meanwhile(request: Request) -> None:
+    """Check again, under the lock that django-oauth-toolkit takes, a refresh token that was validated before.
+
+    :raises InvalidGrantError: it was revoked since, and not because another request has refreshed with it.
+    """
+    model = get_refresh_token_model()
+    tokens = model.objects.using(router.db_for_write(model)).select_for_update()
+    current = tokens.filter(pk=request.refresh_token_instance.pk).first()
+    if current is None or (current.revoked is not None and not _has_successor(current)):
+        raise InvalidGrantError(request=request)
+
+
+def _has_successor(refresh_token: BoundRefreshToken) -> bool:
+    # Locked, too, or signing out could end it before django-oauth-toolkit has looked for it.
+    model = get_access_token_model()
+    tokens = model.objects.using(router.db_for_write(model)).select_for_update()
+    return tokens.filter(source_refresh_token=refresh_token).first() is not None

@@ -30,6 +30,12 @@ from oauthlib.common import Request as OAuthlibRequest
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
 from oauth_binding.access_tokens import read_claims
+from oauth_binding.conf import binding_settings
+from oauth_binding.errors import MisconfiguredError
+from oauth_binding.exchanges import GRANT_TYPE
+from oauth_binding.key_file import KeyFileError
+from oauth_binding.keys import get_published_jwks
+from oauth_binding.models import TokenExchangeRule
 from oauth_binding.server import binder_parameters
 
 if TYPE_CHECKING:
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 
 # Parameters that reach the database as they come. None may have control characters (RFC 6749 appendix A), and
 # PostgreSQL refuses NUL.
-_STORED: Final = ("code", "device_code", "resource")
+_STORED: Final = ("code", "device_code", "resource", "audience")
 
 _NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -117,6 +123,10 @@ class TokenView(views.TokenView):
         )
 
 
+def _has_keys() -> bool:
+    return bool(oauth2_settings.OIDC_RSA_PRIVATE_KEY or binding_settings.signing_keys)
+
+
 def _without_type(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() != "content-type"}
 
@@ -191,7 +201,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         if not token:
             return _error_response(InvalidRequestError(description="Missing token parameter."))
         checksum = hashlib.sha256(token.encode()).hexdigest()
-        related = ("user", "application", "binding")
+        related = ("user", "application", "binding", "exchange")
         access = get_access_token_model().objects.select_related(*related)
         row = access.filter(token_checksum=checksum).first()
         if row is not None:
@@ -243,27 +253,49 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             answer["aud"] = row.resource
         if row.binding is not None:
             answer |= row.binding.claims
+        if row.exchange is not None:
+            answer |= row.exchange.claims
         return answer
 
 
 @method_decorator(login_not_required, name="dispatch")
 class JwksInfoView(views.JwksInfoView):
-    """The JWK set (RFC 7517), also where OIDC is off: access tokens are signed with the same key."""
+    """The JWK set (RFC 7517 section 5): django-oauth-toolkit's, and the published ones of ``SIGNING_KEYS``.
+
+    It is there also where OIDC is off.
+    """
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if oauth2_settings.OIDC_RSA_PRIVATE_KEY:
+        if _has_keys():
             return View.dispatch(self, request, *args, **kwargs)
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         return response
 
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().get(request, *args, **kwargs)
+        try:
+            published = get_published_jwks()
+        except KeyFileError:
+            # Not a part of the set: who has the whole one keeps it.
+            return _error_response(MisconfiguredError(description="The keys can't be read."))
+        if published:
+            jwks = {jwk["kid"]: jwk for jwk in [*json.loads(response.content)["keys"], *published]}
+            response.content = json.dumps({"keys": list(jwks.values())})
+        return response
+
 
 class OAuthServerMetadataView(views.OAuthServerMetadataView):
-    """The authorization server metadata (RFC 8414), with ``jwks_uri`` also where OIDC is off."""
+    """The authorization server metadata (RFC 8414), with ``jwks_uri`` also where OIDC is off.
+
+    Token exchange is named as soon as there is a rule that allows one.
+    """
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, *args, **kwargs)
-        if oauth2_settings.OIDC_RSA_PRIVATE_KEY:
-            metadata = json.loads(response.content)
+        metadata = json.loads(response.content)
+        if _has_keys():
             metadata.setdefault("jwks_uri", self._get_endpoint_url(request, "jwks-info", required=True))
-            response.content = json.dumps(metadata)
+        if TokenExchangeRule.objects.exists():
+            metadata["grant_types_supported"].append(GRANT_TYPE)
+        response.content = json.dumps(metadata)
         return response

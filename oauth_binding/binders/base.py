@@ -23,6 +23,9 @@ class TokenBinder:
     #: What operators read in the admin.
     label: ClassVar[str | _StrPromise]
 
+    #: A line for operators that says what the tokens are bound to.
+    description: ClassVar[str | _StrPromise] = ""
+
     #: The form parameter of the token request that carries the value, if one does: it may not be repeated
     #: and not be in the query string, and errors name it.
     parameter: ClassVar[str | None] = None

@@ -17,6 +17,7 @@ class ClientRequestBinder(TokenBinder):
 
     type = "client-request"
     label = _("Client request")
+    description = _("The client names its own instance with tokenBindingId in the token request.")
     parameter = "tokenBindingId"
 
     def get_binding_value(self, request: Request) -> str | None:
