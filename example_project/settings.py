@@ -4,6 +4,7 @@ Everything a deployment has to change is read from the environment.
 """
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -76,7 +78,9 @@ AUTH_PASSWORD_VALIDATORS = [
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-LOGIN_URL = "admin:login"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "oauth2_provider:device-list"
+LOGOUT_REDIRECT_URL = "login"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 OAUTH2_PROVIDER = {
@@ -86,6 +90,8 @@ OAUTH2_PROVIDER = {
         "read": "Read your data",
         "write": "Change your data",
         "introspection": "Introspect tokens",
+        "devices:read": "See where you are signed in",
+        "devices:write": "Name your devices, and sign them out",
     },
     "DEFAULT_SCOPES": ["read", "write"],
     "OIDC_ENABLED": True,
@@ -93,7 +99,21 @@ OAUTH2_PROVIDER = {
     "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
 }
 
-REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["oauth2_provider.contrib.rest_framework.OAuth2Authentication"],
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["oauth_binding.contrib.rest_framework.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "EXCEPTION_HANDLER": "oauth_binding.contrib.rest_framework.handlers.exception_handler",
 }
+
+# The schema of the API, in a format that tools read: it comes with the "dev" extra.
+if find_spec("drf_spectacular"):
+    INSTALLED_APPS += ["drf_spectacular"]
+    REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = "drf_spectacular.openapi.AutoSchema"
+    SPECTACULAR_SETTINGS = {
+        "TITLE": "Example project",
+        "VERSION": oauth_binding.__version__,
+        "SERVE_INCLUDE_SCHEMA": False,
+    }
+
+# APIs that validate JWTs on their own learn here which ones were revoked.
+OAUTH_BINDING = {"REVOCATION_FEED": True}

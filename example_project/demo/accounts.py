@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from oauth2_provider.models import get_application_model
 
 from oauth_binding.binders.client_request import ClientRequestBinder
+from oauth_binding.models import TOKEN_EXCHANGE, TokenExchangeRule
 from oauth_binding.semantics import TokenType
 
 
@@ -36,14 +37,55 @@ def create_application(name: str, token_type: TokenType, owner: Credentials) -> 
     :param token_type: the form of its access tokens.
     :param owner: the user it belongs to.
     """
+    password_grant = get_application_model().GRANT_PASSWORD
+    return _create_application(name, token_type, owner, authorization_grant_type=password_grant)
+
+
+def create_backend(
+    name: str, token_type: TokenType, owner: Credentials, subject_client: Credentials
+) -> Credentials:
+    """Create an application that may exchange the tokens of another one, and is otherwise like it.
+
+    :param subject_client: the other one.
+    """
+    application_model = get_application_model()
+    backend = _create_application(
+        name,
+        token_type,
+        owner,
+        authorization_grant_type=application_model.GRANT_CLIENT_CREDENTIALS,
+        additional_grant_types=TOKEN_EXCHANGE,
+    )
+    TokenExchangeRule.objects.create(
+        client=application_model.objects.get(client_id=backend.name),
+        subject_client=application_model.objects.get(client_id=subject_client.name),
+        impersonation=True,
+        refresh_tokens=True,
+    )
+    return backend
+
+
+def create_api(name: str, owner: Credentials) -> Credentials:
+    """Create the application as which an API on another machine introspects tokens."""
+    return _create_application(
+        name,
+        TokenType.OPAQUE,
+        owner,
+        authorization_grant_type=get_application_model().GRANT_CLIENT_CREDENTIALS,
+    )
+
+
+def _create_application(
+    name: str, token_type: TokenType, owner: Credentials, **grant_types: str
+) -> Credentials:
     application_model = get_application_model()
     identity = {"name": name, "user": User.objects.get(username=owner.name)}
     application_model.objects.filter(**identity).delete()
     secret = secrets.token_urlsafe(32)
     application = application_model.objects.create(
         **identity,
+        **grant_types,
         client_type=application_model.CLIENT_CONFIDENTIAL,
-        authorization_grant_type=application_model.GRANT_PASSWORD,
         client_secret=secret,
         # The demo introspects a hundred times, and each time a hash is slow to verify on purpose.
         hash_client_secret=False,

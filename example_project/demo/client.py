@@ -11,6 +11,9 @@ from example_project.demo.accounts import Credentials
 #: How long an answer may take, in seconds.
 TIMEOUT = 30
 
+_TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -50,6 +53,15 @@ class Client:
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         return self._post("token", _bound(form, binding_id))
 
+    def exchange_token(self, subject_token: str, binding_id: str) -> Exchange:
+        """Exchange another client's access token (RFC 8693), with a ``tokenBindingId``."""
+        form = {
+            "grant_type": _TOKEN_EXCHANGE,
+            "subject_token": subject_token,
+            "subject_token_type": _ACCESS_TOKEN,
+        }
+        return self._post("token", _bound(form, binding_id))
+
     def introspect(self, token: str) -> Exchange:
         """Ask whether an access or refresh token is active (RFC 7662)."""
         return self._post("introspect", {"token": token})
@@ -58,12 +70,18 @@ class Client:
         """Revoke an access or refresh token (RFC 7009)."""
         return self._post("revoke_token", {"token": token})
 
-    def call_api(self, access_token: str) -> Exchange:
-        """Call the protected API with an access token (RFC 6750)."""
-        url = f"{self._address}/api/me/"
-        authorization = f"Bearer {access_token}"
-        response = _send("GET", url, headers={"Authorization": authorization})
-        return _exchange(f'curl -H "Authorization: {authorization}" {url}', response)
+    def call_api(self, access_token: str, url: str = "", binding_id: str | None = None) -> Exchange:
+        """Call a protected API with an access token (RFC 6750).
+
+        :param url: that of the API; by default the server's own.
+        :param binding_id: what to name as that which the token is bound to.
+        """
+        url = url or f"{self._address}/api/me/"
+        headers = {"Authorization": f"Bearer {access_token}"}
+        if binding_id is not None:
+            headers["Token-Binding-Id"] = binding_id
+        options = " ".join(f'-H "{name}: {value}"' for name, value in headers.items())
+        return _exchange(f"curl {options} {url}", _send("GET", url, headers=headers))
 
     def _post(self, endpoint: str, form: dict[str, str]) -> Exchange:
         url = f"{self._address}/oauth2/{endpoint}"

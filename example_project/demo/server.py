@@ -1,5 +1,6 @@
-"""The example site in a process of its own."""
+"""The example site and the API on another machine, each in a process of its own."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,9 +12,14 @@ from pathlib import Path
 
 from django.conf import settings
 
+from example_project.demo.accounts import Credentials
+
 #: How long the server may take to start and to stop, in seconds.
 STARTUP_TIMEOUT = 60
 STOP_TIMEOUT = 10
+
+#: How late the API may learn of a revocation, in seconds.
+REVOCATION_DELAY = 1
 
 _POLL_INTERVAL = 0.1
 _HOST = "127.0.0.1"
@@ -70,15 +76,45 @@ def running_server() -> Iterator[Server]:
 
     :raises ServerError: it does not start.
     """
+    # "--insecure" serves the admin's style sheets also without DEBUG.
+    with _running(["--insecure"], {}) as server:
+        yield server
+
+
+@contextmanager
+def running_api(server: Server, application: Credentials) -> Iterator[Server]:
+    """Run the API that plays the other machine, and stop it at the end.
+
+    :param server: issues the access tokens.
+    :param application: as which the API introspects opaque ones.
+    :raises ServerError: it does not start.
+    """
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "example_project.resource_server.settings",
+        "OAUTH_ISSUER": f"{server.address}/oauth2",
+        "OAUTH_CLIENT_ID": application.name,
+        "OAUTH_CLIENT_SECRET": application.password,
+        "OAUTH_REVOCATION_INTERVAL": str(REVOCATION_DELAY),
+        "OAUTH_INTROSPECTION_CACHE_SECONDS": str(REVOCATION_DELAY),
+    }
+    with _running([], environment) as api:
+        yield api
+
+
+@contextmanager
+def _running(options: list[str], environment: dict[str, str]) -> Iterator[Server]:
     # "-u": the address is read from what it prints.
     command = [sys.executable, "-u", str(settings.BASE_DIR / "manage.py")]
-    # "--insecure" serves the admin's style sheets also without DEBUG.
-    command += ["runserver", f"{_HOST}:0", "--noreload", "--insecure"]
+    command += ["runserver", f"{_HOST}:0", "--noreload", *options]
     with tempfile.TemporaryDirectory() as directory:
         log = Path(directory, "server.log")
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+                command,
+                env={**os.environ, **environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
             )
         try:
             yield Server(process, log)

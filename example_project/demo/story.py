@@ -5,11 +5,13 @@ The documented behaviour is spelt out here on its own, so that it can contradict
 
 import base64
 import hashlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from example_project.demo.client import Client, Exchange
+from example_project.demo.server import REVOCATION_DELAY
 from oauth_binding.semantics import TokenType
 
 
@@ -22,6 +24,8 @@ class Pair:
     binding_id: str | None
     access: str
     refresh: str
+    #: Whose tokens they are: only it may introspect the refresh token.
+    client: Client
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class Story:
     def play(self) -> Iterator[Step]:
         """Play the story to its end, whatever the server answers."""
         for binding_id in (None, None, "phone", "phone", "laptop", None):
-            yield self._request_token(binding_id)
+            exchange = self._client.request_token(binding_id)
+            yield self._obtain("A token request", binding_id, exchange)
         superseded = self._live["phone"]
         yield self._refresh(superseded)
         current = self._live["phone"]
@@ -67,11 +72,10 @@ class Story:
         yield self._call_api(superseded, 401)
         yield self._revoke("laptop")
 
-    def _request_token(self, binding_id: str | None) -> Step:
-        exchange = self._client.request_token(binding_id)
+    def _obtain(self, request: str, binding_id: str | None, exchange: Exchange) -> Step:
         previous = self._live.get(binding_id)
         named = "without tokenBindingId" if binding_id is None else f"with tokenBindingId={binding_id}"
-        title = f"A token request {named}" + ("" if previous is None else ", again")
+        title = f"{request} {named}" + ("" if previous is None else ", again")
         if previous is not None and self._token_type is TokenType.OPAQUE:
             same = _tokens(exchange) == (previous.access, previous.refresh)
             differences = [] if same else ["other tokens were answered"]
@@ -114,10 +118,10 @@ class Story:
         documented = f"{pair.name} is revoked; those of other ids stay"
         return self._step(f"A revocation of {pair.name}", documented, exchange, differences)
 
-    def _issue(self, binding_id: str | None, exchange: Exchange) -> Pair:
+    def _issue(self, binding_id: str | None, exchange: Exchange, client: Client | None = None) -> Pair:
         name = binding_id or "no-id"
         number = 1 + sum(pair.binding_id == binding_id for pair in self._issued)
-        pair = Pair(f"{name}-{number}", binding_id, *_tokens(exchange))
+        pair = Pair(f"{name}-{number}", binding_id, *_tokens(exchange), client or self._client)
         self._issued.append(pair)
         self._live[binding_id] = pair
         return pair
@@ -145,8 +149,8 @@ class Story:
         inactive: list[str] = []
         introspection = None
         for pair in self._issued:
-            access = self._client.introspect(pair.access)
-            refresh = self._client.introspect(pair.refresh)
+            access = pair.client.introspect(pair.access)
+            refresh = pair.client.introspect(pair.refresh)
             differences += self._check_introspection("access", pair, access)
             differences += self._check_introspection("refresh", pair, refresh)
             (active if access.data.get("active") else inactive).append(pair.name)
@@ -169,9 +173,99 @@ class Story:
             return {"active": False}
         if pair.binding_id is None:
             return {"active": True}
-        digest = hashlib.sha256(pair.binding_id.encode()).digest()
-        reference = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
-        return {"active": True, "binding_type": "client-request", "binding_ref": reference}
+        return {"active": True, "binding_type": "client-request", "binding_ref": _reference(pair.binding_id)}
+
+
+class ExchangeStory(Story):
+    """A backend exchanges the token of a mobile app, for a token for each of its own tasks."""
+
+    def __init__(self, mobile: Client, backend: Client, token_type: TokenType) -> None:
+        """
+        :param mobile: of an application that has no tokens for a tablet yet.
+        :param backend: of an application that may exchange them, and has no tokens yet.
+        :param token_type: that of both.
+        """
+        super().__init__(backend, token_type)
+        self._mobile = mobile
+
+    def play(self) -> Iterator[Step]:
+        yield self._sign_in("tablet")
+        subject = self._live["tablet"]
+        for binding_id in ("orders", "invoices", "orders"):
+            exchange = self._client.exchange_token(subject.access, binding_id)
+            yield self._obtain(f"The backend exchanges {subject.name}", binding_id, exchange)
+        yield self._revoke_subject(subject)
+
+    def _sign_in(self, binding_id: str) -> Step:
+        exchange = self._mobile.request_token(binding_id)
+        differences = self._check_new_tokens(exchange)
+        issued = self._issue(binding_id, exchange, self._mobile)
+        title = f"The mobile app's token request with tokenBindingId={binding_id}"
+        return self._step(title, f"a new token, {issued.name}", exchange, differences, issued)
+
+    def _revoke_subject(self, subject: Pair) -> Step:
+        self._live.clear()
+        exchange = self._mobile.revoke(subject.access)
+        differences = [] if exchange.status == 200 else [f"revocation answered {exchange.status}"]
+        documented = f"{subject.name} is revoked, and so is what was exchanged from it"
+        return self._step(f"The mobile app revokes {subject.name}", documented, exchange, differences)
+
+
+class OtherMachineStory(Story):
+    """An API on another machine, which has neither our database nor our code, takes the tokens of devices."""
+
+    def __init__(self, client: Client, api: str, token_type: TokenType) -> None:
+        """
+        :param client: of an application that has no tokens for a watch or a car yet.
+        :param api: the address of the API, without a trailing slash.
+        :param token_type: that of the application.
+        """
+        super().__init__(client, token_type)
+        self._api = api
+
+    def play(self) -> Iterator[Step]:
+        for binding_id in ("watch", "car"):
+            yield self._obtain("A token request", binding_id, self._client.request_token(binding_id))
+        watch, car = self._live["watch"], self._live["car"]
+        yield self._call("/api/me/", watch)
+        yield self._call("/api/plain/", car)
+        if self._token_type is TokenType.JWT:
+            yield self._obtain("A token request", "watch", self._client.request_token("watch"))
+            yield self._call("/api/me/", watch)
+            watch = self._live["watch"]
+        yield self._call("/api/private/", watch, presented=None)
+        yield self._call("/api/private/", watch, presented="car")
+        yield self._call("/api/private/", watch, presented="watch")
+        yield self._revoke("car")
+        yield self._call("/api/plain/", car)
+        yield self._call("/api/me/", watch)
+
+    def _call(self, path: str, pair: Pair, presented: str | None = "") -> Step:
+        """:param presented: what the request says it is bound to, where the API asks for that."""
+        asks = presented != ""
+        is_live = pair is self._live.get(pair.binding_id)
+        if not is_live:
+            time.sleep(REVOCATION_DELAY)
+        exchange = self._client.call_api(pair.access, self._api + path, presented or None)
+        title = f"A call of the other machine's {path} with {'' if is_live else 'the revoked '}{pair.name}"
+        if asks:
+            title += f", {'without' if presented is None else f'and {presented} as'} its Token-Binding-Id"
+        if is_live and (not asks or presented == pair.binding_id):
+            expected = {"binding_type": "client-request", "binding_ref": _reference(pair.binding_id or "")}
+            documented = "the API answers 200, and knows the binding"
+            is_right = exchange.status == 200 and expected.items() <= exchange.data.items()
+        else:
+            documented = "the API answers 401"
+            if not is_live:
+                documented += f", {REVOCATION_DELAY} second after the revocation"
+            is_right = exchange.status == 401
+        differences = [] if is_right else [f"the API answered {exchange.status} {exchange.data}"]
+        return self._step(title, documented, exchange, differences)
+
+
+def _reference(binding_id: str) -> str:
+    digest = hashlib.sha256(binding_id.encode()).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _tokens(exchange: Exchange) -> tuple[str, str]:

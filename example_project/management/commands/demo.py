@@ -3,6 +3,7 @@
 import json
 import signal
 from argparse import ArgumentParser
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -13,19 +14,21 @@ from django.core.management.base import BaseCommand, CommandError
 from example_project.demo.accounts import (
     Credentials,
     create_administrator,
+    create_api,
     create_application,
+    create_backend,
     create_user,
 )
 from example_project.demo.client import Client, Exchange
-from example_project.demo.server import Server, ServerError, running_server
-from example_project.demo.story import Step, Story
+from example_project.demo.server import Server, ServerError, running_api, running_server
+from example_project.demo.story import ExchangeStory, OtherMachineStory, Step, Story
 from oauth_binding.semantics import TokenType
 
 _APPLICATIONS = {"JWT": TokenType.JWT, "Opaque": TokenType.OPAQUE}
 
 _TOKENS = ("access_token", "refresh_token")
 _DETAILS = (
-    *("expires_in", "active", "binding_type", "binding_ref", "username"),
+    *("expires_in", "issued_token_type", "active", "binding_type", "binding_ref", "username"),
     *("error", "error_description", "detail"),
 )
 
@@ -34,7 +37,7 @@ class Command(BaseCommand):
     help = "Play client-request token binding on a running server, and compare it with what is documented."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--serve", action="store_true", help="leave the server up until Ctrl-C")
+        parser.add_argument("--serve", action="store_true", help="leave the servers up until Ctrl-C")
 
     def handle(self, *args: Any, serve: bool, **options: Any) -> None:
         # Both end the command as Ctrl-C does, also in the background, so that the server never outlives it.
@@ -43,16 +46,18 @@ class Command(BaseCommand):
         try:
             call_command("migrate", verbosity=0, interactive=False)
             administrator, user = create_administrator(), create_user()
-            with running_server() as server:
+            api_application = create_api("Demo API", administrator)
+            with running_server() as server, running_api(server, api_application) as api:
                 self.stdout.write(f"The server is at {server.address}/, its database is {_database()}.")
+                self.stdout.write(f"The API on another machine is at {api.address}/, and has no database.")
                 self.stdout.write("Tokens are called by their tokenBindingId and a number, as in phone-2.")
-                steps = self._play_stories(server, administrator, user)
+                steps = self._play_stories(server, api, administrator, user)
                 self._summarize(steps)
                 if serve:
                     self._serve(server, administrator)
                 else:
                     self.stdout.write(
-                        "The server is stopped. With --serve it stays up, and the curl lines work."
+                        "The servers are stopped. With --serve they stay up, and the curl lines work."
                     )
         except ServerError as error:
             raise CommandError(str(error)) from error
@@ -61,12 +66,12 @@ class Command(BaseCommand):
         if any(step.differences for step in steps):
             raise CommandError("The server does not behave as documented.")
 
-    def _play_stories(self, server: Server, administrator: Credentials, user: Credentials) -> list[Step]:
+    def _play_stories(
+        self, server: Server, api: Server, administrator: Credentials, user: Credentials
+    ) -> list[Step]:
         steps = []
-        for name, token_type in _APPLICATIONS.items():
-            application = create_application(f"Demo {name}", token_type, administrator)
-            self.stdout.write("\n" + self.style.MIGRATE_HEADING(f"{name} tokens"))
-            story = Story(Client(server.address, application, user), token_type)
+        for heading, story in _stories(server.address, api.address, administrator, user):
+            self.stdout.write("\n" + self.style.MIGRATE_HEADING(heading))
             try:
                 for number, step in enumerate(story.play(), start=1):
                     self._write_step(number, step)
@@ -97,7 +102,7 @@ class Command(BaseCommand):
         self.stdout.write("\n" + style(line))
 
     def _serve(self, server: Server, administrator: Credentials) -> None:
-        self.stdout.write("The server stays up until Ctrl-C, and the curl lines work.")
+        self.stdout.write("The servers stay up until Ctrl-C, and the curl lines work.")
         self.stdout.write(f"Admin:    {server.address}/admin/")
         self.stdout.write(f"Login:    {administrator.name}")
         self.stdout.write(f"Password: {administrator.password}")
@@ -106,6 +111,20 @@ class Command(BaseCommand):
             server.wait()
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")
+
+
+def _stories(
+    address: str, api: str, administrator: Credentials, user: Credentials
+) -> Iterator[tuple[str, Story]]:
+    """Return each story with its heading; its applications are made when it is its turn."""
+    for name, token_type in _APPLICATIONS.items():
+        application = create_application(f"Demo {name}", token_type, administrator)
+        client = Client(address, application, user)
+        yield f"{name} tokens", Story(client, token_type)
+        backend = create_backend(f"Demo {name} backend", token_type, administrator, application)
+        exchange_story = ExchangeStory(client, Client(address, backend, user), token_type)
+        yield f"{name} tokens, exchanged", exchange_story
+        yield f"{name} tokens, on another machine", OtherMachineStory(client, api, token_type)
 
 
 def _database() -> str:
