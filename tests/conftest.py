@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -28,6 +29,15 @@ from oauth2_provider.models import (
     get_application_model,
     get_device_grant_model,
     get_refresh_token_model,
+)
+
+from tests.project import Project
+
+#: What is about Django REST framework is not collected where it is not installed.
+collect_ignore = (
+    ["test_apis.py", "test_devices_api.py", "test_openapi.py", "resource_server"]
+    if find_spec("rest_framework") is None
+    else []
 )
 
 PASSWORD = "correct horse battery staple"
@@ -242,6 +252,14 @@ def make_database(tmp_path: Path, django_db_blocker: Any) -> Iterator[Callable[[
         with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
             for name in names:
                 cursor.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def project(tmp_path: Path, make_database: Callable[[], dict[str, Any]]) -> Iterator[Project]:
+    """Return a site of its own, whose processes end before its databases go."""
+    project = Project(tmp_path)
+    yield project
+    project.end()
 
 
 _numbers = itertools.count()

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,37 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: What the app adds to the tables of django-oauth-toolkit.
 ADDED = {
-    "oauth2_provider_application": {"token_type", "token_binding_type", "require_binding"},
-    "oauth2_provider_accesstoken": {"binding_id", "slot", "token_seed"},
-    "oauth2_provider_refreshtoken": {"binding_id", "token_seed"},
+    "oauth2_provider_application": {
+        "token_type",
+        "access_token_algorithm",
+        "token_binding_type",
+        "require_binding",
+        "require_presented_binding",
+        "additional_grant_types",
+    },
+    "oauth2_provider_accesstoken": {"binding_id", "slot", "token_seed", "exchange_id", "jti"},
+    "oauth2_provider_refreshtoken": {"binding_id", "token_seed", "exchange_id"},
 }
 
-_CALL = """
-import importlib, json, sys
+#: Its own tables.
+OWN = {
+    "oauth_binding_revokedtoken",
+    "oauth_binding_tokenbinding",
+    "oauth_binding_tokenexchange",
+    "oauth_binding_tokenexchangerule",
+}
+
+# Collecting the garbage of migrations takes longer than the processes live.
+_ANSWER_CALLS = """
+import gc, importlib, json, sys
+gc.disable()
 import django
 django.setup()
-function = getattr(importlib.import_module(sys.argv[1]), sys.argv[2])
-sys.stdout.write("\\n" + json.dumps(function(*json.loads(sys.argv[3]))))
+for line in sys.stdin:
+    module, name, arguments = json.loads(line)
+    function = getattr(importlib.import_module(module), name)
+    print("\\nreturned " + json.dumps(function(*arguments)), flush=True)
+gc.freeze()
 """
 
 _SETTINGS = """
@@ -56,6 +76,7 @@ class Project:
     """A directory with settings modules, each of which is a state of the site."""
 
     directory: Path
+    processes: dict[str, subprocess.Popen[str]] = field(default_factory=dict)
 
     def write(self, name: str, text: str) -> None:
         path = self.directory / name
@@ -70,12 +91,43 @@ class Project:
         """Write the settings module of the same site with django-oauth-toolkit alone."""
         self.write(f"{name}.py", _WITHOUT_BINDING.format(settings=settings))
 
-    def run(self, settings: str, *arguments: str, **environment: str) -> str:
-        """Run Python with a settings module, and return what it printed.
+    def run(self, settings: str, *arguments: str, **environment: str) -> None:
+        """Run Python with a settings module.
 
         :raises AssertionError: it failed; what it printed is the message.
         """
-        result = subprocess.run(
+        process = self._start(settings, *arguments, **environment)
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+
+    def call(self, settings: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of a test module in the process of a settings module; what goes in and out is JSON.
+
+        The first call starts the process, :meth:`end` ends it.
+
+        :raises AssertionError: it failed; what it printed is the message.
+        """
+        if settings not in self.processes:
+            self.processes[settings] = self._start(settings, "-c", _ANSWER_CALLS)
+        process = self.processes[settings]
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps([function.__module__, function.__name__, arguments]) + "\n")
+        process.stdin.flush()
+        output = ""
+        for line in process.stdout:
+            if line.startswith("returned "):
+                return json.loads(line.removeprefix("returned "))
+            output += line
+        raise AssertionError(output)
+
+    def end(self) -> None:
+        """End the processes."""
+        for process in self.processes.values():
+            process.communicate()
+
+    def _start(self, settings: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,
             env={
@@ -84,18 +136,11 @@ class Project:
                 "PYTHONPATH": os.pathsep.join([str(self.directory), str(ROOT)]),
                 **environment,
             },
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        assert result.returncode == 0, result.stdout
-        return result.stdout
-
-    def call(self, settings: str, function: Callable[..., Any], *arguments: Any, **environment: str) -> Any:
-        """Call a function of a test module in a process of the site; what goes in and out is JSON."""
-        name = (function.__module__, function.__name__)
-        output = self.run(settings, "-c", _CALL, *name, json.dumps(arguments), **environment)
-        return json.loads(output.splitlines()[-1])
 
 
 # What tests of several sites call in their processes.

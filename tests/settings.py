@@ -1,6 +1,7 @@
 """The example project's settings, on the database that ``TEST_DATABASE`` names."""
 
 import os
+from importlib.util import find_spec
 from typing import Any
 
 from example_project.settings import *  # noqa: F403
@@ -36,6 +37,11 @@ ALLOWED_HOSTS = ["*"]
 
 # Cheap on purpose: the suite authenticates thousands of times.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if find_spec("rest_framework") is None:
+    # It is optional: the suite passes without it, but for the tests that are about it.
+    INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "rest_framework"]  # noqa: F405
+    ROOT_URLCONF = "tests.without_rest_framework"
 
 # Views otherwise keep the validator and generators of the first request.
 OAUTH2_PROVIDER = {**OAUTH2_PROVIDER, "ALWAYS_RELOAD_OAUTHLIB_CORE": True}  # noqa: F405

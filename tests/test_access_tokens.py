@@ -12,7 +12,7 @@ from django.test import Client
 from oauth_binding.access_tokens import REGISTERED_CLAIMS
 from oauth_binding.semantics import binding_reference
 from oauth_binding.validators import BindingOAuth2Validator
-from tests.conftest import GRANTS, Site, access_token_row, provider, verify_jwt
+from tests.conftest import GRANTS, Site, access_token_row, provider
 
 ISSUER = "http://testserver/oauth2"
 
@@ -186,12 +186,3 @@ def test_junk_that_looks_like_a_jwt_is_refused(
         site = make_bound("jwt")
         assert site.api(junk) == 401
         assert not site.active(junk)
-
-
-def test_an_id_token_is_still_a_bearer_token_of_django_oauth_toolkit(
-    make_site: Callable[..., Site],
-) -> None:
-    site = make_site("authorization_code")
-    id_token = site.token(scope="openid read")["id_token"]
-    assert verify_jwt(id_token)["iss"] == ISSUER
-    assert site.api(id_token) == 200

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.test import Client
 
-from tests.conftest import GRANTS, Answer, Site, provider
+from tests.conftest import GRANTS, REDIRECT_URI, Answer, Site, provider
 
 TOKEN = "/oauth2/token/"
 ENDPOINTS = (TOKEN, "/oauth2/introspect/", "/oauth2/revoke_token/")
@@ -301,3 +301,26 @@ def test_a_wrong_code_verifier_does_not_consume_the_code(
         assert_answered(refused)
         assert refused.status == 400
         assert site.post(TOKEN, form).status == 200
+
+
+@pytest.mark.parametrize("grant_type", ["refresh_token", "client_credentials", "password"])
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_a_grant_type_at_the_authorization_endpoint_means_nothing(
+    make_bound: Callable[..., Site], token_type: str, grant_type: str
+) -> None:
+    site = make_bound(token_type, "implicit", skip_authorization=True)
+    assert site.user is not None
+    browser = Client()
+    browser.force_login(site.user)
+    query = {
+        "response_type": "token",
+        "client_id": site.application.client_id,
+        "redirect_uri": REDIRECT_URI,
+        "grant_type": grant_type,
+        "refresh_token_instance": "x",
+    }
+
+    answer = browser.get("/oauth2/authorize/", query)
+
+    assert answer.status_code == 302
+    assert "access_token=" in answer["Location"]

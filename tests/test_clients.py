@@ -10,13 +10,16 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import requests
 import requests_oauthlib
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session
 from oauthlib.oauth2 import BackendApplicationClient, LegacyApplicationClient, OAuth2Error
 from requests.auth import HTTPBasicAuth
+from requests_oauth2client import BearerToken, InvalidGrant, InvalidScope, InvalidTarget, OAuth2Client
 
 from tests.conftest import PASSWORD, SECRET, Site, is_jwt, verify_jwt
+from tests.test_token_exchange import allow
 
 TOKEN, INTROSPECT, REVOKE = "/oauth2/token/", "/oauth2/introspect/", "/oauth2/revoke_token/"
 
@@ -192,3 +195,85 @@ def test_refused_refresh(device: Callable[..., Device], make_bound: Callable[...
     assert refused.value.error == "invalid_grant"
     assert "tokenBindingId" in refused.value.description
     assert calls_api(phone)
+
+
+class TestTokenExchange:
+    """A backend whose software uses requests_oauth2client, which knows RFC 8693."""
+
+    @pytest.fixture
+    def mobile(self, make_bound: Callable[..., Site]) -> Site:
+        return make_bound("opaque", name="Mobile app")
+
+    @pytest.fixture(params=["opaque", "jwt"])
+    def backend(self, request: pytest.FixtureRequest, make_bound: Callable[..., Site], mobile: Site) -> Site:
+        fields = {"as_user": None, "additional_grant_types": "token-exchange"}
+        backend = make_bound(request.param, "client_credentials", **fields)
+        allow(backend, mobile, delegation=True)
+        return backend
+
+    @pytest.fixture
+    def client(self, backend: Site, live_server: Any) -> Iterator[OAuth2Client]:
+        url = live_server.url
+        with requests.Session() as session:
+            yield OAuth2Client(
+                url + TOKEN,
+                client_id=backend.application.client_id,
+                client_secret=SECRET,
+                introspection_endpoint=url + INTROSPECT,
+                revocation_endpoint=url + REVOKE,
+                session=session,
+                testing=True,  # without TLS
+            )
+
+    def test_impersonation(self, client: OAuth2Client, backend: Site, mobile: Site) -> None:
+        subject = BearerToken(mobile.bound("phone").access)
+
+        token = client.token_exchange(subject_token=subject, scope="read")
+
+        assert token.scope == "read"
+        assert token.expires_in is not None
+        assert token.expires_in > 3500
+        assert is_jwt(token.access_token) is (backend.application.token_type == "jwt")
+        found = client.introspect_token(token)
+        assert (found["username"], found["client_id"]) == ("alice", client.client_id)
+        assert "act" not in found
+
+    def test_delegation(self, client: OAuth2Client, mobile: Site) -> None:
+        subject, actor = BearerToken(mobile.bound("phone").access), client.client_credentials()
+
+        token = client.token_exchange(subject_token=subject, actor_token=actor)
+
+        assert client.introspect_token(token)["act"]["client_id"] == client.client_id
+
+    def test_a_token_for_each_id(self, client: OAuth2Client, backend: Site, mobile: Site) -> None:
+        subject = BearerToken(mobile.bound("phone").access)
+
+        one, two, again = (
+            client.token_exchange(subject_token=subject, tokenBindingId=name) for name in ("1", "2", "1")
+        )
+
+        is_opaque = backend.application.token_type == "opaque"
+        assert (one.access_token == again.access_token) is is_opaque
+        active = [client.introspect_token(token)["active"] for token in (one, two, again)]
+        assert active == [is_opaque, True, True]
+
+    def test_revocation(self, client: OAuth2Client, mobile: Site) -> None:
+        subject = mobile.bound("phone").access
+        token = client.token_exchange(subject_token=BearerToken(subject))
+
+        assert client.revoke_access_token(token)
+
+        assert not client.introspect_token(token)["active"]
+        assert mobile.active(subject)
+
+    def test_errors(self, client: OAuth2Client, mobile: Site) -> None:
+        subject = BearerToken(mobile.bound("phone", scope="read").access)
+
+        with pytest.raises(InvalidGrant, match="subject_token"):
+            client.token_exchange(subject_token="junk", subject_token_type="access_token")
+        with pytest.raises(InvalidGrant, match="actor_token"):
+            client.token_exchange(subject_token=subject, actor_token=subject)
+        with pytest.raises(InvalidScope):
+            client.token_exchange(subject_token=subject, scope="write")
+        with pytest.raises(InvalidTarget, match="audience"):
+            client.token_exchange(subject_token=subject, audience="https://elsewhere.example")

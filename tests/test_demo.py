@@ -143,11 +143,24 @@ def send(curl: str) -> requests.Response:
 def test_every_step_is_as_documented(first_run: Run) -> None:
     output = first_run.output
     assert (first_run.status, first_run.errors) == (0, "")
-    assert "24 steps: 24 as documented, 0 not." in output
-    assert output.count("✓ as documented") == 24
+    assert "56 steps: 56 as documented, 0 not." in output
+    assert output.count("✓ as documented") == 56
     assert "✗" not in output
     assert "\x1b" not in output  # no colours where nobody looks
     addresses = re.findall(r"\$ curl -X POST .* http://127\.0\.0\.1:\d+(/\S+)$", output, re.MULTILINE)
+    assert "grant-type%3Atoken-exchange" in output
+    site, api = re.findall(r"^The .* is at (http://127\.0\.0\.1:\d+)/,", output, re.MULTILINE)
+    assert site != api
+    statuses = re.findall(rf"^   \$ curl .* {api}(/\S+)\n   (\d+) ", output, re.MULTILINE)
+    # With JWTs one call more, as a new token supersedes the old one.
+    assert statuses == [
+        *[("/api/me/", "200"), ("/api/plain/", "200"), ("/api/me/", "401")],
+        *[("/api/private/", "401"), ("/api/private/", "401"), ("/api/private/", "200")],
+        *[("/api/plain/", "401"), ("/api/me/", "200")],
+        *[("/api/me/", "200"), ("/api/plain/", "200")],
+        *[("/api/private/", "401"), ("/api/private/", "401"), ("/api/private/", "200")],
+        *[("/api/plain/", "401"), ("/api/me/", "200")],
+    ]
     assert set(addresses) == {"/oauth2/token", "/oauth2/introspect", "/oauth2/revoke_token"}
 
 
@@ -155,7 +168,7 @@ def test_it_can_be_run_again_and_leaves_the_server_up_on_request(demo: Demo) -> 
     demo.use_settings()
     with demo.start("--serve") as process:
         output = read_until(process, "Password:")
-        assert "24 steps: 24 as documented, 0 not." in output
+        assert "56 steps: 56 as documented, 0 not." in output
 
         facts = dict(re.findall(r"^(Admin|Login|Password): +(\S+)$", output, re.MULTILINE))
         with requests.Session() as browser:
@@ -177,6 +190,8 @@ def test_it_can_be_run_again_and_leaves_the_server_up_on_request(demo: Demo) -> 
         assert answer.json()["token_type"] == "Bearer"
         answer = send(next(line for line in curl_lines if line.endswith("/oauth2/introspect")))
         assert answer.json() == {"active": False}
+        answer = send([line for line in curl_lines if line.endswith("/api/me/")][-1])
+        assert answer.json()["binding_type"] == "client-request"
 
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=TIMEOUT)
@@ -193,10 +208,10 @@ def test_a_server_that_forgets_the_binding_is_found_out(demo: Demo) -> None:
     assert run.status == 1
     assert "The server does not behave as documented." in run.errors
     steps = re.findall(r"^(\d+)\. (?:.*\n)+?   ([✓✗]) ", run.output, re.MULTILINE)
-    assert len(steps) == 24
-    found = [number for number, mark in steps if mark == "✗"]
-    assert {"3", "5"} <= set(found)
-    assert not {"1", "2"} & set(found)
+    assert len(steps) == 56
+    found = [index for index, (_number, mark) in enumerate(steps, start=1) if mark == "✗"]
+    assert {3, 5} <= set(found)
+    assert not {1, 2} & set(found)
     assert f"{len(found)} not." in run.output
 
 

@@ -50,6 +50,21 @@ def test_signing_a_device_out_ends_all_its_tokens_and_no_others(
         assert site.active(again.access)
 
 
+@pytest.mark.parametrize("token_type", TOKEN_TYPES)
+def test_a_replay_does_not_sign_in_again(make_bound: Callable[..., Site], token_type: str) -> None:
+    """Where access tokens live shorter than the grace period, what a replay continues may have expired."""
+    site = make_bound(token_type)
+    with provider(REFRESH_TOKEN_GRACE_PERIOD_SECONDS=60):
+        first = site.bound("phone")
+        second = site.refresh(first.refresh)
+        expire(second.access)
+
+        revoke_binding(binding_of(second.access))
+
+        assert site.refresh(first.refresh).status == 400
+        assert site.refresh(second.refresh).status == 400
+
+
 def clear(*arguments: str) -> str:
     output = StringIO()
     call_command("clearbindings", *arguments, stdout=output, no_color=True)
@@ -75,13 +90,13 @@ def devices() -> set[str]:
 
 
 def test_a_binding_without_tokens_is_forgotten_after_a_time(site: Site) -> None:
-    assert "1 of 2 unused bindings deleted." in clear()
+    assert "1 of 2 unused token bindings deleted." in clear()
     assert devices() == {"signed in", "used"}
     assert site.bound("gone").status == 200
 
 
 def test_a_dry_run_deletes_nothing(site: Site) -> None:
-    assert "1 of 2 unused bindings would be deleted." in clear("--dry-run")
+    assert "1 of 2 unused token bindings would be deleted." in clear("--dry-run")
     assert devices() == {"gone", "signed in", "used"}
 
 
@@ -104,7 +119,7 @@ def test_it_goes_through_batches_and_says_how_far_it_is(site: Site, monkeypatch:
         known.save(force_insert=True)
     output = clear()
     assert output.count("looked at") == 2
-    assert "10 of 11 unused bindings deleted." in output
+    assert "10 of 11 unused token bindings deleted." in output
     assert devices() == {"signed in", "used"}
 
 

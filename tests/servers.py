@@ -1,0 +1,114 @@
+"""Servers of others on this machine: keys, and what goes wrong with fetching them over HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+OTHER_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+SHORT_KEY = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+#: alg -> the key that signs with it
+KEYS: dict[str, Any] = {
+    "RS256": RSA_KEY,
+    "RS512": RSA_KEY,
+    "PS256": RSA_KEY,
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "ES384": ec.generate_private_key(ec.SECP384R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+
+
+def jwk(key: Any, algorithm: str = "RS256", **members: Any) -> dict[str, Any]:
+    """Return a public key as it is published."""
+    written: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
+    written.pop("key_ops", None)
+    return {**written, "kid": "one", **members}
+
+
+def send(handler: BaseHTTPRequestHandler, body: bytes, status: int = 200, **headers: str) -> None:
+    handler.send_response(status)
+    for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+@contextmanager
+def serve(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
+    """Serve HTTP on a free port, and yield the address of the server without a trailing slash."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            try:
+                answer(self)
+            except (BrokenPipeError, ConnectionResetError):
+                self.close_connection = True  # the site had enough
+
+        do_POST = do_GET
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def refuse(handler: BaseHTTPRequestHandler) -> None:
+    send(handler, b"", 503)
+
+
+def hang_up(handler: BaseHTTPRequestHandler) -> None:
+    handler.close_connection = True
+
+
+def send_nonsense(handler: BaseHTTPRequestHandler) -> None:
+    send(handler, b"\xff<html>")
+
+
+def send_deep(handler: BaseHTTPRequestHandler) -> None:
+    send(handler, b"[" * 100_000)
+
+
+def send_too_much(handler: BaseHTTPRequestHandler) -> None:
+    send(handler, json.dumps({"keys": [jwk(RSA_KEY)], "x": "x" * 1024 * 1024}).encode())
+
+
+def send_without_end(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(b" " * 65_536)
+
+
+def stall(handler: BaseHTTPRequestHandler) -> None:
+    time.sleep(5)
+
+
+def trickle(handler: BaseHTTPRequestHandler) -> None:
+    body = json.dumps({"keys": [jwk(RSA_KEY)]}).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    for byte in body:
+        handler.wfile.write(bytes([byte]))
+        handler.wfile.flush()
+        time.sleep(0.05)
+
+
+FAILURES = [refuse, hang_up, send_nonsense, send_deep, send_too_much, send_without_end, stall, trickle]
