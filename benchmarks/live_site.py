@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     rows = parser.parse_args().rows
-    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.live_site_settings"
     with tempfile.TemporaryDirectory() as directory, _scratch_database(Path(directory)) as version:
         print(f"{version}, {rows:,} access tokens, {rows:,} refresh tokens")
         _in_the_site(fill, rows, BENCHMARK_PLAIN="1")

@@ -7,13 +7,15 @@ plan that another request has overtaken by then is made again.
 
 from __future__ import annotations
 
+import functools
 import logging
+import secrets
 import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import IntegrityError, OperationalError, router, transaction
+from django.db import IntegrityError, OperationalError, connections, router, transaction
 from django.db.models import Q
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
@@ -21,7 +23,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import generate_token
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
-from oauth_binding import access_tokens
+from oauth_binding import access_tokens, slots
 from oauth_binding.conf import binding_settings
 from oauth_binding.errors import MisconfiguredError, SlotContendedError
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
@@ -37,6 +39,7 @@ from oauth_binding.semantics import (
     slot_key,
 )
 from oauth_binding.signals import binding_created, send_after_commit, token_reused, token_superseded
+from oauth_binding.slots import SlotToken
 from oauth_binding.values import TokenValue, new_value, recover
 
 if TYPE_CHECKING:
@@ -104,11 +107,11 @@ class BoundPlan(Plan):
     binding: TokenBinding
     slot: str = ""
     #: The live access token that is answered again.
-    reused: BoundAccessToken | None = None
-    #: The refresh token that is answered again, or goes on beside a new access token.
-    kept_refresh: BoundRefreshToken | None = None
+    reused: SlotToken | None = None
+    #: The primary key of the refresh token that is answered again, or goes on beside a new access token.
+    kept_refresh: Any = None
     #: The successor of an already consumed refresh token, whose row gets a new token.
-    successor: BoundAccessToken | None = None
+    successor: SlotToken | None = None
 
 
 class _OvertakenError(Exception):
@@ -213,40 +216,25 @@ def _refresh_tokens() -> Any:
     return get_refresh_token_model().objects.using(_database())
 
 
-def _refresh_accessor() -> str:
-    # A swapped refresh-token model may name the way back to it as it likes.
-    field = get_refresh_token_model()._meta.get_field("access_token")
-    accessor: str = field.remote_field.get_accessor_name()
-    return accessor
-
-
-def _find_token(**lookup: Any) -> BoundAccessToken | None:
-    related = ("binding", _refresh_accessor())
-    token: BoundAccessToken | None = _tokens().select_related(*related).filter(**lookup).first()
-    return token
-
-
-def _refresh_token_of(token: BoundAccessToken) -> BoundRefreshToken | None:
-    refresh: BoundRefreshToken | None = getattr(token, _refresh_accessor(), None)
-    return refresh if refresh is not None and refresh.revoked is None else None
-
-
-def _recover_live(token: BoundAccessToken | None, plan: Plan) -> TokenValue | None:
+def _recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
     """Return the value of a token that can be answered again: a live one whose text can be brought back.
 
     A token that was exchanged from something else, or lives longer than what is exchanged, is none.
     """
-    if token is None or token.is_expired() or decide(plan.token_type, live=True) is not Decision.REUSE:
-        return None
-    if _exchange_key(token.exchange) != _exchange_key(plan.exchange):
+    if token is None or not token.is_live or not _may_reuse(plan):
         return None
     if plan.latest_expiry is not None and token.expires > plan.latest_expiry:
         return None
-    return recover(token)
+    if not _is_exchanged_alike(token, plan):
+        return None
+    return recover(token.token, token.token_seed, token.token_checksum)
 
 
-def _exchange_key(exchange: TokenExchange | None) -> str | None:
-    return None if exchange is None else exchange.key
+def _is_exchanged_alike(token: SlotToken, plan: Plan) -> bool:
+    if token.exchange_id is None or plan.exchange is None:
+        return token.exchange_id is None and plan.exchange is None
+    exchanges = TokenExchange.objects.using(_database())
+    return exchanges.filter(pk=token.exchange_id, key=plan.exchange.key).exists()
 
 
 # Deciding
@@ -329,13 +317,16 @@ def _find_binding(request: Request) -> TokenBinding | None:
 
 def _plan_slot(plan: BoundPlan, request: Request) -> None:
     plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
-    occupant = _find_token(slot=plan.slot)
-    if occupant is None:
+    if not _may_reuse(plan):
         return
-    plan.binding = occupant.binding or plan.binding
-    value = _recover_live(occupant, plan)
-    if value is not None:
-        _reuse(plan, occupant, value)
+    held = slots.find(_database(), "slot", plan.slot)
+    value = _recover_live(held, plan)
+    if held is not None and value is not None:
+        _reuse(plan, held, value)
+
+
+def _may_reuse(plan: Plan) -> bool:
+    return decide(plan.token_type, live=True) is Decision.REUSE
 
 
 def _plan_refresh(plan: BoundPlan, request: Request) -> None:
@@ -344,14 +335,19 @@ def _plan_refresh(plan: BoundPlan, request: Request) -> None:
         plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
         if not oauth2_settings.OAUTH2_VALIDATOR_CLASS().rotate_refresh_token(request):
             plan.refresh = TokenValue(request.refresh_token, consumed.token_seed)
-            plan.kept_refresh = consumed
+            plan.kept_refresh = consumed.pk
         return
     # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The
     # answer is what that request was answered, as far as it can be brought back.
-    successor = _find_token(source_refresh_token_id=consumed.pk)
+    granted = _tokens().filter(source_refresh_token_id=consumed.pk).values_list("pk", "scope", "resource")
+    for pk, scope, resource in granted:  # at most one
+        successor = slots.find(_database(), "pk", pk)
+        request.scopes, request.resource = scope.split(), resource
+        break
+    else:
+        successor = None
     if successor is None:
         raise InvalidGrantError(request=request)
-    request.scopes, request.resource = successor.scope.split(), successor.resource
     plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
     value = _recover_live(successor, plan)
     if value is not None:
@@ -361,18 +357,19 @@ def _plan_refresh(plan: BoundPlan, request: Request) -> None:
         _keep_refresh(plan, successor)
 
 
-def _reuse(plan: BoundPlan, token: BoundAccessToken, value: TokenValue) -> None:
+def _reuse(plan: BoundPlan, token: SlotToken, value: TokenValue) -> None:
     plan.reused = token
     plan.access = value
     plan.expires = token.expires
     _keep_refresh(plan, token)
 
 
-def _keep_refresh(plan: BoundPlan, token: BoundAccessToken) -> None:
-    refresh = _refresh_token_of(token)
-    value = None if refresh is None else recover(refresh)
+def _keep_refresh(plan: BoundPlan, token: SlotToken) -> None:
+    if not token.has_refresh_token:
+        return
+    value = recover(token.refresh_token, token.refresh_token_seed, token.refresh_token_checksum)
     if value is not None:
-        plan.kept_refresh = refresh
+        plan.kept_refresh = token.refresh_pk
         plan.refresh = value
 
 
@@ -380,16 +377,17 @@ def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
     binding_claims = plan.binding.claims if isinstance(plan, BoundPlan) else {}
     exchange_claims = {} if plan.exchange is None else plan.exchange.claims
     user = None if request.grant_type == "client_credentials" else request.user
-    return TokenValue(
-        access_tokens.encode(
-            request,
-            subject=request.client.client_id if user is None else str(user.pk),
-            issued_at=int(issued.timestamp()),
-            expires_at=int(plan.expires.timestamp()),
-            resources=request.resource,
-            provenance={**binding_claims, **exchange_claims},
-        )
+    jti = secrets.token_urlsafe(16)
+    text = access_tokens.encode(
+        request,
+        subject=request.client.client_id if user is None else str(user.pk),
+        issued_at=int(issued.timestamp()),
+        expires_at=int(plan.expires.timestamp()),
+        jti=jti,
+        resources=request.resource,
+        provenance={**binding_claims, **exchange_claims},
     )
+    return TokenValue(text, jti=jti)
 
 
 # Carrying out
@@ -412,8 +410,7 @@ def carry_out(validator: BindingOAuth2Validator, request: Request, token: dict[s
             return False
         _answer(validator, plan, request, token)
         if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
-            _touch(plan.binding)
-            send_after_commit(token_reused, type(plan.reused), _database(), access_token=plan.reused)
+            _note_reuse(plan.reused, plan.binding)
             return True
         try:
             _save(validator, plan, request, token)
@@ -455,26 +452,13 @@ def _save(
     validator: BindingOAuth2Validator, plan: BoundPlan, request: Request, token: dict[str, Any]
 ) -> None:
     save_exchange(plan)
-    bindings = TokenBinding.objects.using(_database())
-    if plan.binding._state.adding:
-        # On its own, before the transaction: of several that insert the same row, those that wait would
-        # deadlock on MariaDB when they go on to lock it.
-        bindings.bulk_create([plan.binding], ignore_conflicts=True)
-        if binding_created.has_listeners(TokenBinding):
-            # Of several that insert the same row, one finds the time at which it did.
-            created = bindings.filter(key=plan.binding.key, created=plan.binding.created).first()
-            if created is not None:
-                send_after_commit(binding_created, TokenBinding, _database(), binding=created)
     with transaction.atomic(using=_database()):
-        try:
-            plan.binding = bindings.select_for_update().get(key=plan.binding.key)
-        except TokenBinding.DoesNotExist:
-            raise _OvertakenError from None
-        _touch(plan.binding)
+        _lock_binding(plan)
         check_subject(request)
         if plan.reused is not None:
             _check_reused(plan.reused)
-            validator._create_refresh_token(request, plan.refresh.text, plan.reused, _consumed(request))
+            reused = _tokens().get(pk=plan.reused.pk)
+            validator._create_refresh_token(request, plan.refresh.text, reused, _consumed(request))
             return
         source = _clear_slot(plan, request)
         access = validator._create_access_token(plan.expires, request, token, source_refresh_token=source)
@@ -483,6 +467,46 @@ def _save(
         elif "refresh_token" in token:
             validator._create_refresh_token(request, plan.refresh.text, access, _consumed(request))
         _consume_code(request)
+
+
+def _lock_binding(plan: BoundPlan) -> None:
+    """Lock the row of the plan's binding, which is made if it is not there, and note that it is used."""
+    bindings = TokenBinding.objects.using(_database())
+    if not plan.binding._state.adding:
+        try:
+            plan.binding = bindings.select_for_update().get(pk=plan.binding.pk)
+        except TokenBinding.DoesNotExist:
+            raise _OvertakenError from None
+        _touch(plan.binding.key, plan.binding.last_used)
+        return
+    if not _may_reuse(plan):
+        # Its slot has not been looked up yet, so it is most likely there.
+        there = next(iter(_locked_bindings(_database()).filter(key=plan.binding.key)), None)
+        if there is not None:
+            plan.binding.pk, last_used = there
+            _touch(plan.binding.key, last_used)
+            return
+    # In one statement: those that wait for who inserts the row would deadlock on MariaDB, if they then locked
+    # it in another.
+    has_target = connections[_database()].features.supports_update_conflicts_with_target
+    bindings.bulk_create(
+        [plan.binding],
+        update_conflicts=True,
+        unique_fields=["key"] if has_target else None,
+        update_fields=["last_used"],
+    )
+    this = bindings.filter(key=plan.binding.key)
+    if not connections[_database()].features.can_return_rows_from_bulk_insert:
+        plan.binding.pk = this.values_list("pk", flat=True).get()
+    # What was there before was made at another time.
+    if binding_created.has_listeners(TokenBinding) and this.filter(created=plan.binding.created).exists():
+        send_after_commit(binding_created, TokenBinding, _database(), binding=plan.binding)
+
+
+@functools.cache
+def _locked_bindings(database: str) -> Any:
+    # Prepared once: Django takes longer to write a query than a database to answer it.
+    return TokenBinding.objects.using(database).select_for_update().values_list("pk", "last_used")
 
 
 def save_exchange(plan: Plan) -> None:
@@ -511,7 +535,7 @@ def check_subject(request: Request) -> None:
         return
     model = type(exchange.subject)
     rows: Any = model._default_manager.using(_database()).select_for_update()
-    current: Any = rows.filter(pk=exchange.subject.pk).first()
+    current: Any = next(iter(rows.filter(pk=exchange.subject.pk)), None)
     if current is None or (
         current.revoked is not None if model is get_refresh_token_model() else current.is_expired()
     ):
@@ -523,26 +547,35 @@ def _consumed(request: Request) -> BoundRefreshToken | None:
     return consumed
 
 
-def _check_reused(reused: BoundAccessToken) -> None:
+def _note_reuse(reused: SlotToken, binding: TokenBinding) -> None:
+    _touch(binding.key, reused.binding_last_used)
+    model = get_access_token_model()
+    if token_reused.has_listeners(model):
+        for token in _tokens().filter(pk=reused.pk):
+            send_after_commit(token_reused, model, _database(), access_token=token)
+
+
+def _check_reused(reused: SlotToken) -> None:
     """Check under the lock that the token to be answered is still there, and still lacks a refresh token."""
-    current = _find_token(pk=reused.pk, slot=reused.slot)
-    if current is None or current.is_expired() or _refresh_token_of(current) is not None:
+    current = slots.find(_database(), "pk", reused.pk)
+    if current is None or current.slot != reused.slot or not current.is_live or current.has_refresh_token:
         raise _OvertakenError
 
 
 def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     """End what leaves the slot, and return the refresh token that the new access token comes from."""
-    occupant = _find_token(slot=plan.slot)
     if request.grant_type != "refresh_token":
-        if _recover_live(occupant, plan) is not None:
-            raise _OvertakenError
-        if occupant is not None:
-            _end(occupant.pk)
+        if _may_reuse(plan):
+            held = slots.find(_database(), "slot", plan.slot)
+            if held is None:
+                return None
+            if _recover_live(held, plan) is not None:
+                raise _OvertakenError
+        _empty_slot(plan.slot)
         return None
 
-    consumed: BoundRefreshToken | None = (
-        _refresh_tokens().select_related("binding").filter(pk=request.refresh_token_instance.pk).first()
-    )
+    rows = _refresh_tokens().select_related("binding").filter(pk=request.refresh_token_instance.pk)
+    consumed: BoundRefreshToken | None = next(iter(rows), None)
     if consumed is None:
         raise InvalidGrantError(request=request)
     was_consumed = request.refresh_token_instance.revoked is not None
@@ -556,33 +589,36 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
             raise _OvertakenError
     if predecessor is None:
         raise InvalidGrantError(request=request)  # an orphan: its access token was deleted meanwhile
-    if occupant is not None and occupant.pk != predecessor:
-        _end(occupant.pk)
+    if _tokens().filter(slot=plan.slot).exclude(pk=predecessor).exists():
+        _empty_slot(plan.slot)
     if plan.kept_refresh is None:
         revoke_refresh_tokens(_refresh_tokens().filter(Q(access_token_id=predecessor) | Q(pk=consumed.pk)))
-    _announce_superseded(predecessor)
+    ended = _tokens().filter(pk=predecessor)
+    _announce_superseded(ended)
     if plan.successor is None:
-        expire_access_tokens(_tokens().filter(pk=predecessor))
+        expire_access_tokens(ended)
     else:
-        list_revoked(_tokens().filter(pk=predecessor))  # its row gets the new token
+        list_revoked(ended)  # its row gets the new token
     return consumed if plan.successor is not None or plan.kept_refresh is None else None
 
 
-def _end(access_token_id: int) -> None:
-    """Revoke an access token and its refresh token."""
-    _announce_superseded(access_token_id)
-    revoke_refresh_tokens(_refresh_tokens().filter(access_token_id=access_token_id))
-    expire_access_tokens(_tokens().filter(pk=access_token_id))
+def _empty_slot(slot: str) -> None:
+    """Revoke the access token that has a slot, and its refresh token."""
+    ended = _tokens().filter(slot=slot)
+    _announce_superseded(ended)
+    if binding_settings.revocation_feed:
+        list_revoked(ended)
+    slots.empty(_database(), slot)
 
 
-def _announce_superseded(access_token_id: int) -> None:
+def _announce_superseded(access_tokens: Any) -> None:
     if token_superseded.has_listeners(get_access_token_model()):
-        for token in _tokens().filter(pk=access_token_id, expires__gt=timezone.now()):
+        for token in access_tokens.filter(expires__gt=timezone.now()):
             send_after_commit(token_superseded, type(token), _database(), access_token=token)
 
 
-def _repoint(refresh_token: BoundRefreshToken, access_token: BoundAccessToken) -> None:
-    unrevoked = _refresh_tokens().filter(pk=refresh_token.pk, revoked__isnull=True)
+def _repoint(refresh_token_id: Any, access_token: BoundAccessToken) -> None:
+    unrevoked = _refresh_tokens().filter(pk=refresh_token_id, revoked__isnull=True)
     if not unrevoked.update(access_token=access_token, updated=timezone.now()):
         raise _OvertakenError
 
@@ -596,7 +632,7 @@ def _consume_code(request: Request) -> None:
         vars(request)["code_is_consumed"] = True
 
 
-def _touch(binding: TokenBinding) -> None:
+def _touch(binding_key: str, last_used: datetime | None) -> None:
     now = timezone.now()
-    if now - binding.last_used > LAST_USED_RESOLUTION:
-        TokenBinding.objects.using(_database()).filter(pk=binding.pk).update(last_used=now)
+    if last_used is None or now - last_used > LAST_USED_RESOLUTION:
+        TokenBinding.objects.using(_database()).filter(key=binding_key).update(last_used=now)

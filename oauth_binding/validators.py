@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from django.contrib.auth.hashers import make_password
-from django.db import router, transaction
+from django.db import router
 from django.db.models import Q
 from django.utils import timezone
 from jwcrypto.common import JWException
@@ -166,24 +166,25 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Issuing
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
-        if issuance.carry_out(self, request, token):
-            return
-        plan = issuance.get_plan(request)
-        issuance.save_exchange(plan)
-        with transaction.atomic(using=router.db_for_write(get_access_token_model())):
-            # Not by grant_type, which a client can send to the authorization endpoint, too.
-            if vars(request).get("refresh_token_instance") is not None:
-                _check_not_revoked_meanwhile(request)
-            issuance.check_subject(request)
+        if not issuance.carry_out(self, request, token):
+            issuance.save_exchange(issuance.get_plan(request))
             super().save_bearer_token(token, request, *args, **kwargs)
-            if not token["access_token"]:
-                # A replay within the grace period, of which redacted storage has kept nothing to answer.
-                raise InvalidGrantError(request=request)
-            if plan.token_type is TokenType.JWT and request.grant_type == "refresh_token":
-                # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
-                checksum = hashlib.sha256(plan.access.text.encode()).hexdigest()
-                rows = get_access_token_model().objects.filter(token_checksum=checksum)
-                rows.update(expires=plan.expires)
+
+    def _save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
+        # Not by grant_type, which a client can send to the authorization endpoint, too.
+        if vars(request).get("refresh_token_instance") is not None:
+            _check_not_revoked_meanwhile(request)
+        issuance.check_subject(request)
+        super()._save_bearer_token(token, request, *args, **kwargs)
+        if not token["access_token"]:
+            # A replay within the grace period, of which redacted storage has kept nothing to answer.
+            raise InvalidGrantError(request=request)
+        plan = issuance.get_plan(request)
+        if plan.token_type is TokenType.JWT and request.grant_type == "refresh_token":
+            # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
+            checksum = hashlib.sha256(plan.access.text.encode()).hexdigest()
+            rows = get_access_token_model().objects.filter(token_checksum=checksum)
+            rows.update(expires=plan.expires)
 
     def _set_token_value(self, token_instance: BoundAccessToken | BoundRefreshToken, raw_token: str) -> None:
         super()._set_token_value(token_instance, raw_token)
@@ -224,7 +225,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if plan.token_type is TokenType.JWT:
             # It is never answered again, so only its checksum is kept (see TokenChecksumField).
             row._raw_token = plan.access.text
-            row.jti = jti_of(plan.access.text)
+            row.jti = plan.access.jti
         else:
             self._set_token_value(row, plan.access.text)
         if plan.successor is not None:
@@ -303,8 +304,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         # As the overridden method, with what the token is bound to.
         checksum = hashlib.sha256(token.encode()).hexdigest()
         rows = get_access_token_model().objects.select_related("application", "user", "binding")
-        row: BoundAccessToken | None = rows.filter(token_checksum=checksum).first()
-        return row
+        return next(iter(rows.filter(token_checksum=checksum)), None)  # unique; first() would order
 
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
         """Validate an access or ID token that came as a bearer token and looks like a JWT.
@@ -341,7 +341,7 @@ def _check_not_revoked_meanwhile(request: Request) -> None:
     """
     model = get_refresh_token_model()
     tokens = model.objects.using(router.db_for_write(model)).select_for_update()
-    current = tokens.filter(pk=request.refresh_token_instance.pk).first()
+    current = next(iter(tokens.filter(pk=request.refresh_token_instance.pk)), None)
     if current is None or (current.revoked is not None and not _has_successor(current)):
         raise InvalidGrantError(request=request)
 

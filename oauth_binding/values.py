@@ -11,50 +11,52 @@ import base64
 import hashlib
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils.crypto import constant_time_compare, salted_hmac
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.common import generate_token
-
-if TYPE_CHECKING:
-    from oauth_binding.models import BoundAccessToken, BoundRefreshToken
 
 
 @dataclass(frozen=True, slots=True)
 class TokenValue:
-    """A token's text, and the seed to keep where it was derived from one."""
+    """A token's text, and what is kept beside it."""
 
     text: str
+    #: Of a derived one.
     seed: str | None = None
+    #: Of a JWT: its ``jti``.
+    jti: str | None = None
 
     def __repr__(self) -> str:
         return "<TokenValue>"
 
 
 def new_value() -> TokenValue:
-    """Return a fresh opaque token: 30 random characters as django-oauth-toolkit's, or 43 derived ones."""
+    """Return a fresh opaque token of 43 characters, derived or random."""
     if oauth2_settings.COMPLIANT_BCP_RFC9700_TOKEN_STORAGE:
         seed = secrets.token_urlsafe(32)
         return TokenValue(_derive(seed, settings.SECRET_KEY), seed)
-    return TokenValue(generate_token())
+    return TokenValue(secrets.token_urlsafe(32))
 
 
-def recover(row: BoundAccessToken | BoundRefreshToken) -> TokenValue | None:
+def recover(token: str, seed: str | None, checksum: str) -> TokenValue | None:
     """Return the value of a stored opaque token, or None where nothing brings it back.
 
     It can't be brought back where it was signed, where it was redacted without a seed, and where the
     ``SECRET_KEY`` it was derived under is no longer in ``SECRET_KEY_FALLBACKS``.
+
+    :param token: its text as it is stored; empty where that is redacted.
+    :param seed: the ``token_seed`` beside it.
+    :param checksum: the ``token_checksum`` beside it.
     """
-    if row.token:
-        return TokenValue(row.token)
-    if row.token_seed is None:
+    if token:
+        return TokenValue(token)
+    if seed is None:
         return None
     for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS):
-        text = _derive(row.token_seed, secret)
-        if constant_time_compare(hashlib.sha256(text.encode()).hexdigest(), row.token_checksum):
-            return TokenValue(text, row.token_seed)
+        text = _derive(seed, secret)
+        if constant_time_compare(hashlib.sha256(text.encode()).hexdigest(), checksum):
+            return TokenValue(text, seed)
     return None
 
 

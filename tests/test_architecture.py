@@ -23,7 +23,7 @@ LAYERS = [
     {"keys"},
     {"models", "access_tokens", "jwk_sets", "protection"},
     {"issuers", "resource_server"},
-    {"binders", "migrations", "revocation"},
+    {"binders", "migrations", "revocation", "slots"},
     {"issuance", "explanations", "devices"},
     {"exchanges"},
     {"tokens", "grants", "validators", "forms", "large_tables"},

@@ -122,7 +122,8 @@ def test_a_device_per_binding_and_what_is_unbound_per_application(
     news.token()
     news.token()
 
-    assert page.devices == {"Mail": [SHARED, "phone", "tablet"], "News": [UNBOUND]}
+    devices = {name: sorted(devices) for name, devices in page.devices.items()}
+    assert devices == {"Mail": sorted([SHARED, "phone", "tablet"]), "News": [UNBOUND]}
 
 
 def test_tokens_from_before_the_application_opted_in_are_beside_the_devices(

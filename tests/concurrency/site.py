@@ -53,6 +53,13 @@ for name in {EXCHANGING!r}:
     )
 """
 
+_EMPTY = """
+from oauth2_provider.models import AccessToken, RefreshToken
+from oauth_binding.models import TokenBinding, TokenExchange
+models = (RefreshToken, AccessToken, TokenExchange, TokenBinding)
+result = [model.objects.all().delete()[0] for model in models]
+"""
+
 
 @dataclass
 class RunningSite:
@@ -87,6 +94,11 @@ class RunningSite:
         ).stdout
         return [int(line) for line in printed.split()]
 
+    def empty(self) -> None:
+        """Forget all tokens and bindings, and what was logged."""
+        self.run(_EMPTY)
+        os.truncate(self.log, 0)
+
     def errors(self) -> str:
         """Return what the workers have logged."""
         return self.log.read_text(errors="replace")
@@ -117,7 +129,7 @@ def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
         site = RunningSite(f"http://{address}", None, log, environment)  # type: ignore[arg-type]
         site.manage("migrate", "--verbosity", "0")
         site.manage("shell", "--no-imports", "-c", _POPULATE)
-        with log.open("wb") as output:
+        with log.open("ab") as output:
             site.process = subprocess.Popen(
                 command, env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +12,8 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -73,13 +73,27 @@ in_the_long_form_on_sqlite = pytest.mark.skipif(
 )
 
 
-@pytest.fixture
-def make_running_site(tmp_path: Path, django_db_blocker: Any) -> Iterator[Callable[..., Any]]:
-    def make(**provider: Any) -> Any:
-        return running_site(tmp_path, **provider)
+@pytest.fixture(scope="session")
+def running_sites(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
+) -> Iterator[Callable[..., RunningSite]]:
+    """Return a function that returns an empty site; one stays up for each kind."""
+    sites: dict[str, RunningSite] = {}
+    stack = ExitStack()
 
+    def get(**provider: Any) -> RunningSite:
+        kind = json.dumps(provider)
+        if kind in sites:
+            sites[kind].empty()
+        else:
+            directory = tmp_path_factory.mktemp("site")
+            with django_db_blocker.unblock():
+                sites[kind] = stack.enter_context(running_site(directory, **provider))
+        return sites[kind]
+
+    yield get
     with django_db_blocker.unblock():
-        yield make
+        stack.close()
 
 
 def assert_statuses(events: list[Event], *allowed: int) -> None:
@@ -128,46 +142,47 @@ def assert_superseded_refresh_tokens_are_dead(site: RunningSite, events: list[Ev
 
 @pytest.mark.parametrize("token_type", TOKEN_TYPES)
 def test_64_simultaneous_requests_for_one_slot(
-    make_running_site: Callable[..., Any], token_type: str
+    running_sites: Callable[..., RunningSite], token_type: str
 ) -> None:
-    with make_running_site() as site:
-        for number in range(ROUNDS):
-            # The first request ever for a device, then the next for the same one, then one without an id.
-            for binding in (f"device {number}", f"device {number}", None):
-                events = log_in_at_once(site.address, token_type, [binding] * 64)
-                assert_statuses(events)
-                answered = {event.access for event in events}
-                sender = Sender(site.address, token_type)
-                active = [token for token in answered if sender.is_active(token)]
-                assert len(active) == 1
-                assert len(answered) == (1 if token_type == "opaque" else 64)
-        assert_sound(site, events)
+    site = running_sites()
+    for number in range(ROUNDS):
+        # The first request ever for a device, then the next for the same one, then one without an id.
+        for binding in (f"device {number}", f"device {number}", None):
+            events = log_in_at_once(site.address, token_type, [binding] * 64)
+            assert_statuses(events)
+            answered = {event.access for event in events}
+            sender = Sender(site.address, token_type)
+            active = [token for token in answered if sender.is_active(token)]
+            assert len(active) == 1
+            assert len(answered) == (1 if token_type == "opaque" else 64)
+    assert_sound(site, events)
 
 
 @in_the_long_form
 @pytest.mark.parametrize("token_type", TOKEN_TYPES)
-def test_many_devices_at_once(make_running_site: Callable[..., Any], token_type: str) -> None:
+def test_many_devices_at_once(running_sites: Callable[..., RunningSite], token_type: str) -> None:
     devices: list[str | None] = [None, *(f"device {number}" for number in range(12))]
-    with make_running_site() as site:
-        for _ in range(ROUNDS):
-            events = log_in_at_once(site.address, token_type, devices * 16)
-            assert_statuses(events)
-            assert_sound(site, events)
-            by_device = defaultdict(set)
-            for event in events:
-                by_device[event.binding].add(event.access)
-            assert len(by_device) == len(devices)
-            if token_type == "opaque":
-                assert all(len(tokens) == 1 for tokens in by_device.values())
+    site = running_sites()
+    for _ in range(ROUNDS):
+        events = log_in_at_once(site.address, token_type, devices * 16)
+        assert_statuses(events)
+        assert_sound(site, events)
+        by_device = defaultdict(set)
+        for event in events:
+            by_device[event.binding].add(event.access)
+        assert len(by_device) == len(devices)
+        if token_type == "opaque":
+            assert all(len(tokens) == 1 for tokens in by_device.values())
 
 
 @in_the_long_form_on_sqlite
 @pytest.mark.parametrize("client_id", [*TOKEN_TYPES, "unbound"])
 def test_a_refresh_that_races_with_signing_out_does_not_survive(
-    make_running_site: Callable[..., Any], client_id: str
+    running_sites: Callable[..., RunningSite], client_id: str
 ) -> None:
     outcomes: set[int] = set()
-    with make_running_site() as site, ThreadPoolExecutor(4) as pool:
+    site = running_sites()
+    with ThreadPoolExecutor(4) as pool:
         user = User(site.address)
         senders = [Sender(site.address, client_id) for _ in range(3)]
         for number in range(100 * ROUNDS):
@@ -195,30 +210,31 @@ def test_a_refresh_that_races_with_signing_out_does_not_survive(
 @in_the_long_form_on_sqlite
 @pytest.mark.parametrize("client_id", EXCHANGING[:2])
 def test_64_simultaneous_exchanges_for_one_slot(
-    make_running_site: Callable[..., Any], client_id: str
+    running_sites: Callable[..., RunningSite], client_id: str
 ) -> None:
-    with make_running_site() as site:
-        sender = Sender(site.address, client_id)
-        subject = Sender(site.address, "opaque").login("phone").access
-        for number in range(ROUNDS):
-            # The first exchange ever for a device, then the next for the same one.
-            for binding in (f"device {number}", f"device {number}"):
-                events = exchange_at_once(site.address, client_id, [binding] * 64, subject)
-                assert_statuses(events)
-                answered = {event.access for event in events}
-                assert len([token for token in answered if sender.is_active(token)]) == 1
-                assert len(answered) == (1 if client_id == "exchanging opaque" else 64)
-                assert_sound(site, events)
-        assert "Traceback" not in site.errors()
+    site = running_sites()
+    sender = Sender(site.address, client_id)
+    subject = Sender(site.address, "opaque").login("phone").access
+    for number in range(ROUNDS):
+        # The first exchange ever for a device, then the next for the same one.
+        for binding in (f"device {number}", f"device {number}"):
+            events = exchange_at_once(site.address, client_id, [binding] * 64, subject)
+            assert_statuses(events)
+            answered = {event.access for event in events}
+            assert len([token for token in answered if sender.is_active(token)]) == 1
+            assert len(answered) == (1 if client_id == "exchanging opaque" else 64)
+            assert_sound(site, events)
+    assert "Traceback" not in site.errors()
 
 
 @in_the_long_form_on_sqlite
 @pytest.mark.parametrize("client_id", EXCHANGING)
 def test_an_exchange_that_races_with_revoking_what_it_exchanges_does_not_survive(
-    make_running_site: Callable[..., Any], client_id: str
+    running_sites: Callable[..., RunningSite], client_id: str
 ) -> None:
     outcomes: set[int] = set()
-    with make_running_site() as site, ThreadPoolExecutor(4) as pool:
+    site = running_sites()
+    with ThreadPoolExecutor(4) as pool:
         user, mobile = User(site.address), Sender(site.address, "opaque")
         senders = [Sender(site.address, client_id) for _ in range(3)]
         for number in range(100 * ROUNDS):
@@ -266,60 +282,60 @@ def _operator(site: RunningSite, seconds: float) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("grace_period", [0, 2])
-def test_everything_at_once(make_running_site: Callable[..., Any], grace_period: int) -> None:
+def test_everything_at_once(running_sites: Callable[..., RunningSite], grace_period: int) -> None:
     """Logins, refreshes with the same token, revocations, devices signed out, and cleartokens."""
     devices: list[str | None] = [None, "phone", "laptop"]
-    with make_running_site(REFRESH_TOKEN_GRACE_PERIOD_SECONDS=grace_period) as site:
-        with _operator(site, SECONDS + 2):
-            events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 2, seed=grace_period)
-        assert_statuses(events, 400)
-        assert all(event.data["error"] == "invalid_grant" for event in events if event.status == 400)
-        assert {event.kind for event in events if event.status == 200} == {"login", "refresh", "revoke"}
-        time.sleep(grace_period)
-        assert_sound(site, events)
-        assert "Traceback" not in site.errors()
+    site = running_sites(REFRESH_TOKEN_GRACE_PERIOD_SECONDS=grace_period)
+    with _operator(site, SECONDS + 2):
+        events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 2, seed=grace_period)
+    assert_statuses(events, 400)
+    assert all(event.data["error"] == "invalid_grant" for event in events if event.status == 400)
+    assert {event.kind for event in events if event.status == 200} == {"login", "refresh", "revoke"}
+    time.sleep(grace_period)
+    assert_sound(site, events)
+    assert "Traceback" not in site.errors()
 
 
 @on_a_server
 @in_the_long_form
-def test_workers_that_are_killed(make_running_site: Callable[..., Any]) -> None:
+def test_workers_that_are_killed(running_sites: Callable[..., RunningSite]) -> None:
     """Whatever a worker was doing, every slot is as before or complete, and the service goes on."""
     devices: list[str | None] = [None, "phone", "laptop"]
-    with make_running_site() as site:
-        ended = threading.Event()
+    site = running_sites()
+    ended = threading.Event()
 
-        def kill() -> None:
-            while not ended.wait(1.0):
-                for worker in site.workers()[:2]:
-                    os.kill(worker, signal.SIGKILL)
+    def kill() -> None:
+        while not ended.wait(1.0):
+            for worker in site.workers()[:2]:
+                os.kill(worker, signal.SIGKILL)
 
-        killer = threading.Thread(target=kill)
-        killer.start()
-        try:
-            events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 4, seed=7)
-        finally:
-            ended.set()
-            killer.join()
-        # Where the connection was dropped the status is 0.
-        assert_statuses(events, 0, 400, 503)
-        assert any(event.status == 0 for event in events)
-        after = log_in_at_once(site.address, "opaque", [*devices] * 8)
-        assert_statuses(after)
-        assert_sound(site, events + after)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 4, seed=7)
+    finally:
+        ended.set()
+        killer.join()
+    # Where the connection was dropped the status is 0.
+    assert_statuses(events, 0, 400, 503)
+    assert any(event.status == 0 for event in events)
+    after = log_in_at_once(site.address, "opaque", [*devices] * 8)
+    assert_statuses(after)
+    assert_sound(site, events + after)
 
 
 @on_a_server
 @pytest.mark.skipif(not RESTART, reason="set CONCURRENCY_RESTART to a command that restarts the server")
-def test_database_that_is_restarted(make_running_site: Callable[..., Any]) -> None:
+def test_database_that_is_restarted(running_sites: Callable[..., RunningSite]) -> None:
     """During the gap clients see server errors at worst; then service comes back by itself."""
     devices: list[str | None] = [None, "phone", "laptop"]
-    with make_running_site() as site:
-        restart = threading.Timer(4.0, subprocess.run, [RESTART], {"shell": True, "check": True})
-        restart.start()
-        events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 10, seed=11)
-        restart.join()
-        assert_statuses(events, 0, 400, 500, 503)
-        assert any(event.status in {500, 503} for event in events)
-        after = log_in_at_once(site.address, "opaque", [*devices] * 8)
-        assert_statuses(after)
-        assert_sound(site, events + after)
+    site = running_sites()
+    restart = threading.Timer(4.0, subprocess.run, [RESTART], {"shell": True, "check": True})
+    restart.start()
+    events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 10, seed=11)
+    restart.join()
+    assert_statuses(events, 0, 400, 500, 503)
+    assert any(event.status in {500, 503} for event in events)
+    after = log_in_at_once(site.address, "opaque", [*devices] * 8)
+    assert_statuses(after)
+    assert_sound(site, events + after)

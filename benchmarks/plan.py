@@ -1,0 +1,169 @@
+"""What is measured, against what, and how fast it has to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+OURS: Final = "oauth_binding"
+FAST_SECRETS: Final = "oauth_binding, fast secrets"
+TOOLKIT: Final = "django-oauth-toolkit"
+
+
+@dataclass(frozen=True)
+class Job:
+    """Requests of one kind to one contender.
+
+    Token requests have a grant, and are measured themselves; the others are made with their token.
+    """
+
+    contender: str
+    #: "token", "introspect", or "api" for a DRF view that does nothing.
+    endpoint: str
+    #: A grant type.
+    grant: str = "password"
+    #: "opaque", or the algorithm of a JWT.
+    token: str = "opaque"
+    #: None for an application without binding; else "seen", "new", "no" or "slots", which is one per process.
+    binding: str | None = None
+    scope: str = "read"
+    #: Whether each login is followed by revoking the tokens of the one before.
+    revokes: bool = False
+    #: Django's own password hasher, for passwords and client secrets.
+    hashes_slowly: bool = False
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        if not self.grant:
+            return self.contender
+        if self.contender == TOOLKIT:
+            parts = ["DOT"]
+        else:
+            parts = [self.token, "not bound" if self.binding is None else f"{self.binding} id"]
+        if self.contender == FAST_SECRETS:
+            parts.append("fast hash of secrets")
+        if self.scope == "openid":
+            parts.append("ID token")
+        if self.revokes:
+            parts.append("revoking the last")
+        return ", ".join(parts)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A job, and the one that it is measured against."""
+
+    group: str
+    job: Job
+    against: Job
+    #: The least that the ratio of rates may be; None where it is for information.
+    bar: float | None = None
+    #: The most SQL queries; None for any number.
+    most_queries: int | None = None
+    #: Whether it is measured over a socket, too.
+    socket: bool = False
+
+
+#: What a JWT has to reach that supersedes another, by its algorithm.
+_SUPERSEDING: Final = {"RS256": 0.75, "ES256": 0.9, "EdDSA": 0.9}
+
+
+def _issuing(grant: str, name: str, socket: bool = False) -> list[Comparison]:
+    toolkit = Job(TOOLKIT, "token", grant)
+    ours = replace(toolkit, contender=OURS)
+    jwt = replace(ours, token="RS256")
+
+    def compare(job: Job, bar: float | None = None, most_queries: int | None = None) -> Comparison:
+        return Comparison(name, job, toolkit, bar, most_queries, socket)
+
+    comparisons = [compare(ours, 0.97), compare(jwt)]
+    if grant == "refresh_token":
+        comparisons += [compare(replace(ours, binding=id_)) for id_ in ("seen", "no")]
+    else:
+        comparisons += [compare(replace(ours, binding=id_), 1.3, 4) for id_ in ("seen", "no")]
+        comparisons += [compare(replace(ours, binding="new"), 0.8), compare(replace(jwt, binding="new"))]
+    comparisons += [
+        compare(replace(ours, token=algorithm, binding="seen"), bar)
+        for algorithm, bar in _SUPERSEDING.items()
+    ]
+    return [*comparisons, compare(replace(jwt, binding="no"), _SUPERSEDING["RS256"])]
+
+
+def _superseding() -> list[Comparison]:
+    toolkit = Job(TOOLKIT, "token", revokes=True)
+    ours = Job(OURS, "token", binding="seen")
+    name = "password, revoking the last tokens"
+    return [Comparison(name, replace(ours, token=token), toolkit) for token in _SUPERSEDING]
+
+
+def _checking() -> list[Comparison]:
+    toolkit = Job(TOOLKIT, "introspect")
+    ours = replace(toolkit, contender=OURS, binding="seen")
+    bound = [ours, replace(ours, token="RS256")]
+    introspection = [Comparison("introspection", job, toolkit, 1.0, socket=True) for job in bound]
+    toolkit = replace(toolkit, endpoint="api")
+    checks = [
+        Comparison("DRF authentication", replace(job, endpoint="api"), toolkit, 1.0, 1, True) for job in bound
+    ]
+    others = ("django-rest-knox", "simplejwt, with its user HS256")
+    checks += [
+        Comparison("DRF authentication", replace(bound[0], endpoint="api"), Job(other, "api", ""))
+        for other in others
+    ]
+    local = [
+        Comparison(
+            f"validation elsewhere, {algorithm}",
+            Job(f"resource server {algorithm}", "api", ""),
+            Job(f"simplejwt, stateless {algorithm}", "api", ""),
+            1.0,
+            0,
+        )
+        for algorithm in ("RS256", "ES256")
+    ]
+    return [*introspection, *checks, *local]
+
+
+def _signing() -> list[Comparison]:
+    toolkit = Job(TOOLKIT, "token", "authorization_code", scope="openid")
+    ours = replace(toolkit, contender=OURS, scope="read", binding="seen")
+    name = "authorization code, with one JWT"
+    return [Comparison(name, replace(ours, token=token), toolkit) for token in ("RS256", "ES256", "EdDSA")]
+
+
+def _slow_hashing() -> list[Comparison]:
+    toolkit = Job(TOOLKIT, "token", "client_credentials", hashes_slowly=True)
+    name = "{}, Django's password hasher"
+    fast = replace(toolkit, contender=FAST_SECRETS, binding="seen")
+    password = replace(toolkit, grant="password")
+    return [
+        Comparison(name.format("client credentials"), replace(fast, contender=OURS), toolkit),
+        Comparison(name.format("client credentials"), fast, toolkit),
+        Comparison(
+            name.format("introspection"),
+            replace(fast, endpoint="introspect"),
+            replace(toolkit, endpoint="introspect"),
+        ),
+        Comparison(name.format("password"), replace(fast, contender=OURS, grant="password"), password),
+        Comparison(name.format("password"), replace(fast, grant="password"), password),
+    ]
+
+
+COMPARISONS: Final = [
+    *_issuing("password", "password", socket=True),
+    *_superseding(),
+    *_issuing("client_credentials", "client credentials"),
+    *_issuing("refresh_token", "refresh"),
+    *_checking(),
+    *_signing(),
+    *_slow_hashing(),
+]
+
+#: The most that the 99th percentile may be, as a multiple of the other's.
+P99_BAR: Final = 2.0
+
+#: The most memory that a worker may take beyond one of django-oauth-toolkit, in MB.
+MEMORY_BAR: Final = 5.0
+
+#: One slot against a slot for each process: the least that the ratio of rates may be.
+HOT_SLOT_BAR: Final = 0.5

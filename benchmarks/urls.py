@@ -1,0 +1,21 @@
+"""The endpoints of the contender, and an API view that does nothing."""
+
+from typing import Any
+
+from django.conf import settings
+from django.urls import include, path
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+
+class EmptyView(APIView):
+    def get(self, request: Request) -> Response:
+        return Response({})
+
+
+urlpatterns: list[Any] = [path("api/", EmptyView.as_view())]
+if "oauth_binding" in settings.INSTALLED_APPS:
+    urlpatterns.append(path("oauth2/", include("oauth_binding.urls")))
+elif "oauth2_provider" in settings.INSTALLED_APPS:
+    urlpatterns.append(path("oauth2/", include("oauth2_provider.urls")))
