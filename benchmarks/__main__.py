@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _compare(databases: list[str], only: str, quick: bool) -> list[str]:
-    rounds, requests = (2, 10) if quick else (7, 150)
+    rounds, requests = (2, 10) if quick else (5, 100)
     results: list[Result] = []
     missed: list[str] = []
     for database in databases:

@@ -55,9 +55,9 @@ def find(using: str, field: str, value: Any) -> SlotToken | None:
     :param value: what it is.
     """
     connection = connections[using]
-    sql, converters = _selection(using, field)
+    sql, column, converters = _selection(using, field)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [value])
+        cursor.execute(sql, [column.get_db_prep_value(value, connection)])
         row = cursor.fetchone()
     if row is None:
         return None
@@ -82,21 +82,22 @@ def empty(using: str, slot: str) -> None:
 
 
 @functools.cache
-def _selection(using: str, field: str) -> tuple[str, list[tuple[int, Callable[..., Any], Any]]]:
-    """Return the SELECT of :func:`find`, and what Django does with which of its columns."""
+def _selection(using: str, field: str) -> tuple[str, Any, list[tuple[int, Callable[..., Any], Any]]]:
+    """Return the SELECT of :func:`find`, its column, and what Django does with which of the values it returns."""
+    model, refresh_model = get_access_token_model(), get_refresh_token_model()
     # A swapped model may name the way back to it as it likes.
-    refresh = get_refresh_token_model()._meta.get_field("access_token").related_query_name()
-    value = ("token", "token_seed", "token_checksum")
-    columns = ("pk", "slot", "expires", "exchange_id", "binding__last_used", *value)
-    of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *value))
-    tokens = get_access_token_model().objects.filter(**{field: 0}).values_list(*columns, *of_refresh)
+    refresh = refresh_model._meta.get_field("access_token").related_query_name()
+    text = ("token", "token_seed", "token_checksum")
+    names = ("pk", "slot", "expires", "exchange_id", "binding__last_used", *text)
+    names_of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *text))
+    tokens = model.objects.filter(**{field: 0}).values_list(*names, *names_of_refresh)
     compiler = tokens.query.get_compiler(using)
     sql, _parameters = compiler.as_sql()
     found = compiler.get_converters([expression for expression, _sql, _alias in compiler.select])
     converters = [
         (index, convert, expression) for index, (chain, expression) in found.items() for convert in chain
     ]
-    return sql, converters
+    return sql, model._meta.pk if field == "pk" else model._meta.get_field(field), converters
 
 
 @functools.cache

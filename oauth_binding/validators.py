@@ -312,7 +312,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         With OIDC on, oauthlib takes everything that looks like a JWT here, and django-oauth-toolkit looks for
         it among the ID tokens only.
         """
-        if is_jwt_access_token(token):
+        if token and is_jwt_access_token(token):
             return bool(self.validate_bearer_token(token, scopes, request))
         try:
             return bool(super().validate_jwt_bearer_token(token, scopes, request))
