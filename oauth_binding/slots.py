@@ -83,7 +83,7 @@ def empty(using: str, slot: str) -> None:
 
 @functools.cache
 def _selection(using: str, field: str) -> tuple[str, Any, list[tuple[int, Callable[..., Any], Any]]]:
-    """Return the SELECT of :func:`find`, its column, and what Django does with which of the values it returns."""
+    """Return the SELECT of :func:`find`, the column it is by, and what converts which of its values."""
     model, refresh_model = get_access_token_model(), get_refresh_token_model()
     # A swapped model may name the way back to it as it likes.
     refresh = refresh_model._meta.get_field("access_token").related_query_name()

@@ -341,13 +341,14 @@ def _check_not_revoked_meanwhile(request: Request) -> None:
     """
     model = get_refresh_token_model()
     tokens = model.objects.using(router.db_for_write(model)).select_for_update()
-    current = next(iter(tokens.filter(pk=request.refresh_token_instance.pk)), None)
-    if current is None or (current.revoked is not None and not _has_successor(current)):
+    this = tokens.filter(pk=request.refresh_token_instance.pk)
+    current = next(iter(this.values_list("pk", "revoked")), None)
+    if current is None or (current[1] is not None and not _has_successor(current[0])):
         raise InvalidGrantError(request=request)
 
 
-def _has_successor(refresh_token: BoundRefreshToken) -> bool:
+def _has_successor(refresh_token_id: Any) -> bool:
     # Locked, too, or signing out could end it before django-oauth-toolkit has looked for it.
     model = get_access_token_model()
     tokens = model.objects.using(router.db_for_write(model)).select_for_update()
-    return tokens.filter(source_refresh_token=refresh_token).first() is not None
+    return bool(tokens.filter(source_refresh_token=refresh_token_id).values_list("pk"))
