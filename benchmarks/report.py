@@ -12,7 +12,7 @@ from statistics import median, quantiles
 
 from benchmarks.plan import P99_BAR, Comparison
 
-HEAD = ["job", "against", "how", "rate", "bar", "p99", "queries", "ms", ""]
+HEAD = ["job", "against", "how", "rate", "bar", "p99", "queries", "ms", "missed"]
 
 
 @dataclass(frozen=True)

@@ -339,15 +339,12 @@ def _plan_refresh(plan: BoundPlan, request: Request) -> None:
         return
     # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The
     # answer is what that request was answered, as far as it can be brought back.
-    granted = _tokens().filter(source_refresh_token_id=consumed.pk).values_list("pk", "scope", "resource")
-    for pk, scope, resource in granted:  # at most one
-        successor = slots.find(_database(), "pk", pk)
-        request.scopes, request.resource = scope.split(), resource
-        break
-    else:
-        successor = None
-    if successor is None:
+    successor = slots.find(_database(), "source_refresh_token", consumed.pk)
+    granted = _tokens().filter(source_refresh_token=consumed.pk).values_list("scope", "resource")
+    row = next(iter(granted), None)
+    if successor is None or row is None:
         raise InvalidGrantError(request=request)
+    request.scopes, request.resource = row[0].split(), row[1]
     plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
     value = _recover_live(successor, plan)
     if value is not None:
@@ -510,7 +507,7 @@ def _locked_bindings(database: str) -> Any:
 
 
 def save_exchange(plan: Plan) -> None:
-    """Save what a plan's tokens are exchanged from, on its own like a binding, and before the tokens are."""
+    """Save what a plan's tokens are exchanged from, in a transaction of its own before that of the tokens."""
     if plan.exchange is None or not plan.exchange._state.adding:
         return
     records = TokenExchange.objects.using(_database())
@@ -606,8 +603,7 @@ def _empty_slot(slot: str) -> None:
     """Revoke the access token that has a slot, and its refresh token."""
     ended = _tokens().filter(slot=slot)
     _announce_superseded(ended)
-    if binding_settings.revocation_feed:
-        list_revoked(ended)
+    list_revoked(ended)
     slots.empty(_database(), slot)
 
 

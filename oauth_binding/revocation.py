@@ -59,7 +59,7 @@ def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> 
     next pass, a transaction of its own, finds that pair.
 
     A refresh that was validated before, and has not begun to save, finds its refresh token revoked (see
-    BindingOAuth2Validator.save_bearer_token).
+    BindingOAuth2Validator._save_bearer_token).
     """
     unbound = Q(user=user, application=application, binding__isnull=True)
     subjects = _subjects(unbound)

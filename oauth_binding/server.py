@@ -60,6 +60,7 @@ class BindingOAuthLibCore(OAuthLibCore):
     def create_token_response(self, request: HttpRequest) -> tuple[str | None, dict[str, str], str, int]:
         # django-oauth-toolkit hands META to oauthlib as the headers.
         request.META[ISSUING] = "1"
-        self.server.grant_types.setdefault(GRANT_TYPE, TokenExchangeGrant(self.server.request_validator))
+        if GRANT_TYPE not in self.server.grant_types:
+            self.server.grant_types[GRANT_TYPE] = TokenExchangeGrant(self.server.request_validator)
         response: tuple[str | None, dict[str, str], str, int] = super().create_token_response(request)
         return response
