@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _compare(databases: list[str], only: str, quick: bool) -> list[str]:
-    rounds, requests = (2, 10) if quick else (5, 100)
+    rounds, requests = (2, 12) if quick else (5, 100)
     results: list[Result] = []
     missed: list[str] = []
     for database in databases:
@@ -76,7 +76,7 @@ def _compare(databases: list[str], only: str, quick: bool) -> list[str]:
                 missed += _memory(site, 20 if quick else 500)
             for comparison in COMPARISONS:
                 if only in f"{comparison.group}: {comparison.job.name}":
-                    results.append(_in_process(site, comparison, rounds, requests))
+                    results.append(_in_process(site, comparison, rounds * 4, requests // 4))
                     if comparison.socket:
                         results.append(_over_a_socket(site, comparison, rounds, requests))
             if database == "postgresql" and not only:

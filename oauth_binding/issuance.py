@@ -7,7 +7,6 @@ plan that another request has overtaken by then is made again.
 
 from __future__ import annotations
 
-import functools
 import logging
 import secrets
 import unicodedata
@@ -23,7 +22,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import generate_token
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
-from oauth_binding import access_tokens, slots
+from oauth_binding import access_tokens, prepared, slots
 from oauth_binding.conf import binding_settings
 from oauth_binding.errors import MisconfiguredError, SlotContendedError
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
@@ -470,15 +469,14 @@ def _lock_binding(plan: BoundPlan) -> None:
     """Lock the row of the plan's binding, which is made if it is not there, and note that it is used."""
     bindings = TokenBinding.objects.using(_database())
     if not plan.binding._state.adding:
-        try:
-            plan.binding = bindings.select_for_update().get(pk=plan.binding.pk)
-        except TokenBinding.DoesNotExist:
-            raise _OvertakenError from None
-        _touch(plan.binding.key, plan.binding.last_used)
+        there = _fetch_locked("pk", plan.binding.pk)
+        if there is None:
+            raise _OvertakenError
+        _touch(plan.binding.key, there[1])
         return
     if not _may_reuse(plan):
         # Its slot has not been looked up yet, so it is most likely there.
-        there = next(iter(_locked_bindings(_database()).filter(key=plan.binding.key)), None)
+        there = _fetch_locked("key", plan.binding.key)
         if there is not None:
             plan.binding.pk, last_used = there
             _touch(plan.binding.key, last_used)
@@ -500,10 +498,9 @@ def _lock_binding(plan: BoundPlan) -> None:
         send_after_commit(binding_created, TokenBinding, _database(), binding=plan.binding)
 
 
-@functools.cache
-def _locked_bindings(database: str) -> Any:
-    # Prepared once: Django takes longer to write a query than a database to answer it.
-    return TokenBinding.objects.using(database).select_for_update().values_list("pk", "last_used")
+def _fetch_locked(field: str, value: Any) -> list[Any] | None:
+    """Lock the row of a binding, and return its key and when it was last used."""
+    return prepared.fetch(_database(), TokenBinding, field, value, ("pk", "last_used"), lock=True)
 
 
 def save_exchange(plan: Plan) -> None:
@@ -568,7 +565,7 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
                 return None
             if _recover_live(held, plan) is not None:
                 raise _OvertakenError
-        _empty_slot(plan.slot)
+        _empty_slot(plan)
         return None
 
     rows = _refresh_tokens().select_related("binding").filter(pk=request.refresh_token_instance.pk)
@@ -587,7 +584,7 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     if predecessor is None:
         raise InvalidGrantError(request=request)  # an orphan: its access token was deleted meanwhile
     if _tokens().filter(slot=plan.slot).exclude(pk=predecessor).exists():
-        _empty_slot(plan.slot)
+        _empty_slot(plan)
     if plan.kept_refresh is None:
         revoke_refresh_tokens(_refresh_tokens().filter(Q(access_token_id=predecessor) | Q(pk=consumed.pk)))
     ended = _tokens().filter(pk=predecessor)
@@ -599,12 +596,13 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     return consumed if plan.successor is not None or plan.kept_refresh is None else None
 
 
-def _empty_slot(slot: str) -> None:
-    """Revoke the access token that has a slot, and its refresh token."""
-    ended = _tokens().filter(slot=slot)
+def _empty_slot(plan: BoundPlan) -> None:
+    """Revoke the access token that has the slot, and its refresh token."""
+    ended = _tokens().filter(slot=plan.slot)
     _announce_superseded(ended)
     list_revoked(ended)
-    slots.empty(_database(), slot)
+    # A client has no refresh tokens of its own (RFC 6749 section 4.4.3).
+    slots.empty(_database(), plan.slot, has_refresh_tokens=plan.binding.user_id is not None)
 
 
 def _announce_superseded(access_tokens: Any) -> None:

@@ -1,13 +1,8 @@
-"""What sits in a slot, in SQL that is written once.
-
-Django writes a query anew each time, which takes it several times as long as a database to answer one like
-these.
-"""
+"""What sits in a slot, read and ended in SQL that is written once."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,6 +10,8 @@ from typing import Any
 from django.db import connections
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+
+from oauth_binding import prepared
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -54,50 +51,35 @@ def find(using: str, field: str, value: Any) -> SlotToken | None:
     :param field: a unique field of the access tokens.
     :param value: what it is.
     """
-    connection = connections[using]
-    sql, column, converters = _selection(using, field)
-    with connection.cursor() as cursor:
-        cursor.execute(sql, [column.get_db_prep_value(value, connection)])
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    columns = list(row)
-    for index, convert, expression in converters:
-        columns[index] = convert(columns[index], expression, connection)
-    return SlotToken(*columns)
+    model, names = _names()
+    values = prepared.fetch(using, model, field, value, names)
+    return None if values is None else SlotToken(*values)
 
 
-def empty(using: str, slot: str) -> None:
+def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
     """Revoke the access token that has a slot, and its refresh token, as revocation.py does it.
 
     :param using: alias of the tokens' database.
     :param slot: the slot_key().
+    :param has_refresh_tokens: whether the slot can have any.
     """
     connection = connections[using]
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     revoke, expire = _statements(using)
     with connection.cursor() as cursor:
-        cursor.execute(revoke, [now, now, slot])
+        if has_refresh_tokens:
+            cursor.execute(revoke, [now, now, slot])
         cursor.execute(expire, [now, now, slot])
 
 
-@functools.cache
-def _selection(using: str, field: str) -> tuple[str, Any, list[tuple[int, Callable[..., Any], Any]]]:
-    """Return the SELECT of :func:`find`, the column it is by, and what converts which of its values."""
+def _names() -> tuple[Any, tuple[str, ...]]:
+    """Return the access-token model, and what values_list() calls the fields of a SlotToken."""
     model, refresh_model = get_access_token_model(), get_refresh_token_model()
     # A swapped model may name the way back to it as it likes.
     refresh = refresh_model._meta.get_field("access_token").related_query_name()
     text = ("token", "token_seed", "token_checksum")
-    names = ("pk", "slot", "expires", "exchange_id", "binding__last_used", *text)
     names_of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *text))
-    tokens = model.objects.filter(**{field: 0}).values_list(*names, *names_of_refresh)
-    compiler = tokens.query.get_compiler(using)
-    sql, _parameters = compiler.as_sql()
-    found = compiler.get_converters([expression for expression, _sql, _alias in compiler.select])
-    converters = [
-        (index, convert, expression) for index, (chain, expression) in found.items() for convert in chain
-    ]
-    return sql, model._meta.pk if field == "pk" else model._meta.get_field(field), converters
+    return model, ("pk", "slot", "expires", "exchange_id", "binding__last_used", *text, *names_of_refresh)
 
 
 @functools.cache

@@ -27,7 +27,7 @@ from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
-from oauth_binding import exchanges, issuance
+from oauth_binding import exchanges, issuance, prepared
 from oauth_binding.access_tokens import is_jwt_access_token, jti_of
 from oauth_binding.hashers import is_orphaned, preferred_hasher
 from oauth_binding.issuance import BoundPlan
@@ -72,6 +72,9 @@ class BindingOAuth2Validator(OAuth2Validator):
     def _load_application(self, client_id: str, request: Request) -> Any:
         if client_id and "\x00" in client_id:
             return None  # psycopg refuses it, not as django-oauth-toolkit expects
+        model = get_application_model()
+        if not isinstance(request.client, model):
+            request.client = prepared.find(router.db_for_read(model), model, "client_id", client_id)
         # The first moment at which the application is known, and the last before any credential is checked.
         client = super()._load_application(client_id, request)
         if client is not None and issuance.is_token_request(request):
@@ -303,8 +306,12 @@ class BindingOAuth2Validator(OAuth2Validator):
     def _load_access_token(self, token: str) -> BoundAccessToken | None:
         # As the overridden method, with what the token is bound to.
         checksum = hashlib.sha256(token.encode()).hexdigest()
-        rows = get_access_token_model().objects.select_related("application", "user", "binding")
-        return next(iter(rows.filter(token_checksum=checksum)), None)  # unique; first() would order
+        model = get_access_token_model()
+        using = router.db_for_read(model)
+        row: BoundAccessToken | None = prepared.find(
+            using, model, "token_checksum", checksum, ("application", "user", "binding")
+        )
+        return row
 
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
         """Validate an access or ID token that came as a bearer token and looks like a JWT.

@@ -1,0 +1,107 @@
+"""Reading a row by a unique column, in SQL that is written once.
+
+Django writes a query anew each time, which takes it several times as long as a database to answer one like
+these.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections, models
+
+
+@dataclass(frozen=True, slots=True)
+class _Select:
+    sql: str
+    parameters: tuple[Any, ...]
+    #: Which values are converted how: index, converter and the expression that it is given.
+    converters: list[tuple[int, Callable[..., Any], Any]]
+
+
+def fetch(
+    using: str, model: Any, field: str, value: Any, names: tuple[str, ...], *, lock: bool = False
+) -> list[Any] | None:
+    """Return values of a row, or None, as ``model.objects.values_list()`` would.
+
+    :param using: alias of the database.
+    :param field: a unique field of the model, or "pk".
+    :param value: what it is.
+    :param names: of the values, as for ``values_list()``.
+    :param lock: whether the row is locked, as by ``select_for_update()``.
+    """
+    connection = connections[using]
+    if type(model.objects).get_queryset is models.Manager.get_queryset:
+        select = _prepare(using, model, field, names, lock)
+        column = model._meta.pk if field == "pk" else model._meta.get_field(field)
+        parameters: Any = [column.get_db_prep_value(value, connection)]
+    else:
+        # It may choose among the rows, and not always the same.
+        select = _write(using, model, field, value, names, lock)
+        parameters = select.parameters
+    with connection.cursor() as cursor:
+        cursor.execute(select.sql, parameters)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    values = list(row)
+    for index, convert, expression in select.converters:
+        values[index] = convert(values[index], expression, connection)
+    return values
+
+
+def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...] = ()) -> Any:
+    """Return a row, or None, as ``model.objects.select_related(*related)`` would have it.
+
+    :param using: alias of the database.
+    :param field: a unique field of the model, or "pk".
+    :param value: what it is.
+    :param related: foreign keys of the model.
+    """
+    columns, names = _columns(model, related)
+    values = fetch(using, model, field, value, names)
+    if values is None:
+        return None
+    rows = []
+    for other, attributes in columns:
+        own, values = values[: len(attributes)], values[len(attributes) :]
+        key = own[attributes.index(other._meta.pk.attname)]
+        rows.append(None if key is None else other.from_db(using, attributes, own))
+    for name, row in zip(related, rows[1:], strict=True):
+        model._meta.get_field(name).set_cached_value(rows[0], row)
+    return rows[0]
+
+
+@functools.cache
+def _columns(model: Any, related: tuple[str, ...]) -> tuple[list[tuple[Any, list[str]]], tuple[str, ...]]:
+    """Return the models and their columns, and what values_list() calls all of these."""
+    models_ = [model, *(model._meta.get_field(name).related_model for name in related)]
+    columns = [(each, [column.attname for column in each._meta.concrete_fields]) for each in models_]
+    prefixes = ["", *(f"{name}__" for name in related)]
+    names = [
+        prefix + attribute
+        for prefix, (_model, attributes) in zip(prefixes, columns, strict=True)
+        for attribute in attributes
+    ]
+    return columns, tuple(names)
+
+
+def _write(using: str, model: Any, field: str, value: Any, names: tuple[str, ...], lock: bool) -> _Select:
+    rows = model.objects.using(using).filter(**{field: value}).values_list(*names)
+    if lock:
+        rows = rows.select_for_update()
+    compiler = rows.query.get_compiler(using)
+    sql, parameters = compiler.as_sql()
+    found = compiler.get_converters([expression for expression, _sql, _alias in compiler.select])
+    converters = [
+        (index, convert, expression) for index, (chain, expression) in found.items() for convert in chain
+    ]
+    return _Select(sql, tuple(parameters), converters)
+
+
+@functools.cache
+def _prepare(using: str, model: Any, field: str, names: tuple[str, ...], lock: bool) -> _Select:
+    return _write(using, model, field, 0, names, lock)
