@@ -56,6 +56,7 @@ if CONTENDER == "django-oauth-toolkit" or _IS_OURS:
     INSTALLED_APPS += ["oauth2_provider"]
     OAUTH2_PROVIDER: dict[str, Any] = {
         "OIDC_ENABLED": True,
+        "OIDC_ISS_ENDPOINT": "https://issuer.example",
         "OIDC_RSA_PRIVATE_KEY": RSA_PEM,
         "PKCE_REQUIRED": False,
         "SCOPES": {"read": "Read", "write": "Write", "openid": "OpenID", "introspection": "Introspection"},

@@ -568,11 +568,13 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
         _empty_slot(plan)
         return None
 
-    rows = _refresh_tokens().select_related("binding").filter(pk=request.refresh_token_instance.pk)
-    consumed: BoundRefreshToken | None = next(iter(rows), None)
+    presented = request.refresh_token_instance
+    consumed: BoundRefreshToken | None = prepared.find(
+        _database(), type(presented), "pk", presented.pk, ("binding",)
+    )
     if consumed is None:
         raise InvalidGrantError(request=request)
-    was_consumed = request.refresh_token_instance.revoked is not None
+    was_consumed = presented.revoked is not None
     request.refresh_token_instance = consumed
     if (consumed.revoked is not None) is not was_consumed:
         raise _OvertakenError
@@ -598,9 +600,10 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
 
 def _empty_slot(plan: BoundPlan) -> None:
     """Revoke the access token that has the slot, and its refresh token."""
-    ended = _tokens().filter(slot=plan.slot)
-    _announce_superseded(ended)
-    list_revoked(ended)
+    if binding_settings.revocation_feed or token_superseded.has_listeners(get_access_token_model()):
+        ended = _tokens().filter(slot=plan.slot)
+        _announce_superseded(ended)
+        list_revoked(ended)
     # A client has no refresh tokens of its own (RFC 6749 section 4.4.3).
     slots.empty(_database(), plan.slot, has_refresh_tokens=plan.binding.user_id is not None)
 

@@ -347,9 +347,8 @@ def _check_not_revoked_meanwhile(request: Request) -> None:
     :raises InvalidGrantError: it was revoked since, and not because another request has refreshed with it.
     """
     model = get_refresh_token_model()
-    tokens = model.objects.using(router.db_for_write(model)).select_for_update()
-    this = tokens.filter(pk=request.refresh_token_instance.pk)
-    current = next(iter(this.values_list("pk", "revoked")), None)
+    this = request.refresh_token_instance.pk
+    current = prepared.fetch(router.db_for_write(model), model, "pk", this, ("pk", "revoked"), lock=True)
     if current is None or (current[1] is not None and not _has_successor(current[0])):
         raise InvalidGrantError(request=request)
 
