@@ -175,10 +175,15 @@ class BindingOAuth2Validator(OAuth2Validator):
 
     def _save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
         # Not by grant_type, which a client can send to the authorization endpoint, too.
-        if vars(request).get("refresh_token_instance") is not None:
-            _check_not_revoked_meanwhile(request)
+        refreshed = vars(request).get("refresh_token_instance")
+        if refreshed is not None and not self.rotate_refresh_token(request):
+            _check_not_revoked_meanwhile(refreshed, request)
         issuance.check_subject(request)
-        super()._save_bearer_token(token, request, *args, **kwargs)
+        try:
+            super()._save_bearer_token(token, request, *args, **kwargs)
+        except (get_access_token_model().DoesNotExist, get_refresh_token_model().DoesNotExist):
+            # What was there when the request was validated; django-oauth-toolkit reads it again, with a lock.
+            raise InvalidGrantError(request=request) from None
         if not token["access_token"]:
             # A replay within the grace period, of which redacted storage has kept nothing to answer.
             raise InvalidGrantError(request=request)
@@ -207,6 +212,9 @@ class BindingOAuth2Validator(OAuth2Validator):
         if plan.token_type is TokenType.JWT or plan.latest_expiry is not None:
             expires = plan.expires  # what the exp claim says
         if not isinstance(plan, BoundPlan):
+            if source_refresh_token is not None and source_refresh_token.revoked is not None:
+                # Revoked since it was validated, and not by a request that has refreshed with it.
+                raise InvalidGrantError(request=request)
             row: BoundAccessToken = super()._create_access_token(
                 expires, request, token, source_refresh_token
             )
@@ -341,20 +349,13 @@ def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: issuance.Plan
         row.save(update_fields=["exchange"])
 
 
-def _check_not_revoked_meanwhile(request: Request) -> None:
-    """Check again, under the lock that django-oauth-toolkit takes, a refresh token that was validated before.
+def _check_not_revoked_meanwhile(refreshed: BoundRefreshToken, request: Request) -> None:
+    """Check again, under a lock, a refresh token that is used more than once.
 
-    :raises InvalidGrantError: it was revoked since, and not because another request has refreshed with it.
+    :raises InvalidGrantError: it was revoked since it was validated.
     """
     model = get_refresh_token_model()
-    this = request.refresh_token_instance.pk
-    current = prepared.fetch(router.db_for_write(model), model, "pk", this, ("pk", "revoked"), lock=True)
-    if current is None or (current[1] is not None and not _has_successor(current[0])):
+    using = router.db_for_write(model)
+    current = prepared.fetch(using, model, "pk", refreshed.pk, ("revoked",), lock=True)
+    if current is None or current[0] != refreshed.revoked:
         raise InvalidGrantError(request=request)
-
-
-def _has_successor(refresh_token_id: Any) -> bool:
-    # Locked, too, or signing out could end it before django-oauth-toolkit has looked for it.
-    model = get_access_token_model()
-    tokens = model.objects.using(router.db_for_write(model)).select_for_update()
-    return bool(tokens.filter(source_refresh_token=refresh_token_id).values_list("pk"))

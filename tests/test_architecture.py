@@ -18,7 +18,7 @@ LAYERS = [
         *("__init__", "semantics", "errors", "hashers", "operations", "signals"),
         *("setting_values", "strict_json"),
     },
-    {"conf", "values", "bearer", "remote", "jws"},
+    {"conf", "values", "bearer", "remote", "jws", "prepared"},
     {"key_file"},
     {"keys"},
     {"models", "access_tokens", "jwk_sets", "protection"},
