@@ -58,8 +58,8 @@ def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> 
     No row stands for them that could be locked. A refresh which is saving its pair is waited for, and the
     next pass, a transaction of its own, finds that pair.
 
-    A refresh that was validated before, and has not begun to save, finds its refresh token revoked (see
-    BindingOAuth2Validator._save_bearer_token).
+    A refresh that was validated before, and has not begun to save, finds its refresh token revoked when it
+    saves (see BindingOAuth2Validator).
     """
     unbound = Q(user=user, application=application, binding__isnull=True)
     subjects = _subjects(unbound)

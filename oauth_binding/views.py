@@ -29,7 +29,6 @@ from oauth2_provider.views.mixins import ProtectedResourceMetadataMixin
 from oauthlib.common import Request as OAuthlibRequest
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
-from oauth_binding import prepared
 from oauth_binding.access_tokens import read_claims
 from oauth_binding.conf import binding_settings
 from oauth_binding.errors import MisconfiguredError
@@ -201,12 +200,11 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
     def _introspect(self, request: HttpRequest, token: str | None) -> HttpResponse:
         if not token:
             return _error_response(InvalidRequestError(description="Missing token parameter."))
-        checksum = hashlib.sha256(token.encode()).hexdigest()
-        model = get_access_token_model()
-        using = router.db_for_read(model)
-        row = prepared.find(using, model, "token_checksum", checksum, ("user", "application", "binding"))
+        validator = self.get_oauthlib_core().server.request_validator
+        row = validator._load_access_token(token)
         if row is not None:
             return self._access_token_response(request, row, token)
+        checksum = hashlib.sha256(token.encode()).hexdigest()
         related = ("user", "application", "binding", "exchange", "access_token")
         refresh = get_refresh_token_model().objects.select_related(*related)
         unrevoked = refresh.filter(token_checksum=checksum, revoked__isnull=True)

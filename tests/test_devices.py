@@ -482,6 +482,27 @@ def test_a_refresh_that_was_validated_before_is_refused(
     assert devices_of(user) == []
 
 
+@pytest.mark.parametrize(("rotate", "deleted"), [(True, "refresh"), (False, "refresh"), (False, "access")])
+def test_a_refresh_whose_token_is_deleted_meanwhile_is_refused(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, rotate: bool, deleted: str
+) -> None:
+    site = make_site()
+    answer = site.token()
+    rows = {"refresh": refresh_token_row(answer.refresh), "access": access_token_row(answer.access)}
+    validate = BindingOAuth2Validator.validate_refresh_token
+
+    def validate_and_delete(*arguments: Any, **named: Any) -> bool:
+        valid = validate(*arguments, **named)
+        rows[deleted].delete()
+        return valid
+
+    monkeypatch.setattr(BindingOAuth2Validator, "validate_refresh_token", validate_and_delete)
+    with provider(ROTATE_REFRESH_TOKEN=rotate):
+        response = site.refresh(answer.refresh)
+
+    assert (response.status, response["error"]) == (400, "invalid_grant")
+
+
 # Names
 
 
