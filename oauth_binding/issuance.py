@@ -467,7 +467,6 @@ def _save(
 
 def _lock_binding(plan: BoundPlan) -> None:
     """Lock the row of the plan's binding, which is made if it is not there, and note that it is used."""
-    bindings = TokenBinding.objects.using(_database())
     if not plan.binding._state.adding:
         there = _fetch_locked("pk", plan.binding.pk)
         if there is None:
@@ -481,6 +480,7 @@ def _lock_binding(plan: BoundPlan) -> None:
             plan.binding.pk, last_used = there
             _touch(plan.binding.key, last_used)
             return
+    bindings = TokenBinding.objects.using(_database())
     # In one statement: those that wait for who inserts the row would deadlock on MariaDB, if they then locked
     # it in another.
     has_target = connections[_database()].features.supports_update_conflicts_with_target

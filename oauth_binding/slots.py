@@ -72,6 +72,7 @@ def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
         cursor.execute(expire, [now, now, slot])
 
 
+@functools.cache
 def _names() -> tuple[Any, tuple[str, ...]]:
     """Return the access-token model, and what values_list() calls the fields of a SlotToken."""
     model, refresh_model = get_access_token_model(), get_refresh_token_model()
