@@ -105,6 +105,8 @@ class BoundPlan(Plan):
 
     binding: TokenBinding
     slot: str = ""
+    #: Whether no access token had the slot. Its unique constraint tells who has got it meanwhile.
+    is_free: bool = False
     #: The live access token that is answered again.
     reused: SlotToken | None = None
     #: The primary key of the refresh token that is answered again, or goes on beside a new access token.
@@ -319,6 +321,7 @@ def _plan_slot(plan: BoundPlan, request: Request) -> None:
     if not _may_reuse(plan):
         return
     held = slots.find(_database(), "slot", plan.slot)
+    plan.is_free = held is None
     value = _recover_live(held, plan)
     if held is not None and value is not None:
         _reuse(plan, held, value)
@@ -490,12 +493,13 @@ def _lock_binding(plan: BoundPlan) -> None:
         unique_fields=["key"] if has_target else None,
         update_fields=["last_used"],
     )
-    this = bindings.filter(key=plan.binding.key)
     if not connections[_database()].features.can_return_rows_from_bulk_insert:
-        plan.binding.pk = this.values_list("pk", flat=True).get()
-    # What was there before was made at another time.
-    if binding_created.has_listeners(TokenBinding) and this.filter(created=plan.binding.created).exists():
-        send_after_commit(binding_created, TokenBinding, _database(), binding=plan.binding)
+        plan.binding.pk = bindings.values_list("pk", flat=True).get(key=plan.binding.key)
+    if binding_created.has_listeners(TokenBinding):
+        # What was there before was made at another time.
+        made = bindings.filter(key=plan.binding.key, created=plan.binding.created)
+        if made.exists():
+            send_after_commit(binding_created, TokenBinding, _database(), binding=plan.binding)
 
 
 def _fetch_locked(field: str, value: Any) -> list[Any] | None:
@@ -558,6 +562,8 @@ def _check_reused(reused: SlotToken) -> None:
 
 def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     """End what leaves the slot, and return the refresh token that the new access token comes from."""
+    if plan.is_free:
+        return None
     if request.grant_type != "refresh_token":
         if _may_reuse(plan):
             held = slots.find(_database(), "slot", plan.slot)
