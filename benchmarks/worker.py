@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -178,7 +179,11 @@ def main() -> None:
     import django
 
     django.setup()
-    worker = Worker(int(sys.argv[1]))
+    number = int(sys.argv[1])
+    if number == 0 and hasattr(os, "sched_setaffinity"):
+        # Those who take turns share a core: one may be slower than another, and for a while.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    worker = Worker(number)
     print("ready", flush=True)
     for line in sys.stdin:
         command, arguments = json.loads(line)

@@ -14,9 +14,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     :raises ValueError, RecursionError: it is not JSON, not an object, has a name twice (RFC 7515 section 4),
         or has what :func:`check` refuses.
     """
-    value = json.loads(
-        raw.decode(), object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_finite
-    )
+    value = _decoder.decode(raw.decode())
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
     if b"\\" in raw:  # other than by an escape there is no way in for what is refused
@@ -47,3 +45,8 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError("it has a number that is not finite")
     return number
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_without_duplicates, parse_float=_finite, parse_constant=_finite
+)

@@ -26,7 +26,7 @@ def count_queries(call: Callable[[], object]) -> int:
     [
         ("opaque", "phone", "phone", 3),
         ("opaque", None, None, 3),
-        ("opaque", "phone", "laptop", 7),
+        ("opaque", "phone", "laptop", 6),
         ("jwt", "phone", "phone", 7),
         ("jwt", None, None, 7),
         ("jwt", "phone", "laptop", 8),
