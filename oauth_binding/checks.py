@@ -416,8 +416,8 @@ def _lost_columns(alias: str) -> Iterator[CheckMessage]:
                 yield Error(
                     f"The table {table} has no column {field.column!r}, although all migrations are applied.",
                     hint="A table that was rebuilt while the app was not installed has lost its columns. Run "
-                    "'migrate oauth_binding zero --fake --skip-checks', drop the table "
-                    "oauth_binding_tokenbinding and the columns that are left, and run 'migrate'.",
+                    "'migrate oauth_binding zero --fake --skip-checks', drop the tables "
+                    "oauth_binding_* and the columns that are left, and run 'migrate'.",
                     id="oauth_binding.E011",
                 )
 
