@@ -43,8 +43,8 @@ while time.monotonic() < until:
     try:
         clear_expired()
     except OperationalError as error:
-        # DOT locks access tokens first here and refresh tokens first elsewhere; MariaDB gives up one of the two.
-        if error.args[0] != 1213:
+        # DOT locks access tokens first here, and refresh tokens first elsewhere.
+        if error.args[0] != 1213:  # MariaDB has given up one of the two
             raise
     for binding in random.sample(list(TokenBinding.objects.all()), min(2, TokenBinding.objects.count())):
         revoke_binding(binding)
