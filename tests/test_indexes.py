@@ -22,7 +22,7 @@ from tests.test_token_exchange import allow, exchange
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-ROWS = 2_000
+ROWS = 500
 
 TABLES = [model._meta.db_table for model in (TokenBinding, AccessToken, RefreshToken)]
 
