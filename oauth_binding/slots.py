@@ -66,13 +66,15 @@ def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
     connection = connections[using]
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     revoke, expire = _statements(using)
+    parameters = [now, now, slot]  # of either
     with connection.cursor() as cursor:
-        if has_refresh_tokens and _takes_several_statements(connection):
-            cursor.execute(f"{revoke}; {expire}", [now, now, slot] * 2)
-            return
-        if has_refresh_tokens:
-            cursor.execute(revoke, [now, now, slot])
-        cursor.execute(expire, [now, now, slot])
+        if not has_refresh_tokens:
+            cursor.execute(expire, parameters)
+        elif _takes_several_statements(connection):
+            cursor.execute(f"{revoke}; {expire}", parameters * 2)
+        else:
+            cursor.execute(revoke, parameters)
+            cursor.execute(expire, parameters)
 
 
 def _takes_several_statements(connection: Any) -> bool:
