@@ -22,7 +22,7 @@ ROOT_URLCONF = "benchmarks.urls"
 MIDDLEWARE: list[str] = []
 PASSWORD_HASHERS = [
     os.environ.get("BENCHMARK_HASHER", "django.contrib.auth.hashers.MD5PasswordHasher"),
-    *(["oauth_binding.hashers.GeneratedSecretHasher"] if _IS_OURS else []),
+    *(["oauth_binding.authorization_server.GeneratedSecretHasher"] if _IS_OURS else []),
 ]
 LOGGING = {"version": 1, "disable_existing_loggers": True, "root": {"level": "CRITICAL"}}
 

@@ -6,11 +6,11 @@ __version__ = "0.1.0"
 #:
 #:     OAUTH2_PROVIDER = {**oauth_binding.OAUTH2_PROVIDER_ENTRIES, "SCOPES": {...}}
 OAUTH2_PROVIDER_ENTRIES = {
-    "OAUTH2_VALIDATOR_CLASS": "oauth_binding.validators.BindingOAuth2Validator",
-    "OAUTH2_BACKEND_CLASS": "oauth_binding.server.BindingOAuthLibCore",
-    "ACCESS_TOKEN_GENERATOR": "oauth_binding.tokens.generate_access_token",
-    "REFRESH_TOKEN_GENERATOR": "oauth_binding.tokens.generate_refresh_token",
-    "APPLICATION_ADMIN_CLASS": "oauth_binding.toolkit_admin.BindingApplicationAdmin",
-    "ACCESS_TOKEN_ADMIN_CLASS": "oauth_binding.toolkit_admin.BoundAccessTokenAdmin",
-    "REFRESH_TOKEN_ADMIN_CLASS": "oauth_binding.toolkit_admin.BoundRefreshTokenAdmin",
+    "OAUTH2_VALIDATOR_CLASS": "oauth_binding.authorization_server.BindingOAuth2Validator",
+    "OAUTH2_BACKEND_CLASS": "oauth_binding.authorization_server.BindingOAuthLibCore",
+    "ACCESS_TOKEN_GENERATOR": "oauth_binding.authorization_server.generate_access_token",
+    "REFRESH_TOKEN_GENERATOR": "oauth_binding.authorization_server.generate_refresh_token",
+    "APPLICATION_ADMIN_CLASS": "oauth_binding.console.BindingApplicationAdmin",
+    "ACCESS_TOKEN_ADMIN_CLASS": "oauth_binding.console.BoundAccessTokenAdmin",
+    "REFRESH_TOKEN_ADMIN_CLASS": "oauth_binding.console.BoundRefreshTokenAdmin",
 }

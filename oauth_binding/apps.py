@@ -16,8 +16,8 @@ class OAuthBindingConfig(AppConfig):
         from oauth2_provider.models import get_access_token_model
 
         from oauth_binding import checks  # noqa: F401
-        from oauth_binding.revocation import list_deleted
+        from oauth_binding.storage.ending import add_deleted_to_revocation_feed
 
-        pre_delete.connect(list_deleted, sender=get_access_token_model())
+        pre_delete.connect(add_deleted_to_revocation_feed, sender=get_access_token_model())
         if apps.is_installed("drf_spectacular"):
             import_module("oauth_binding.contrib.rest_framework.device_schema")

@@ -6,20 +6,36 @@ from django.urls import URLPattern, path
 from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
-from oauth_binding import device_views, registration, revocation_feed, views
+from oauth_binding.authorization_server.endpoints.device_authorization import DeviceAuthorizationView
+from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
+from oauth_binding.authorization_server.endpoints.jwks import JwksInfoView
+from oauth_binding.authorization_server.endpoints.metadata import OAuthServerMetadataView
+from oauth_binding.authorization_server.endpoints.registration import (
+    DynamicClientRegistrationManagementView,
+    DynamicClientRegistrationView,
+)
+from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
+from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
+from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.devices.views import (
+    DeviceListView,
+    DeviceRenameView,
+    DeviceSignOutOthersView,
+    DeviceSignOutView,
+)
 
 app_name = "oauth2_provider"
 
 _VIEWS: dict[str, type[View]] = {
-    "token": views.TokenView,
-    "device-authorization": views.DeviceAuthorizationView,
-    "revoke-token": views.RevokeTokenView,
-    "introspect": views.IntrospectTokenView,
-    "jwks-info": views.JwksInfoView,
-    "oauth-server-metadata": views.OAuthServerMetadataView,
-    "oauth-server-metadata-issuer": views.OAuthServerMetadataView,
-    "dcr-register": registration.DynamicClientRegistrationView,
-    "dcr-register-management": registration.DynamicClientRegistrationManagementView,
+    "token": TokenView,
+    "device-authorization": DeviceAuthorizationView,
+    "revoke-token": RevokeTokenView,
+    "introspect": IntrospectTokenView,
+    "jwks-info": JwksInfoView,
+    "oauth-server-metadata": OAuthServerMetadataView,
+    "oauth-server-metadata-issuer": OAuthServerMetadataView,
+    "dcr-register": DynamicClientRegistrationView,
+    "dcr-register-management": DynamicClientRegistrationManagementView,
 }
 
 
@@ -32,32 +48,32 @@ def _with_our_view(pattern: URLPattern) -> URLPattern:
 
 #: Guides of other servers write these addresses without the trailing slash.
 slashless_urlpatterns = [
-    path("token", views.TokenView.as_view()),
-    path("introspect", views.IntrospectTokenView.as_view()),
-    path("revoke", views.RevokeTokenView.as_view()),
-    path("revoke/", views.RevokeTokenView.as_view()),
-    path("revoke_token", views.RevokeTokenView.as_view()),
+    path("token", TokenView.as_view()),
+    path("introspect", IntrospectTokenView.as_view()),
+    path("revoke", RevokeTokenView.as_view()),
+    path("revoke/", RevokeTokenView.as_view()),
+    path("revoke_token", RevokeTokenView.as_view()),
 ]
 
 #: The page "Your devices".
 device_urlpatterns = [
-    path("devices/", device_views.DeviceListView.as_view(), name="device-list"),
+    path("devices/", DeviceListView.as_view(), name="device-list"),
     path(
         "devices/<slug:device>/sign-out/",
-        device_views.DeviceSignOutView.as_view(),
+        DeviceSignOutView.as_view(),
         name="device-sign-out",
     ),
     path(
         "devices/<slug:device>/sign-out-others/",
-        device_views.DeviceSignOutOthersView.as_view(),
+        DeviceSignOutOthersView.as_view(),
         name="device-sign-out-others",
     ),
-    path("devices/<slug:device>/rename/", device_views.DeviceRenameView.as_view(), name="device-rename"),
+    path("devices/<slug:device>/rename/", DeviceRenameView.as_view(), name="device-rename"),
 ]
 
 #: For APIs that validate JWTs on their own.
 feed_urlpatterns = [
-    path("revoked-tokens/", revocation_feed.RevokedTokensView.as_view(), name="revoked-tokens"),
+    path("revoked-tokens/", RevokedTokensView.as_view(), name="revoked-tokens"),
 ]
 
 urlpatterns = [

@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 
 from example_project.urls import urlpatterns as example_urlpatterns
 from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound, PresentsBinding
-from oauth_binding.protection import ProtectedResourceMixin, protected_resource
+from oauth_binding.resource_server import ProtectedResourceMixin, protected_resource
 
 
 def describe(request: Any, token: Any, user: Any) -> dict[str, Any]:

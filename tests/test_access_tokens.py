@@ -9,9 +9,9 @@ import jwt
 import pytest
 from django.test import Client
 
-from oauth_binding.access_tokens import REGISTERED_CLAIMS
-from oauth_binding.semantics import binding_reference
-from oauth_binding.validators import BindingOAuth2Validator
+from oauth_binding.authorization_server import BindingOAuth2Validator
+from oauth_binding.authorization_server.signing.jwt_access_tokens import REGISTERED_CLAIMS
+from oauth_binding.binding.semantics import binding_reference
 from tests.conftest import GRANTS, Site, access_token_row, provider
 
 ISSUER = "http://testserver/oauth2"

@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
+from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.models import TokenBinding, TokenExchangeRule
-from oauth_binding.semantics import binding_reference
 from tests.conftest import PASSWORD, SECRET, Site, provider
 from tests.test_token_exchange import allow, exchange
 
@@ -309,7 +309,7 @@ class TestBindings:
     def test_a_great_many_are_not_revoked_at_once(
         self, operator: Client, site: Site, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("oauth_binding.admin.MAX_REVOKED", 1)
+        monkeypatch.setattr("oauth_binding.console.bindings.MAX_REVOKED", 1)
         answers = [site.bound("phone"), site.bound("laptop")]
         action = {"action": "revoke", "select_across": "1", "confirmed": "1"}
         action["_selected_action"] = str(TokenBinding.objects.order_by("pk")[0].pk)

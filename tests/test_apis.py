@@ -19,9 +19,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oauth2_provider.models import Application
 
+from oauth_binding.authorization_server import revoke_binding
+from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.models import TokenBinding
-from oauth_binding.revocation import revoke_binding
-from oauth_binding.semantics import binding_reference
 from tests.conftest import Site, expire
 
 METADATA = 'resource_metadata="http://testserver/oauth2/.well-known/oauth-protected-resource"'
@@ -39,7 +39,7 @@ def apis() -> Iterator[None]:
 
 #: "session" is a view that knows nothing of tokens.
 with_middleware = override_settings(
-    MIDDLEWARE=[*settings.MIDDLEWARE, "oauth_binding.protection.BearerTokenMiddleware"]
+    MIDDLEWARE=[*settings.MIDDLEWARE, "oauth_binding.resource_server.BearerTokenMiddleware"]
 )
 
 

@@ -1,4 +1,4 @@
-"""The direction of imports: a module knows only what is below it."""
+"""The house: which room may import which."""
 
 from __future__ import annotations
 
@@ -12,70 +12,101 @@ import oauth_binding
 
 ROOT = Path(oauth_binding.__file__).parent
 
-#: From the bottom up. A module imports modules of lower layers, and those of its own entry.
-LAYERS = [
-    {
-        *("__init__", "semantics", "errors", "hashers", "operations", "signals"),
-        *("setting_values", "strict_json"),
-    },
-    {"conf", "values", "bearer", "remote", "jws", "prepared"},
-    {"key_file"},
-    {"keys"},
-    {"models", "access_tokens", "jwk_sets", "protection"},
-    {"issuers", "resource_server"},
-    {"binders", "migrations", "revocation", "slots"},
-    {"issuance", "explanations", "devices"},
-    {"exchanges"},
-    {"tokens", "grants", "validators", "forms", "large_tables"},
-    {"server"},
-    {"views", "registration", "device_views", "revocation_feed", "database_tokens"},
-    {"urls", "admin", "toolkit_admin", "checks", "management", "contrib"},
-    {"apps"},
+#: From the ground up. A room imports what stands above it in this list, and its own modules.
+ROOMS = [
+    "binding",
+    "core",
+    "models",
+    "storage",
+    "resource_server",
+    "authorization_server.signing",
+    "authorization_server.issuing",
+    "authorization_server.revocation",
+    "authorization_server.exchange",
+    "authorization_server.toolkit",
+    "authorization_server.endpoints",
+    "authorization_server",
+    "devices",
+    "console",
+    "checks",
+    "contrib",
+    "management",
+    "migrations",
+    # Django's doors.
+    "signals",
+    "admin",
+    "urls",
+    "apps",
 ]
-
-LAYER_OF = {entry: number for number, entries in enumerate(LAYERS) for entry in entries}
 
 
 def modules() -> Iterator[tuple[str, list[str]]]:
-    """Yield the modules with what they import at runtime, by dotted names."""
-    for path in ROOT.rglob("*.py"):
-        parts = path.relative_to(ROOT.parent).with_suffix("").parts
-        yield ".".join(parts), list(imports(ast.parse(path.read_text())))
+    """Yield the modules with what they import, also for types alone, by dotted names without the app's."""
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        module = ".".join(part for part in parts if part != "__init__")
+        yield module, list(imports(ast.parse(path.read_text())))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    for node in ast.iter_child_nodes(tree):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif not (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"):
-            yield from imports(node)
 
 
-def entry_of(name: str) -> str:
-    """Return the entry of LAYERS that a dotted name of this app belongs to."""
-    _app, _dot, rest = name.partition(".")
-    entry = rest.split(".")[0]
-    return entry if (ROOT / entry).is_dir() or (ROOT / f"{entry}.py").is_file() else "__init__"
+def own(names: list[str]) -> Iterator[str]:
+    for name in names:
+        if name.startswith("oauth_binding.") and room_of(name.removeprefix("oauth_binding.")):
+            yield name.removeprefix("oauth_binding.")
 
 
-def test_every_module_has_a_layer() -> None:
-    assert {entry_of(module) for module, _imports in modules()} <= LAYER_OF.keys()
+def room_of(name: str) -> str:
+    """Return the room of a dotted name; empty for what stands in the app's own ``__init__``."""
+    return max((room for room in ROOMS if f"{name}.".startswith(f"{room}.")), key=len, default="")
 
 
-def test_a_module_imports_only_from_lower_layers() -> None:
+def test_every_module_stands_in_a_room() -> None:
+    assert [module for module, _names in modules() if module and not room_of(module)] == []
+
+
+def test_imports_go_one_way() -> None:
     upward = [
         f"{module} imports {name}"
         for module, names in modules()
-        for name in names
-        if name.split(".")[0] == "oauth_binding"
-        and entry_of(module) != entry_of(name)
-        and LAYER_OF[entry_of(module)] <= LAYER_OF[entry_of(name)]
+        for name in own(names)
+        if ROOMS.index(room_of(name)) > ROOMS.index(room_of(module))
     ]
 
     assert upward == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    paths = {module for module, _names in modules()}
+    arrows = {
+        module: {
+            target
+            for name in own(names)
+            for target in [name if name in paths else name.rpartition(".")[0]]
+            # A package's face hands on what its modules have.
+            if target in paths and target != module and not module.startswith(f"{target}.")
+        }
+        for module, names in modules()
+    }
+    faces = {module for module in arrows if (ROOT / module.replace(".", "/")).is_dir()}
+
+    def reachable(start: str) -> set[str]:
+        seen: set[str] = set()
+        pending = [start]
+        while pending:
+            for target in arrows[pending.pop()] - seen:
+                seen.add(target)
+                pending.append(target)
+        return seen
+
+    assert [module for module in arrows if module not in faces and module in reachable(module)] == []
 
 
 def test_only_its_own_package_imports_rest_framework() -> None:
@@ -83,29 +114,37 @@ def test_only_its_own_package_imports_rest_framework() -> None:
         f"{module} imports {name}"
         for module, names in modules()
         for name in names
-        if "rest_framework" in name.split(".")
-        and not module.startswith("oauth_binding.contrib.rest_framework.")
+        if "rest_framework" in name.split(".") and not module.startswith("contrib.rest_framework")
     ]
 
     assert importing == []
 
 
 def test_an_api_elsewhere_needs_nothing_of_the_server() -> None:
-    """What it needs of django-oauth-toolkit, the header of a challenge, comes through ``bearer``."""
-    entries = {"setting_values", "strict_json", "remote", "jws", "jwk_sets", "resource_server"}
-    importing = [
-        f"{module} imports {name}"
-        for module, names in modules()
-        if entry_of(module) in entries
-        for name in names
-        if name.split(".")[0] == "oauth2_provider"
-        or (name.split(".")[0] == "oauth_binding" and entry_of(name) not in {*entries, "bearer"})
-    ]
+    """What it needs of django-oauth-toolkit, the header of a challenge, does not load its models."""
+    program = """
+import sys
+import django
+from django.conf import settings
 
-    assert importing == []
+settings.configure(INSTALLED_APPS=["oauth_binding.resource_server"], OAUTH_RESOURCE_SERVER={})
+django.setup()
+import oauth_binding.resource_server.elsewhere
+
+loaded = [name for name in sys.modules if name.startswith("oauth2_provider.models")]
+loaded += [name for name in sys.modules if name.startswith(("oauth_binding.models", "oauth_binding.storage"))]
+loaded += [name for name in sys.modules if name.startswith("oauth_binding.authorization_server")]
+assert not loaded, loaded
+"""
+
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_semantics_need_no_django() -> None:
-    program = "import sys, oauth_binding.semantics; assert 'django' not in sys.modules"
+    program = """
+import runpy, sys
+runpy.run_path(sys.argv[1])
+assert 'django' not in sys.modules
+"""
 
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program, str(ROOT / "binding" / "semantics.py")], check=True)

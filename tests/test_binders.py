@@ -9,8 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
-from oauth_binding.binders.base import TokenBinder
-from oauth_binding.semantics import binding_reference
+from oauth_binding.binding import TokenBinder
+from oauth_binding.binding.semantics import binding_reference
 from tests.conftest import Answer, Site
 
 if TYPE_CHECKING:

@@ -15,12 +15,13 @@ from django.test import override_settings
 from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_application_model
 
-from oauth_binding import validators
-from oauth_binding.hashers import GeneratedSecretHasher, is_generated
+from oauth_binding.authorization_server import GeneratedSecretHasher
+from oauth_binding.authorization_server.toolkit import validator as validators
+from oauth_binding.authorization_server.toolkit.client_secrets import is_generated
 from tests.conftest import PASSWORD, SECRET, Answer, Site, provider
 
 FAST = "oauth_binding_sha256"
-FAST_HASHER = "oauth_binding.hashers.GeneratedSecretHasher"
+FAST_HASHER = "oauth_binding.authorization_server.GeneratedSecretHasher"
 SLOW_HASHER = f"{__name__}.SlowHasher"
 
 

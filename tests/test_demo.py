@@ -31,7 +31,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 """
 
 FORGETFUL_BINDER = """
-from oauth_binding.binders.client_request import ClientRequestBinder
+from oauth_binding.binding import ClientRequestBinder
 
 class ForgetfulBinder(ClientRequestBinder):
     def get_binding_value(self, request):

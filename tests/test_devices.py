@@ -18,11 +18,10 @@ from django.urls import reverse
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
-from oauth_binding import revocation
+from oauth_binding.authorization_server import BindingOAuth2Validator, revoke_unbound_tokens
+from oauth_binding.authorization_server.revocation import locked
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of, find_device
 from oauth_binding.models import TokenBinding
-from oauth_binding.revocation import revoke_unbound_tokens
-from oauth_binding.validators import BindingOAuth2Validator
 from tests.conftest import PASSWORD, Answer, Site, access_token_row, expire, provider, refresh_token_row
 
 UNBOUND = "Not bound to a device"
@@ -429,7 +428,7 @@ def commit_a_pair_after_the_first_pass(
     monkeypatch: pytest.MonkeyPatch, commit: Callable[[], Any]
 ) -> list[int]:
     """Let a refresh that the first pass has waited for commit after it; return what the passes have ended."""
-    original = revocation._end_unbound
+    original = locked._end_unbound
     counts: list[int] = []
 
     def end(*arguments: Any) -> int:
@@ -438,7 +437,7 @@ def commit_a_pair_after_the_first_pass(
             commit()
         return counts[-1]
 
-    monkeypatch.setattr(revocation, "_end_unbound", end)
+    monkeypatch.setattr(locked, "_end_unbound", end)
     return counts
 
 

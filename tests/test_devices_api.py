@@ -17,10 +17,10 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from oauth2_provider.models import get_access_token_model, get_application_model
 
+from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.contrib.rest_framework.devices import DEFAULT_PAGE_SIZE
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of
 from oauth_binding.models import TokenBinding
-from oauth_binding.semantics import binding_reference
 from tests.conftest import PASSWORD, SECRET, Answer, Site, expire, refresh_token_row
 from tests.project import Project, migrate
 

@@ -12,9 +12,11 @@ import pytest
 from django.contrib.auth.models import User
 from oauth2_provider.models import AbstractAccessToken, AbstractRefreshToken
 
-from oauth_binding import issuance, revocation
+from oauth_binding.authorization_server import revoke_binding, revoke_unbound_tokens
+from oauth_binding.authorization_server.issuing import save as issuing
+from oauth_binding.authorization_server.revocation import locked
+from oauth_binding.authorization_server.toolkit import validator as toolkit
 from oauth_binding.models import TokenBinding
-from oauth_binding.revocation import revoke_binding, revoke_unbound_tokens
 from tests.conftest import Answer, Site
 from tests.test_token_exchange import allow, exchange
 
@@ -72,14 +74,15 @@ def test_revoked_after_the_exchange_was_checked(
     backend: Site, mobile: Site, monkeypatch: pytest.MonkeyPatch, exchanged: str, how: str
 ) -> None:
     subject = mobile.bound("phone")
-    save_exchange = issuance.save_exchange
+    save_exchange = issuing.save_exchange
     revoke = once(lambda: end(mobile, subject, how))
 
     def save_late(plan: Any) -> None:
         revoke()
         save_exchange(plan)
 
-    monkeypatch.setattr(issuance, "save_exchange", save_late)
+    for room in (issuing, toolkit):
+        monkeypatch.setattr(room, "save_exchange", save_late)
 
     if exchanged == "access token":
         answer = exchange(backend, subject.access)
@@ -124,7 +127,7 @@ def test_a_login_while_a_user_is_being_signed_out(
 def before_revoking(monkeypatch: pytest.MonkeyPatch, function: Callable[[], Any]) -> None:
     """Call a function when revoking has begun and has not revoked anything yet."""
     call = once(function)
-    owners: list[tuple[Any, str]] = [(revocation, "_in_transaction")]
+    owners: list[tuple[Any, str]] = [(locked, "in_transaction")]
     owners += [(model, "revoke") for model in (AbstractRefreshToken, AbstractAccessToken)]
     for owner, name in owners:
         monkeypatch.setattr(owner, name, _first(call, vars(owner)[name]))

@@ -24,7 +24,8 @@ from django.core.exceptions import ValidationError
 from django.test import override_settings
 from oauth2_provider.utils import jwk_from_pem
 
-from oauth_binding import issuers, jwk_sets, remote
+from oauth_binding.authorization_server.exchange import foreign_tokens as issuers
+from oauth_binding.core.jose import jwk_sets, remote
 from oauth_binding.models import TokenExchangeRule
 from tests.conftest import PASSWORD, Answer, Site, access_token_row, provider
 from tests.servers import FAILURES, KEYS, OTHER_KEY, RSA_KEY, SHORT_KEY, jwk, send, serve
@@ -394,7 +395,7 @@ class TestMistakes:
         self, backend: Site, caplog: pytest.LogCaptureFixture, what: str
     ) -> None:
         make, word = MISTAKES[what]
-        caplog.set_level("INFO", "oauth_binding.issuers")
+        caplog.set_level("INFO", "oauth_binding.authorization_server.exchange.foreign_tokens")
         text = make()
 
         assert_not_valid(exchange(backend, text))

@@ -14,9 +14,9 @@ from django.db import connection
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
+from oauth_binding.authorization_server import revoke_binding, revoke_unbound_tokens
 from oauth_binding.devices import devices_of
 from oauth_binding.models import TokenBinding
-from oauth_binding.revocation import revoke_binding, revoke_unbound_tokens
 from tests.conftest import Site, access_token_row
 from tests.test_token_exchange import allow, exchange
 

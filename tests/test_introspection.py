@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 
-from oauth_binding.semantics import binding_reference
+from oauth_binding.binding.semantics import binding_reference
 from tests.conftest import SECRET, Site, access_token_row, expire
 
 ISSUER = "http://testserver/oauth2"

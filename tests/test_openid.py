@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from oauth2_provider.models import get_id_token_model
 
-from oauth_binding import issuance
-from oauth_binding.validators import BindingOAuth2Validator
+from oauth_binding.authorization_server.issuing import save as issuing
+from oauth_binding.authorization_server.toolkit import validator as toolkit
 from tests.conftest import Answer, Site, access_token_row, provider, verify_jwt
 
 TOKEN_TYPES = ("opaque", "jwt")
@@ -73,15 +74,15 @@ def test_a_request_that_is_overtaken_signs_its_id_token_again(
     site = make_bound("opaque", "authorization_code")
     rival_form = [*site.grant(scope="openid read"), ("tokenBindingId", "phone")]
     rivals: list[Answer] = []
-    carry_out = issuance.carry_out
+    save = issuing.save_bound_token
 
-    def overtaken(validator: BindingOAuth2Validator, *args: object) -> bool:
+    def overtaken(*arguments: Any) -> bool:
         if not rivals:
             rivals.append(Answer(0, {}, {}))
             rivals[0] = site.post("/oauth2/token/", rival_form)
-        return carry_out(validator, *args)  # type: ignore[arg-type]
+        return save(*arguments)
 
-    monkeypatch.setattr(issuance, "carry_out", overtaken)
+    monkeypatch.setattr(toolkit, "save_bound_token", overtaken)
     answer = site.bound("phone", scope="openid read")
 
     assert answer.status == rivals[0].status == 200

@@ -11,9 +11,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from oauth2_provider.models import clear_expired
 
+from oauth_binding.authorization_server import revoke_binding
 from oauth_binding.management.commands import clearbindings
 from oauth_binding.models import TokenBinding
-from oauth_binding.revocation import revoke_binding
 from tests.conftest import Site, access_token_row, expire, provider
 
 TOKEN_TYPES = ("opaque", "jwt")

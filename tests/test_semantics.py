@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from oauth_binding.semantics import (
+from oauth_binding.binding.semantics import (
     DECISIONS,
     Decision,
     TokenType,

@@ -11,9 +11,9 @@ from django.db import transaction
 from django.dispatch import Signal
 from oauth2_provider.models import get_access_token_model
 
-from oauth_binding import signals
+from oauth_binding.authorization_server import revoke_binding
+from oauth_binding.core import signals
 from oauth_binding.models import TokenBinding
-from oauth_binding.revocation import revoke_binding
 from tests.conftest import Site, access_token_row, expire
 
 NAMES = ["binding_created", "binding_revoked", "token_reused", "token_superseded"]

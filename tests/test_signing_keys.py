@@ -33,7 +33,7 @@ from jwcrypto.jwt import JWT
 from oauth2_provider.models import Application
 from oauth2_provider.utils import jwk_from_pem
 
-from oauth_binding.key_file import FileKey, generate, parse
+from oauth_binding.authorization_server.signing.key_file import FileKey, generate, parse
 from oauth_binding.models import TokenExchangeRule
 from tests.conftest import Site, provider
 from tests.project import ROOT
@@ -517,7 +517,11 @@ def test_a_file_that_breaks_does_not_break_a_running_process(
     breakage(keys.path)
     for _request in range(3):
         assert signer(site) == kid
-    logged = [record for record in caplog.records if record.name == "oauth_binding.key_file"]
+    logged = [
+        record
+        for record in caplog.records
+        if record.name == "oauth_binding.authorization_server.signing.key_file"
+    ]
     assert len(logged) == 1
     assert logged[0].levelno == logging.ERROR
     assert str(keys.path) in logged[0].getMessage()

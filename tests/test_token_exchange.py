@@ -17,10 +17,10 @@ from django.test import override_settings
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application
 
+from oauth_binding.authorization_server import revoke_binding, revoke_unbound_tokens
+from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.signals import token_exchanged
 from oauth_binding.models import TokenBinding, TokenExchange, TokenExchangeRule
-from oauth_binding.revocation import revoke_binding, revoke_unbound_tokens
-from oauth_binding.signals import token_exchanged
-from oauth_binding.views import TokenView
 from tests.conftest import SECRET, Answer, Site, access_token_row, expire, provider
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -875,7 +875,7 @@ def with_may_act(site: Site, may_act: Any) -> str:
     """Return a token of the application with a may_act claim, as a validator of the site's issues one."""
     import jwt
 
-    from oauth_binding.keys import get_signing_key
+    from oauth_binding.authorization_server.signing.signing_key import get_signing_key
 
     answer = site.bound("phone")
     key = get_signing_key()

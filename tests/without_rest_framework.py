@@ -5,7 +5,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
-from oauth_binding.protection import protected_resource
+from oauth_binding.resource_server import protected_resource
 
 
 @protected_resource(["read"])

@@ -7,9 +7,9 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from oauth2_provider.models import get_application_model
 
-from oauth_binding.binders.client_request import ClientRequestBinder
+from oauth_binding.binding import ClientRequestBinder
+from oauth_binding.binding.semantics import TokenType
 from oauth_binding.models import TOKEN_EXCHANGE, TokenExchangeRule
-from oauth_binding.semantics import TokenType
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from example_project.demo.client import Client, Exchange
 from example_project.demo.server import REVOCATION_DELAY
-from oauth_binding.semantics import TokenType
+from oauth_binding.binding.semantics import TokenType
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from oauth_binding.contrib.rest_framework import PresentsBinding
-from oauth_binding.protection import protected_resource
+from oauth_binding.resource_server import protected_resource
 
 
 class WhoAmI(APIView):

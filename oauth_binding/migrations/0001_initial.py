@@ -9,7 +9,7 @@ from django.db import migrations, models
 from oauth2_provider.settings import oauth2_settings
 
 import oauth_binding.models
-from oauth_binding.operations import InApp
+from oauth_binding.storage.migration_operations import InApp
 
 
 def add_field(model_name: str, name: str, field: models.Field[Any, Any]) -> InApp:

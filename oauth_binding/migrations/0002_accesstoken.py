@@ -3,7 +3,7 @@ from __future__ import annotations
 import django.db.models.deletion
 from django.db import migrations, models
 
-from oauth_binding.operations import AddFieldWithoutIndex, InApp
+from oauth_binding.storage.migration_operations import AddFieldWithoutIndex, InApp
 
 
 class Migration(migrations.Migration):

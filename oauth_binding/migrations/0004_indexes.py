@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations
 
-from oauth_binding.operations import BuildIndex, InApp
+from oauth_binding.storage.migration_operations import BuildIndex, InApp
 
 
 class Migration(migrations.Migration):

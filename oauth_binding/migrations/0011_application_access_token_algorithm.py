@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from oauth_binding.operations import InApp
+from oauth_binding.storage.migration_operations import InApp
 
 
 class Migration(migrations.Migration):

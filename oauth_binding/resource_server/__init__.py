@@ -1,5 +1,35 @@
-"""APIs in a project that is not the server: access tokens that another server has issued open them.
+"""APIs that access tokens open: in the project of the server, and in a project that is not the server.
 
-It needs no tables, and nothing of django-oauth-toolkit in ``INSTALLED_APPS``. The setting
+The latter needs no tables, and nothing of django-oauth-toolkit in ``INSTALLED_APPS``. The setting
 ``OAUTH_RESOURCE_SERVER`` says whose tokens they are; this app in ``INSTALLED_APPS`` brings its system checks.
 """
+
+from oauth_binding.resource_server.bearer import (
+    BearerError,
+    InsufficientScopeError,
+    InvalidTokenError,
+    MalformedRequestError,
+    MissingTokenError,
+    UnavailableError,
+    get_authenticator,
+    is_bound,
+)
+from oauth_binding.resource_server.middleware import BearerTokenMiddleware
+from oauth_binding.resource_server.verified_tokens import get_user
+from oauth_binding.resource_server.views import ProtectedResourceMixin, authorize, protected_resource
+
+__all__ = [
+    "BearerError",
+    "BearerTokenMiddleware",
+    "InsufficientScopeError",
+    "InvalidTokenError",
+    "MalformedRequestError",
+    "MissingTokenError",
+    "ProtectedResourceMixin",
+    "UnavailableError",
+    "authorize",
+    "get_authenticator",
+    "get_user",
+    "is_bound",
+    "protected_resource",
+]

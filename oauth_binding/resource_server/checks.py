@@ -10,16 +10,9 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error
 from django.utils.module_loading import import_string
 
-from oauth_binding.jwk_sets import ALGORITHM_LIST
-from oauth_binding.resource_server.conf import BOTH, DEFAULTS, INTROSPECTION, LOCAL, VALIDATIONS
-from oauth_binding.setting_values import (
-    SECURE_URL,
-    Rule,
-    is_flag,
-    is_number,
-    is_text,
-    is_text_or_list,
-)
+from oauth_binding.core.jose.algorithms import ALGORITHM_LIST
+from oauth_binding.core.setting_rules import SECURE_URL, Rule, is_flag, is_number, is_text, is_text_or_list
+from oauth_binding.resource_server.settings import BOTH, DEFAULTS, INTROSPECTION, LOCAL, VALIDATIONS
 
 #: The largest ``LEEWAY``, in seconds.
 MAX_LEEWAY: Final = 300

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from time import time
 from typing import Any, Final
 
-from oauth_binding.resource_server.conf import resource_server_settings
+from oauth_binding.core.setting_rules import is_number, is_text, is_text_or_list
 from oauth_binding.resource_server.errors import ExpiredTokenError, RefusedTokenError
-from oauth_binding.setting_values import is_number, is_text, is_text_or_list
+from oauth_binding.resource_server.settings import resource_server_settings
 
 _TEXTS: Final = ("iss", "sub", "client_id", "jti", "binding_type", "binding_ref")
 _DATES: Final = ("exp", "iat", "nbf")

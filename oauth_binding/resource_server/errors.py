@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oauth_binding.bearer import InvalidTokenError, UnavailableError
+from oauth_binding.resource_server.bearer import InvalidTokenError, UnavailableError
 
 
 class RefusedTokenError(InvalidTokenError):

@@ -17,11 +17,11 @@ from urllib.parse import quote_plus, urlencode
 
 from django.core.cache import cache
 
-from oauth_binding.remote import MALFORMED, TIMEOUT, download
+from oauth_binding.core.jose.remote import MALFORMED, TIMEOUT, download
+from oauth_binding.core.jose.strict_json import read_object
 from oauth_binding.resource_server import claim_rules
-from oauth_binding.resource_server.conf import resource_server_settings
 from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
-from oauth_binding.strict_json import read_object
+from oauth_binding.resource_server.settings import resource_server_settings
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 import jwt
 
-from oauth_binding import jws
-from oauth_binding.jwk_sets import KeysUnavailableError, remote_jwk_set
-from oauth_binding.remote import MALFORMED
+from oauth_binding.core.jose import jws
+from oauth_binding.core.jose.jwk_sets import KeysUnavailableError, remote_jwk_set
+from oauth_binding.core.jose.remote import MALFORMED
 from oauth_binding.resource_server import claim_rules
-from oauth_binding.resource_server.conf import resource_server_settings
 from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
+from oauth_binding.resource_server.settings import resource_server_settings
 
 #: The claims that a token has to have (RFC 9068 section 2.2).
 REQUIRED: Final = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
@@ -29,7 +29,7 @@ def validate(text: str) -> dict[str, Any]:
     try:
         claims = jws.read(
             text,
-            typ="at+jwt",
+            typ=jws.ACCESS_TOKEN_TYPE,
             algorithms=resource_server_settings.algorithms,
             find_key=remote_jwk_set(resource_server_settings.jwks_url).find_key,
         )

@@ -37,7 +37,7 @@ import random, time
 from django.db import OperationalError
 from oauth2_provider.models import clear_expired
 from oauth_binding.models import TokenBinding
-from oauth_binding.revocation import revoke_binding
+from oauth_binding.authorization_server import revoke_binding
 until = time.monotonic() + {seconds}
 while time.monotonic() < until:
     try:

@@ -19,8 +19,8 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from oauth_binding import jwk_sets, remote
-from oauth_binding.resource_server import revocations
+from oauth_binding.core.jose import jwk_sets, remote
+from oauth_binding.resource_server import revocation_feed
 from tests.servers import RSA_KEY, jwk, send, serve
 
 ISSUER = "https://issuer.example"
@@ -175,7 +175,7 @@ def assert_unavailable(answer: Answer) -> None:
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(jwk_sets, "_remote", {})
-    monkeypatch.setattr(revocations, "_feeds", {})
+    monkeypatch.setattr(revocation_feed, "_feeds", {})
     cache.clear()
     yield
     cache.clear()

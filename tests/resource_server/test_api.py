@@ -11,10 +11,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.test import RequestFactory
 
-from oauth_binding.bearer import InvalidTokenError
-from oauth_binding.protection import BearerTokenMiddleware
-from oauth_binding.resource_server.tokens import AccessToken, TokenUser, get_user
-from oauth_binding.semantics import binding_reference
+from oauth_binding.binding.semantics import binding_reference
+from oauth_binding.resource_server import BearerTokenMiddleware, InvalidTokenError, get_user
+from oauth_binding.resource_server.verified_tokens import AccessToken, TokenUser
 from tests.resource_server.conftest import INVALID, Api, Issuer, assert_invalid
 
 BOUND: dict[str, Any] = {"binding_type": "client-request", "binding_ref": binding_reference("téléphone")}

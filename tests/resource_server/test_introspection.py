@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 
-from oauth_binding.semantics import binding_reference
+from oauth_binding.binding.semantics import binding_reference
 from tests.resource_server.conftest import (
     AUDIENCE,
     CLIENT_SECRET,

@@ -17,7 +17,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from oauth_binding.semantics import binding_reference
+from oauth_binding.binding.semantics import binding_reference
 from tests.resource_server.conftest import (
     AUDIENCE,
     EXPIRED,

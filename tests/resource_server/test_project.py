@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.core.management.base import SystemCheckError
 from django.test import Client
 
-from oauth_binding.semantics import binding_reference
+from oauth_binding.binding.semantics import binding_reference
 from tests.project import Project
 from tests.resource_server.conftest import AUDIENCE, ISSUER, Issuer
 from tests.servers import OTHER_KEY

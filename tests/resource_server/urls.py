@@ -13,9 +13,8 @@ from rest_framework.response import Response
 from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
-from oauth_binding.bearer import is_bound
 from oauth_binding.contrib.rest_framework import IsBound, PresentsBinding
-from oauth_binding.protection import protected_resource
+from oauth_binding.resource_server import is_bound, protected_resource
 
 
 def describe(token: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from example_project.demo.accounts import (
 from example_project.demo.client import Client, Exchange
 from example_project.demo.server import Server, ServerError, running_api, running_server
 from example_project.demo.story import ExchangeStory, OtherMachineStory, Step, Story
-from oauth_binding.semantics import TokenType
+from oauth_binding.binding.semantics import TokenType
 
 _APPLICATIONS = {"JWT": TokenType.JWT, "Opaque": TokenType.OPAQUE}
 

@@ -8,9 +8,9 @@ from oauth2_provider.contrib.rest_framework import OAuth2Authentication
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
-from oauth_binding.bearer import BearerError, MissingTokenError, get_authenticator
 from oauth_binding.contrib.rest_framework.exceptions import BearerAPIException
 from oauth_binding.contrib.rest_framework.scopes import required_scopes
+from oauth_binding.resource_server.bearer import BearerError, MissingTokenError, get_authenticator
 
 
 class BearerAuthentication(OAuth2Authentication):

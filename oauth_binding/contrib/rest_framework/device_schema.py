@@ -9,7 +9,7 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 
 from oauth_binding.contrib.rest_framework.devices import SignedInDeviceSerializer
 from oauth_binding.contrib.rest_framework.schema import REFUSALS, refusal
-from oauth_binding.devices import MAX_NAME_LENGTH
+from oauth_binding.devices.registry import MAX_NAME_LENGTH
 
 _COMMON: Final = {**REFUSALS, 429: refusal("There were too many requests.")}
 _NO_PAGE: Final = {404: refusal("There is no such page.")}

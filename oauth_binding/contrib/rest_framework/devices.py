@@ -24,7 +24,7 @@ from rest_framework.viewsets import GenericViewSet
 from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication
 from oauth_binding.contrib.rest_framework.parsers import BoundedJSONParser
 from oauth_binding.contrib.rest_framework.permissions import IsUserWithResourceScope
-from oauth_binding.devices import (
+from oauth_binding.devices.registry import (
     MAX_NAME_LENGTH,
     Device,
     device_id_of,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest
 from rest_framework.exceptions import APIException
 
-from oauth_binding.bearer import BearerError
+from oauth_binding.resource_server.bearer import BearerError
 
 
 class BearerAPIException(APIException):

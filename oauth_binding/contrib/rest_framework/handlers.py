@@ -8,8 +8,8 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as rest_framework_handler
 
-from oauth_binding.bearer import InsufficientScopeError
 from oauth_binding.contrib.rest_framework.scopes import required_scopes
+from oauth_binding.resource_server.bearer import InsufficientScopeError
 
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> Response | None:

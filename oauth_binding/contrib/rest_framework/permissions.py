@@ -10,8 +10,8 @@ from oauth2_provider.contrib.rest_framework import TokenHasResourceScope
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from oauth_binding.bearer import BearerError, get_authenticator, is_bound
 from oauth_binding.contrib.rest_framework.exceptions import BearerAPIException
+from oauth_binding.resource_server.bearer import BearerError, get_authenticator, is_bound
 
 
 class IsBound(BasePermission):

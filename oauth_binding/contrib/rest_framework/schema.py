@@ -8,10 +8,10 @@ from django.urls import NoReverseMatch, reverse
 from drf_spectacular.contrib.django_oauth_toolkit import DjangoOAuthToolkitScheme
 from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiResponse
-from oauth2_provider.scopes import get_scopes_backend
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.contrib.rest_framework.scopes import required_scopes
+from oauth_binding.core.toolkit_paths import get_scopes_backend
 
 #: The grant types that the schema has words for: the flow, the endpoints, and which gate closes it.
 _FLOWS: Final = {

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import models, router, transaction
+from django.db import models, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
+from oauth_binding.authorization_server.revocation.feed import LEEWAY
+from oauth_binding.core.databases import written
 from oauth_binding.models import RevokedToken, TokenBinding, TokenExchange
-from oauth_binding.revocation_feed import LEEWAY
 
 #: Bindings that are locked and deleted in one transaction.
 BATCH_SIZE = 1000
@@ -55,7 +56,7 @@ class Command(BaseCommand):
     def _clear(self, model: type[models.Model], field: str, moment: datetime, dry_run: bool) -> None:
         deleted = looked_at = 0
         names = model._meta.verbose_name_plural
-        unused = model._default_manager.using(router.db_for_write(model)).filter(last_used__lt=moment)
+        unused = written(model).filter(last_used__lt=moment)
         for batch in _batches(unused):
             if dry_run:
                 deleted += _without_tokens(unused.filter(pk__in=batch), field).count()
@@ -69,7 +70,7 @@ class Command(BaseCommand):
             self.stdout.write(self.style.SUCCESS(f"{deleted} of {looked_at} unused {names} {verb}."))
 
     def _clear_revoked(self, dry_run: bool) -> None:
-        rows = RevokedToken.objects.using(router.db_for_write(RevokedToken))
+        rows = written(RevokedToken)
         expired = rows.filter(expires__lte=timezone.now() - timedelta(seconds=LEEWAY))
         if dry_run:
             count, verb = expired.count(), "would be deleted"
@@ -96,7 +97,7 @@ def _delete(unused: QuerySet[Any], batch: list[int], field: str) -> int:
             unused.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk", flat=True)
         )
         deletable = list(_without_tokens(unused.filter(pk__in=locked), field).values_list("pk", flat=True))
-        unused.model._default_manager.using(unused.db).filter(pk__in=deletable).delete()
+        written(unused.model).filter(pk__in=deletable).delete()
         return len(deletable)
 
 

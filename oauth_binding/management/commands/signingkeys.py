@@ -11,9 +11,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
-from oauth_binding import key_file
-from oauth_binding.conf import binding_settings
-from oauth_binding.key_file import ALGORITHMS, FileKey
+from oauth_binding.authorization_server.signing import key_file
+from oauth_binding.authorization_server.signing.key_file import FileKey
+from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
+from oauth_binding.core.settings import binding_settings
 
 #: Added to how long a JWK set is cached, and to how long a token lives, in seconds: for clocks that are
 #: apart, for requests under way, and for answers of the revocation feed, which are relied on for a while.
@@ -42,14 +43,16 @@ class Command(BaseCommand):
         actions.add_parser("list", help="show the keys and their dates, and nothing secret")
 
         create = actions.add_parser("create", help="make the first key of an algorithm")
-        create.add_argument("--algorithm", required=True, choices=ALGORITHMS)
+        create.add_argument("--algorithm", required=True, choices=SIGNING_ALGORITHMS)
 
         rotate = actions.add_parser(
             "rotate",
             help="announce a successor of each key, whose use ends when that of the successor begins, and "
             "remove the keys whose publication is over. Where a successor is announced already, wait for it.",
         )
-        rotate.add_argument("--algorithm", choices=ALGORITHMS, help="rotate the key of this algorithm alone")
+        rotate.add_argument(
+            "--algorithm", choices=SIGNING_ALGORITHMS, help="rotate the key of this algorithm alone"
+        )
         rotate.add_argument(
             "--older-than",
             type=_whole_number,
@@ -118,7 +121,7 @@ class Command(BaseCommand):
             if not key_file.is_published(key, _now()):
                 del rotated[key.kid]
                 self.stdout.write(f"{key.algorithm}: {key.kid} is removed.")
-        for algorithm in [options["algorithm"]] if options["algorithm"] else ALGORITHMS:
+        for algorithm in [options["algorithm"]] if options["algorithm"] else SIGNING_ALGORITHMS:
             old = [key for key in _lasting(keys) if key.algorithm == algorithm]
             # Negative where one is announced.
             age = min((_now() - key.used_from for key in old), default=-1)

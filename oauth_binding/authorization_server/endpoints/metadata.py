@@ -1,0 +1,33 @@
+"""The metadata of this server (RFC 8414)."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest, HttpResponse
+from oauth2_provider import views
+
+from oauth_binding.authorization_server.endpoints.jwks import _has_keys
+from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
+from oauth_binding.models import TokenExchangeRule
+
+if TYPE_CHECKING:
+    pass
+
+
+class OAuthServerMetadataView(views.OAuthServerMetadataView):
+    """The authorization server metadata (RFC 8414), with ``jwks_uri`` also where OIDC is off.
+
+    Token exchange is named as soon as there is a rule that allows one.
+    """
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().get(request, *args, **kwargs)
+        metadata = json.loads(response.content)
+        if _has_keys():
+            metadata.setdefault("jwks_uri", self._get_endpoint_url(request, "jwks-info", required=True))
+        if TokenExchangeRule.objects.exists():
+            metadata["grant_types_supported"].append(GRANT_TYPE)
+        response.content = json.dumps(metadata)
+        return response

@@ -1,0 +1,45 @@
+"""What the endpoints have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from django.http import HttpRequest, HttpResponse
+from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
+
+from oauth_binding.core.settings import binding_settings
+
+if TYPE_CHECKING:
+    pass
+
+
+NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def error_response(error: OAuth2Error) -> HttpResponse:
+    """Return an error as RFC 6749 section 5.2 has it."""
+    return HttpResponse(
+        error.json,
+        status=error.status_code,
+        content_type="application/json",
+        headers={**NO_STORE, **error.headers},
+    )
+
+
+def check_query(request: HttpRequest) -> None:
+    """Refuse parameters in the query string (RFC 6749 section 3.2, RFC 7009 section 2.1).
+
+    :raises InvalidRequestError: naming the parameter, where a binder reads it.
+    """
+    for parameter in binding_settings.binder_parameters:
+        if parameter in request.GET:
+            raise InvalidRequestError(
+                description=f"{parameter} must be in the body, not in the query string."
+            )
+    if request.META.get("QUERY_STRING"):
+        # oauthlib says the same, but not before it fails to decode some query strings.
+        raise InvalidRequestError(description="URL query parameters are not allowed")
+
+
+def without_content_type(headers: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() != "content-type"}

@@ -1,0 +1,26 @@
+"""The revocation endpoint (RFC 7009)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest, HttpResponse
+from oauth2_provider import views
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
+
+from oauth_binding.authorization_server.endpoints.responses import check_query, error_response
+
+if TYPE_CHECKING:
+    pass
+
+
+class RevokeTokenView(views.RevokeTokenView):
+    """The revocation endpoint (RFC 7009)."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            check_query(request)
+        except OAuth2Error as error:
+            return error_response(error)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response

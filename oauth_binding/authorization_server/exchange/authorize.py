@@ -1,0 +1,185 @@
+"""Token exchange (RFC 8693): what a request may get, by the rules that operators have made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oauth2_provider.settings import oauth2_settings
+from oauthlib.oauth2.rfc6749.errors import (
+    CustomOAuth2Error,
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    UnauthorizedClientError,
+)
+
+from oauth_binding.authorization_server.exchange.parameters import (
+    TYPE_REFRESH,
+    issued_token_type,
+    value_of,
+    values_of,
+)
+from oauth_binding.authorization_server.exchange.subjects import Subject, find_subject, save_user
+from oauth_binding.authorization_server.issuing.request import Exchange, state_of
+from oauth_binding.binding.semantics import exchange_key
+from oauth_binding.core.settings import binding_settings
+from oauth_binding.models import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+
+def authorize(request: Request) -> TokenExchangeRule:
+    """Prepare a request for issuing what it may get, and return the rule that allows it.
+
+    :param request: a token request whose client is authenticated and may exchange tokens.
+    :raises OAuth2Error: the subject or actor token is not valid, or the rules do not allow the exchange.
+    """
+    subject = find_subject(request, "subject_token")
+    rule = _find_rule(request, subject)
+    if issued_token_type(request) == TYPE_REFRESH and not rule.refresh_tokens:
+        raise InvalidRequestError(
+            description="requested_token_type: this client gets no refresh tokens.", request=request
+        )
+    actor = _find_actor(request, subject, rule)
+    request.user = subject.user
+    request.scopes = _scopes(request, subject)
+    targets = _targets(request, subject, rule)
+    act = _act(subject, actor)
+    request.user = save_user(request, subject)
+    record = TokenExchange(
+        client=request.client,
+        subject_client=subject.client,
+        subject_issuer=subject.issuer,
+        subject=subject.key,
+        subject_binding=subject.binding,
+        act=act,
+        key=exchange_key(str(request.client.pk), subject.key, act),
+    )
+    state_of(request).exchange = Exchange(record, subject.expires, targets, subject.row)
+    return rule
+
+
+def is_in_good_standing(request: Request) -> bool:
+    """Return whether a refresh token may be used, as far as it was once exchanged from something.
+
+    :param request: a refresh request whose refresh token was found to be valid.
+    """
+    refresh_token = state_of(request).refresh_token
+    exchange = None if refresh_token is None else refresh_token.exchange
+    if exchange is None:
+        return True
+    rules = TokenExchangeRule.objects.filter(
+        client_id=exchange.client_id,
+        subject_client_id=exchange.subject_client_id,
+        subject_issuer=exchange.subject_issuer,
+        refresh_tokens=True,
+    )
+    clients = (exchange.client, exchange.subject_client)
+    is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
+    return bool(
+        request.user.is_active
+        and is_known
+        and exchange.client.allows_grant_type(TOKEN_EXCHANGE)
+        and all(client is None or client.is_usable(request) for client in clients)
+        and rules.exists()
+    )
+
+
+def _find_rule(request: Request, subject: Subject) -> TokenExchangeRule:
+    if subject.user is None:
+        raise InvalidGrantError(description="The subject_token belongs to no user.", request=request)
+    rules = TokenExchangeRule.objects.filter(
+        client=request.client, subject_client=subject.client, subject_issuer=subject.issuer
+    )
+    rule = rules.first()
+    if rule is None:
+        raise UnauthorizedClientError(
+            description="This client may not exchange the tokens of the subject_token's client.",
+            request=request,
+        )
+    return rule
+
+
+def _find_actor(request: Request, subject: Subject, rule: TokenExchangeRule) -> Subject | None:
+    """Return the actor, or None for an impersonation (RFC 8693 section 1.1).
+
+    :raises OAuth2Error: the rule does not allow it, or the actor is not the one that the subject token names.
+    """
+    if not value_of(request, "actor_token"):
+        if not rule.impersonation:
+            raise UnauthorizedClientError(
+                description="This client may not impersonate: actor_token is required.", request=request
+            )
+        acting = {"sub": request.client.client_id, "client_id": request.client.client_id}
+        _check_may_act(request, subject.may_act, acting)
+        return None
+    if not rule.delegation:
+        raise UnauthorizedClientError(
+            description="This client may not act for others: actor_token is not allowed.", request=request
+        )
+    actor = find_subject(request, "actor_token")
+    if actor.client != request.client:
+        raise InvalidGrantError(description="The actor_token was issued to another client.", request=request)
+    _check_may_act(request, subject.may_act, actor.identity)
+    return actor
+
+
+def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> None:
+    """Honour the ``may_act`` claim of the subject token (RFC 8693 section 4.4)."""
+    if may_act is None:
+        return
+    acting = {**acting, "iss": oauth2_settings.oidc_issuer(request)}
+    named = may_act if isinstance(may_act, dict) else {}
+    if named.keys() <= {"iss"} or any(acting.get(name) != value for name, value in named.items()):
+        raise InvalidGrantError(
+            description="The subject_token names another party that may act for its subject.", request=request
+        )
+
+
+def _act(subject: Subject, actor: Subject | None) -> dict[str, Any] | None:
+    """Return the ``act`` claim; who acted before is inside of who acts now (RFC 8693 section 4.1)."""
+    if actor is None or subject.act is None:
+        return subject.act if actor is None else actor.identity
+    return {**actor.identity, "act": subject.act}
+
+
+def _scopes(request: Request, subject: Subject) -> list[str]:
+    """Return the scopes of the new token: never beyond those of the subject token and of the client."""
+    held = subject.scopes
+    asked = value_of(request, "scope").split()
+    validate = oauth2_settings.OAUTH2_VALIDATOR_CLASS().validate_scopes
+    if asked:
+        allowed = set(asked) <= set(held) and validate(request.client_id, asked, request.client, request)
+        scopes = asked
+    else:
+        scopes = [scope for scope in held if validate(request.client_id, [scope], request.client, request)]
+        allowed = bool(scopes) or not held
+    if not allowed:
+        raise InvalidScopeError(request=request)
+    return scopes
+
+
+def _targets(request: Request, subject: Subject, rule: TokenExchangeRule) -> list[str]:
+    """Return the audiences and resources of the new token: those asked for, or those of the subject token."""
+    asked = [*values_of(request, "audience"), *values_of(request, "resource")]
+    targets = list(dict.fromkeys(value for value in asked if value)) or subject.targets
+    allowed = rule.audiences.split()
+    if not set(targets) <= set(allowed) or bool(targets) is not bool(allowed):
+        name = (
+            "resource"
+            if not values_of(request, "audience") and values_of(request, "resource")
+            else "audience"
+        )
+        raise CustomOAuth2Error(
+            error="invalid_target",
+            description=f"This client may not exchange for this {name}, or it has to name one.",
+            request=request,
+        )
+    return targets
+
+
+def may_exchange(client: Any) -> bool:
+    """Return whether the settings let a kind of client exchange tokens at all."""
+    is_public = client.client_type == client.CLIENT_PUBLIC
+    return not is_public or binding_settings.token_exchange_public_clients

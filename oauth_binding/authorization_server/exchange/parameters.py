@@ -1,0 +1,83 @@
+"""The parameters of a token exchange request (RFC 8693 section 2.1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from oauthlib.oauth2.rfc6749.errors import (
+    InvalidRequestError,
+)
+
+from oauth_binding.binding.semantics import TokenType
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+
+#: The ``grant_type`` (RFC 8693 section 2.1).
+GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+
+#: Token type identifiers (RFC 8693 section 3).
+TYPE_ACCESS: Final = "urn:ietf:params:oauth:token-type:access_token"
+
+TYPE_JWT: Final = "urn:ietf:params:oauth:token-type:jwt"
+
+TYPE_REFRESH: Final = "urn:ietf:params:oauth:token-type:refresh_token"
+
+TYPE_ID: Final = "urn:ietf:params:oauth:token-type:id_token"
+
+#: What each of the parameters that name a type may name.
+_SUPPORTED: Final = {
+    "subject_token_type": {TYPE_ACCESS, TYPE_JWT, TYPE_REFRESH, TYPE_ID},
+    "actor_token_type": {TYPE_ACCESS, TYPE_JWT},
+    "requested_token_type": {TYPE_ACCESS, TYPE_JWT, TYPE_REFRESH},
+}
+
+#: Parameters that may be sent once.
+_SINGLE: Final = (
+    "grant_type",
+    "subject_token",
+    "subject_token_type",
+    "actor_token",
+    "actor_token_type",
+    "requested_token_type",
+    "scope",
+)
+
+
+def check_parameters(request: Request) -> None:
+    """Check what a token exchange request has, before anything is looked up (RFC 8693 section 2.1).
+
+    :raises InvalidRequestError: a parameter is missing, repeated, or asks for what is not supported.
+    """
+    for name in _SINGLE:
+        if len(values_of(request, name)) > 1:
+            raise InvalidRequestError(description=f"{name} is repeated.", request=request)
+    for name in ("subject_token", "subject_token_type"):
+        if not value_of(request, name):
+            raise InvalidRequestError(description=f"Missing {name} parameter.", request=request)
+    if bool(value_of(request, "actor_token")) is not bool(value_of(request, "actor_token_type")):
+        raise InvalidRequestError(
+            description="actor_token and actor_token_type must be sent together.", request=request
+        )
+    for name, supported in _SUPPORTED.items():
+        if value_of(request, name) and value_of(request, name) not in supported:
+            raise InvalidRequestError(description=f"This {name} is not supported.", request=request)
+    is_jwt_client = TokenType(request.client.token_type) is TokenType.JWT
+    if value_of(request, "requested_token_type") == TYPE_JWT and not is_jwt_client:
+        raise InvalidRequestError(
+            description="requested_token_type: the access tokens of this client are no JWTs.", request=request
+        )
+
+
+def issued_token_type(request: Request) -> str:
+    """Return the ``issued_token_type`` of the answer (RFC 8693 section 2.2.1)."""
+    return value_of(request, "requested_token_type") or TYPE_ACCESS
+
+
+def values_of(request: Request, name: str) -> list[str]:
+    return [value for key, value in request.decoded_body or () if key == name]
+
+
+def value_of(request: Request, name: str) -> str:
+    return next(iter(values_of(request, name)), "")

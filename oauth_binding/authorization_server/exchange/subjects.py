@@ -1,0 +1,188 @@
+"""Whose tokens are exchanged: subject and actor tokens (RFC 8693 section 2.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from oauth2_provider.settings import oauth2_settings
+from oauthlib.oauth2.rfc6749.errors import (
+    InvalidGrantError,
+)
+
+from oauth_binding.authorization_server.exchange import foreign_tokens
+from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE_JWT, TYPE_REFRESH, value_of
+from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
+from oauth_binding.binding.semantics import subject_key
+from oauth_binding.storage.liveness import is_live, refresh_token_expiry
+from oauth_binding.storage.token_values import token_checksum
+from oauth_binding.storage.tokens import access_tokens, refresh_tokens
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+    from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a subject or actor token says, whoever issued it."""
+
+    #: The user, or None where the token is a client's own.
+    user: Any
+    #: The application that the token was issued to; None where another server issued it.
+    client: Any
+    #: Of another server: its ``iss``; else empty.
+    issuer: str
+    scopes: list[str]
+    #: The audiences and resources the token is for; empty where it is for all.
+    targets: list[str]
+    #: None where it does not expire, as a refresh token may.
+    expires: datetime | None
+    binding: TokenBinding | None
+    act: dict[str, Any] | None
+    may_act: Any
+    #: The subject_key().
+    key: str
+    #: The access or refresh token itself, where it is one of this server.
+    row: BoundAccessToken | BoundRefreshToken | None = None
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What ``act`` and ``may_act`` say of it."""
+        sub = self.client.client_id if self.user is None else str(self.user.pk)
+        return {"sub": sub} if self.client is None else {"sub": sub, "client_id": self.client.client_id}
+
+
+def find_subject(request: Request, name: str) -> Subject:
+    """Return what the token in a parameter says.
+
+    :raises InvalidGrantError: it is unknown or inactive, or its user or client is disabled.
+    """
+    text, token_type = value_of(request, name), value_of(request, f"{name}_type")
+    if token_type == TYPE_REFRESH:
+        subject = _find_refresh_token(text)
+    elif token_type == TYPE_ID:
+        subject = _find_id_token(text, request)
+    else:
+        subject = _find_access_token(text, token_type)
+    if subject is None and token_type == TYPE_JWT and name == "subject_token":
+        subject = _find_foreign_token(text)
+    if (
+        subject is None
+        or (subject.client is not None and not subject.client.is_usable(request))
+        or (subject.user is not None and not subject.user.is_active)
+    ):
+        raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
+    return subject
+
+
+def _find_access_token(text: str, token_type: str) -> Subject | None:
+    """Return what a live access token of this server says, or None."""
+    tokens = access_tokens().select_related("application", "user", "binding", "exchange")
+    token: BoundAccessToken | None = tokens.filter(token_checksum=token_checksum(text)).first()
+    if token is None or not is_live(token.expires) or token.application is None:
+        return None
+    if token_type == TYPE_JWT and not is_jwt_access_token(text):
+        return None
+    families = refresh_tokens().filter(access_token=token)
+    family = families.values_list("token_family", flat=True).first()
+    return Subject(
+        user=token.user,
+        client=token.application,
+        issuer="",
+        scopes=token.scope.split(),
+        targets=list(token.resource),
+        expires=token.expires,
+        binding=token.binding,
+        act=None if token.exchange is None else token.exchange.act,
+        may_act=(read_claims(text) or {}).get("may_act"),
+        key=_pair_key(family, token),
+        row=token,
+    )
+
+
+def _find_refresh_token(text: str) -> Subject | None:
+    """Return what a refresh token of this server says that can still be used, or None."""
+    tokens = refresh_tokens().select_related("application", "user", "binding", "exchange", "access_token")
+    token: BoundRefreshToken | None = tokens.filter(
+        token_checksum=token_checksum(text), revoked__isnull=True
+    ).first()
+    if token is None or token.access_token is None:
+        return None
+    expires = refresh_token_expiry(token.access_token)
+    if not is_live(expires):
+        return None
+    return Subject(
+        user=token.user,
+        client=token.application,
+        issuer="",
+        scopes=token.access_token.scope.split(),
+        targets=list(token.resource),
+        expires=expires,
+        binding=token.binding,
+        act=None if token.exchange is None else token.exchange.act,
+        may_act=None,
+        key=_pair_key(token.token_family, token.access_token),
+        row=token,
+    )
+
+
+def _find_id_token(text: str, request: Request) -> Subject | None:
+    """Return what a valid ID token says that this server issued to the requesting client, or None.
+
+    Whoever is not its audience must not accept an ID token (OpenID Connect Core 1.0 section 3.1.3.7).
+    """
+    token = oauth2_settings.OAUTH2_VALIDATOR_CLASS().find_id_token(text)
+    if token is None or not is_live(token.expires) or token.application != request.client:
+        return None
+    return Subject(
+        user=token.user,
+        client=token.application,
+        issuer="",
+        scopes=token.scope.split(),
+        targets=[],
+        expires=token.expires,
+        binding=None,
+        act=None,
+        may_act=None,
+        key=subject_key("ID token", str(token.jti)),
+    )
+
+
+def _find_foreign_token(text: str) -> Subject | None:
+    """Return what a valid JWT of another server says, or None."""
+    token = foreign_tokens.verify(text)
+    user = None if token is None else foreign_tokens.find_user(token)
+    if token is None or user is None:
+        return None
+    return Subject(
+        user=user,
+        client=None,
+        issuer=token.issuer.name,
+        scopes=token.scopes,
+        targets=[],
+        expires=token.expires,
+        binding=None,
+        act=token.act,
+        may_act=token.claims.get("may_act"),
+        key=subject_key("issuer", token.issuer.name, token.claims["sub"]),
+    )
+
+
+def save_user(request: Request, subject: Subject) -> Any:
+    """Return the user, who may be a new one: created last, so that no refused request creates one.
+
+    :raises InvalidGrantError: another request was first, and its user is disabled.
+    """
+    user = foreign_tokens.save_user(subject.user)
+    if user is None or not user.is_active:
+        raise InvalidGrantError(description="The subject_token is not valid.", request=request)
+    return user
+
+
+def _pair_key(family: Any, access_token: BoundAccessToken) -> str:
+    if family is None:
+        return subject_key("access token", str(access_token.pk))
+    return subject_key("family", str(family))

@@ -1,0 +1,209 @@
+"""Deciding what a token request is answered.
+
+A request is planned when oauthlib asks for the access token, because an ID token's ``at_hash`` is signed over
+what is answered then.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+from oauthlib.common import generate_token
+from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
+
+from oauth_binding.authorization_server.issuing.presented import read_binding_value
+from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, state_of, user_of
+from oauth_binding.authorization_server.issuing.writer import get_writer
+from oauth_binding.authorization_server.signing import jwt_access_tokens
+from oauth_binding.binding.semantics import (
+    NO_BINDING,
+    SHARED,
+    Decision,
+    TokenType,
+    binding_key,
+    binding_reference,
+    decide,
+    slot_key,
+)
+from oauth_binding.core.databases import written
+from oauth_binding.models import BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.storage import slots
+from oauth_binding.storage.slots import SlotToken
+from oauth_binding.storage.token_values import TokenValue, new_value, recover
+from oauth_binding.storage.tokens import access_tokens, tokens_database
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+
+def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
+    """Return the value of a token that can be answered again: a live one whose text can be brought back.
+
+    A token that was exchanged from something else, or lives longer than what is exchanged, is none.
+    """
+    if token is None or not token.is_live or not may_reuse(plan):
+        return None
+    if plan.latest_expiry is not None and token.expires > plan.latest_expiry:
+        return None
+    if not _is_exchanged_alike(token, plan):
+        return None
+    return recover(token.token, token.token_seed, token.token_checksum)
+
+
+def _is_exchanged_alike(token: SlotToken, plan: Plan) -> bool:
+    if token.exchange_id is None or plan.exchange is None:
+        return token.exchange_id is None and plan.exchange is None
+    exchanges = written(TokenExchange)
+    return bool(exchanges.filter(pk=token.exchange_id, key=plan.exchange.key).exists())
+
+
+def get_plan(request: Request) -> Plan:
+    """Return the plan for a token or authorization request, made when it is first asked for.
+
+    :raises OAuth2Error: the request can't be answered.
+    """
+    state = state_of(request)
+    if state.plan is None:
+        state.plan = _make_plan(request)
+    return state.plan
+
+
+def _make_plan(request: Request) -> Plan:
+    token_type = TokenType(request.client.token_type)
+    issued = timezone.now().replace(microsecond=0)
+    exchange = state_of(request).exchange
+    if exchange is not None:
+        request.resource = exchange.targets
+        if exchange.expires is not None and exchange.expires < issued + timedelta(seconds=1):
+            raise InvalidGrantError(description="The subject_token has expired.", request=request)
+        if exchange.expires is not None:
+            request.expires_in = min(request.expires_in, int((exchange.expires - issued).total_seconds()))
+    expires = issued + timedelta(seconds=request.expires_in)
+    binding = _find_binding(request)
+    if binding is not None or token_type is TokenType.JWT:
+        # RFC 8707: normalises request.resource, and refuses what the grant does not allow.
+        get_writer().set_resources(request)
+    if binding is None:
+        plan = Plan(token_type, expires, TokenValue(generate_token()), TokenValue(generate_token()))
+        _set_exchange_of_plan(plan, request)
+        if token_type is TokenType.JWT:
+            plan.access = _sign(request, plan, issued)
+        return plan
+
+    bound = BoundPlan(token_type, expires, new_value(), new_value(), binding)
+    _set_exchange_of_plan(bound, request)
+    consumed = state_of(request).refresh_token
+    if consumed is not None:
+        _plan_refresh(bound, request, consumed)
+    else:
+        _plan_slot(bound, request)
+    if bound.reused is None and token_type is TokenType.JWT:
+        bound.access = _sign(request, bound, issued)
+    return bound
+
+
+def _set_exchange_of_plan(plan: Plan, request: Request) -> None:
+    state = state_of(request)
+    if state.exchange is not None:
+        plan.exchange, plan.latest_expiry = state.exchange.record, state.exchange.expires
+    elif state.refresh_token is not None:
+        plan.exchange = state.refresh_token.exchange
+
+
+def _find_binding(request: Request) -> TokenBinding | None:
+    """Return the binding of the token to come, or None for an unbound one; it may not be saved yet."""
+    state = state_of(request)
+    if not state.is_token_request:
+        return None  # implicit and hybrid tokens are never bound
+    if state.refresh_token is not None:
+        binding: TokenBinding | None = state.refresh_token.binding
+        return binding
+    binding_type = request.client.token_binding_type
+    if binding_type == NO_BINDING:
+        return None
+    value = read_binding_value(request) or SHARED
+    user = user_of(request)
+    subject = None if user is None else str(user.pk)
+    return TokenBinding(
+        application_id=request.client.pk,
+        user_id=None if user is None else user.pk,
+        binding_type=binding_type,
+        binding_value=value,
+        reference=SHARED if value == SHARED else binding_reference(value),
+        key=binding_key(str(request.client.pk), subject, binding_type, value),
+    )
+
+
+def _plan_slot(plan: BoundPlan, request: Request) -> None:
+    plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
+    if not may_reuse(plan):
+        return
+    held = slots.find(tokens_database(), "slot", plan.slot)
+    plan.is_free = held is None
+    value = recover_live(held, plan)
+    if held is not None and value is not None:
+        _reuse(plan, held, value)
+
+
+def may_reuse(plan: Plan) -> bool:
+    return decide(plan.token_type, live=True) is Decision.REUSE
+
+
+def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken) -> None:
+    if consumed.revoked is None:
+        plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
+        if not get_writer().rotate_refresh_token(request):
+            plan.refresh = TokenValue(request.refresh_token, consumed.token_seed)
+            plan.kept_refresh = consumed.pk
+        return
+    # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The
+    # answer is what that request was answered, as far as it can be brought back.
+    successor = slots.find(tokens_database(), "source_refresh_token", consumed.pk)
+    granted = access_tokens().filter(source_refresh_token=consumed.pk).values_list("scope", "resource")
+    row = next(iter(granted), None)
+    if successor is None or row is None:
+        raise InvalidGrantError(request=request)
+    request.scopes, request.resource = row[0].split(), row[1]
+    plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
+    value = recover_live(successor, plan)
+    if value is not None:
+        _reuse(plan, successor, value)
+    else:
+        plan.successor = successor
+        _keep_refresh(plan, successor)
+
+
+def _reuse(plan: BoundPlan, token: SlotToken, value: TokenValue) -> None:
+    plan.reused = token
+    plan.access = value
+    plan.expires = token.expires
+    _keep_refresh(plan, token)
+
+
+def _keep_refresh(plan: BoundPlan, token: SlotToken) -> None:
+    if not token.has_refresh_token:
+        return
+    value = recover(token.refresh_token, token.refresh_token_seed, token.refresh_token_checksum)
+    if value is not None:
+        plan.kept_refresh = token.refresh_pk
+        plan.refresh = value
+
+
+def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
+    binding_claims = plan.binding.claims if isinstance(plan, BoundPlan) else {}
+    exchange_claims = {} if plan.exchange is None else plan.exchange.claims
+    user = user_of(request)
+    jti = secrets.token_urlsafe(16)
+    text = jwt_access_tokens.encode(
+        request,
+        subject=request.client.client_id if user is None else str(user.pk),
+        issued_at=int(issued.timestamp()),
+        expires_at=int(plan.expires.timestamp()),
+        jti=jti,
+        resources=request.resource,
+        provenance={**binding_claims, **exchange_claims},
+    )
+    return TokenValue(text, jti=jti)

@@ -1,0 +1,98 @@
+"""What a token request presents to be bound to."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Final
+
+from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
+
+from oauth_binding.authorization_server.issuing.request import state_of
+from oauth_binding.binding.semantics import NO_BINDING
+from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.settings import binding_settings
+from oauth_binding.models import TokenBinding
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+    from oauth_binding.binding.binder import TokenBinder
+
+
+#: The longest binding value, in characters.
+MAX_VALUE_LENGTH: Final = 255
+
+
+def read_binding_value(request: Request) -> str | None:
+    """Return the binding value that a token request presents to its client's binder, or None.
+
+    A refresh request presents one to the refresh token's binder: see :func:`check_refresh_binding`.
+
+    :param request: a token request whose client is known; nothing else has to be yet.
+
+    :raises OAuth2Error: the value is malformed, or is missing where it is required.
+    """
+    if request.grant_type != "refresh_token" and request.client.token_binding_type != NO_BINDING:
+        binder = _binder(request.client.token_binding_type, request)
+        value = _present(binder, request)
+        if value is None and (binder.required or request.client.require_binding):
+            raise InvalidRequestError(
+                description=f"{binder.parameter or binder.type} is required by this client.", request=request
+            )
+        return value
+    return None
+
+
+def check_refresh_binding(request: Request) -> None:
+    """Check what a refresh request says of its binding against the refresh token's own.
+
+    :param request: one whose refresh token was found to be valid.
+
+    :raises InvalidGrantError: it names another binding.
+    """
+    refresh_token = state_of(request).refresh_token
+    assert refresh_token is not None  # noqa: S101
+    binding: TokenBinding | None = refresh_token.binding
+    binding_type = request.client.token_binding_type if binding is None else binding.binding_type
+    if binding_type == NO_BINDING:
+        return
+    binder = _binder(binding_type, request)
+    value = _present(binder, request)
+    if value is not None and (binding is None or value != binding.binding_value):
+        raise InvalidGrantError(
+            description=f"{binder.parameter or binder.type} is not the one the refresh token was issued for.",
+            request=request,
+        )
+
+
+def _binder(binding_type: str, request: Request) -> TokenBinder:
+    try:
+        return binding_settings.binders[binding_type]
+    except KeyError:
+        raise MisconfiguredError(
+            description="The token binding type of this client is not installed on this server.",
+            request=request,
+        ) from None
+
+
+def _present(binder: TokenBinder, request: Request) -> str | None:
+    state = state_of(request)
+    if not state.has_read_binding:
+        problem, value = _examine(binder, request)
+        if problem:
+            name = binder.parameter or f"The value of {binder.type}"
+            raise InvalidRequestError(description=f"{name} {problem}.", request=request)
+        state.binding_value, state.has_read_binding = value, True
+    return state.binding_value
+
+
+def _examine(binder: TokenBinder, request: Request) -> tuple[str, str | None]:
+    """Return what is wrong with the value that a request presents, and the value; one of them is empty."""
+    if [name for name, _value in request.decoded_body or ()].count(binder.parameter) > 1:
+        return "is repeated", None
+    value = binder.get_binding_value(request) or None
+    if value is not None and len(value) > MAX_VALUE_LENGTH:
+        return f"has more than {MAX_VALUE_LENGTH} characters", None
+    if value is not None and any(unicodedata.category(character) == "Cc" for character in value):
+        return "has control characters", None
+    return "", value

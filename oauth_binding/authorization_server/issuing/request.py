@@ -1,0 +1,114 @@
+"""What this app keeps on oauthlib's request: one typed object, under one name.
+
+oauthlib's ``Request`` answers for attributes it does not have from what the client sent, and its
+``grant_type`` is the client's word or another package's. So what belongs to the server is kept here, and
+whether something was loaded is asked here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from oauth_binding.binding.semantics import TokenType
+from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.storage.slots import SlotToken
+from oauth_binding.storage.token_values import TokenValue
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+#: What the backend adds to the headers of a request to the token endpoint; no HTTP header has a dot in WSGI.
+ISSUING: Final = "oauth_binding.issuing"
+
+_STATE: Final = "oauth_binding_state"
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What a token exchange request (RFC 8693) may get, as far as issuing has to know."""
+
+    #: Saved when the tokens are.
+    record: TokenExchange
+    #: The new token expires no later; None where that does not matter.
+    expires: datetime | None
+    #: The audiences and resources of the new token.
+    targets: list[str]
+    #: The access or refresh token that is exchanged; None where none of this server is.
+    subject: BoundAccessToken | BoundRefreshToken | None
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a request is going to be answered.
+
+    Where this is not a :class:`BoundPlan`, django-oauth-toolkit saves the token as it always does.
+    """
+
+    token_type: TokenType
+    expires: datetime
+    access: TokenValue
+    refresh: TokenValue
+    #: What the tokens are exchanged from, also long ago.
+    exchange: TokenExchange | None = field(default=None, kw_only=True)
+    #: When the token must have expired, if that matters.
+    latest_expiry: datetime | None = field(default=None, kw_only=True)
+
+
+@dataclass(slots=True)
+class BoundPlan(Plan):
+    """What a request is going to be answered with a bound token, and where that is kept."""
+
+    binding: TokenBinding
+    slot: str = ""
+    #: Whether no access token had the slot. Its unique constraint tells who has got it meanwhile.
+    is_free: bool = False
+    #: The live access token that is answered again.
+    reused: SlotToken | None = None
+    #: The primary key of the refresh token that is answered again, or goes on beside a new access token.
+    kept_refresh: Any = None
+    #: The successor of an already consumed refresh token, whose row gets a new token.
+    successor: SlotToken | None = None
+
+
+@dataclass(slots=True)
+class RequestState:
+    """What is known of a token or authorization request."""
+
+    #: Whether it came to the token endpoint, whatever parameters it has.
+    is_token_request: bool
+    #: Whether it was looked at what the request presents to be bound to.
+    has_read_binding: bool = False
+    #: What it presents, if anything; a secret.
+    binding_value: str | None = field(default=None, repr=False)
+    #: The refresh token that was found to be valid, in a refresh request.
+    refresh_token: BoundRefreshToken | None = None
+    #: The authorization code that was found to be valid.
+    code: str | None = field(default=None, repr=False)
+    #: Whether that code was redeemed in the transaction that issued.
+    is_code_redeemed: bool = False
+    #: What the request may exchange, in a token exchange request.
+    exchange: Exchange | None = None
+    #: What it is going to be answered, once that is planned.
+    plan: Plan | None = field(default=None, repr=False)
+    #: The claims of the ID token before they are completed and signed, and what signs them.
+    unsigned_id_token: tuple[dict[str, Any], Any] | None = field(default=None, repr=False)
+
+
+def state_of(request: Request) -> RequestState:
+    """Return what is known of a request.
+
+    :param request: oauthlib's.
+    """
+    attributes = vars(request)
+    if _STATE not in attributes:
+        attributes[_STATE] = RequestState(is_token_request=ISSUING in request.headers)
+    state: RequestState = attributes[_STATE]
+    return state
+
+
+def user_of(request: Request) -> Any:
+    """Return whose token a request is for; None where the client acts for itself (RFC 6749 section 4.4)."""
+    # As django-oauth-toolkit decides when it saves a token.
+    return None if request.grant_type == "client_credentials" else request.user

@@ -1,0 +1,65 @@
+"""The revocation feed: which JWT access tokens were revoked or superseded before they expired.
+
+An API that validates JWTs on its own fetches it now and then, instead of asking for every request. It is a
+JWT itself, signed like access tokens with the site's default algorithm.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import jwt
+
+from oauth_binding.authorization_server.signing.key_file import SigningKey
+from oauth_binding.core.databases import written
+from oauth_binding.core.jose.jws import REVOKED_TOKENS_TYPE
+from oauth_binding.models import RevokedToken
+
+#: How long an answer may be relied on, in seconds.
+LIFETIME: Final = 600
+
+#: How long an expired token is still named, in seconds: an API whose clock is behind may still accept it.
+LEEWAY: Final = 300
+
+#: How far an answer reaches back behind the last one, in seconds. A transaction that revokes may be open for
+#: so long, and the clocks of the server's hosts so far apart, without a revocation being missed.
+OVERLAP: Final = 300
+
+#: Answers begin at full minutes, in seconds, so that many APIs ask for the same one.
+GRID: Final = 60
+
+
+def read_revoked(now: datetime, since: int | None) -> dict[str, int]:
+    """Return the ``exp`` of each revoked token that has not long expired, by its ``jti``.
+
+    :param now: what time it is.
+    :param since: the ``next`` of an earlier answer, in seconds since the epoch, for those revoked at that
+        time or later; None for all.
+    """
+    rows = written(RevokedToken).filter(expires__gt=now - timedelta(seconds=LEEWAY)).order_by("pk")
+    if since is not None:
+        rows = rows.filter(revoked__gte=datetime.fromtimestamp(since, UTC))
+    return {jti: int(expires.timestamp()) for jti, expires in rows.values_list("jti", "expires")}
+
+
+def sign(key: SigningKey, issuer: str, now: int, since: int | None, revoked: dict[str, int]) -> str:
+    """Return an answer of the feed.
+
+    :param key: what signs it.
+    :param issuer: its ``iss``.
+    :param now: what time it is, in seconds since the epoch.
+    :param since: as for :func:`read_revoked`.
+    :param revoked: what that has returned.
+    """
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "iat": now,
+        "exp": now + LIFETIME,
+        "next": (now - OVERLAP) // GRID * GRID,
+        "revoked": revoked,
+    }
+    if since is not None:
+        claims["since"] = since
+    headers = {"typ": REVOKED_TOKENS_TYPE, "kid": key.kid}
+    return jwt.encode(claims, key.private_key, algorithm=key.algorithm, headers=headers)

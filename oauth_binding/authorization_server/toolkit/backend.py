@@ -1,0 +1,69 @@
+"""django-oauth-toolkit's ``OAUTH2_BACKEND_CLASS``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
+
+from oauthlib.common import Request as OAuthlibRequest
+
+from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
+from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
+from oauth_binding.authorization_server.issuing.request import ISSUING
+from oauth_binding.core.settings import binding_settings
+from oauth_binding.core.toolkit_paths import OAuthLibCore
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+# What oauthlib and django-oauth-toolkit keep on oauthlib's Request, where a parameter of the same name
+# would be taken for it. None is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
+_SERVER_ATTRIBUTES: Final = frozenset(
+    {"client", "user", "scopes", "extra_credentials", "refresh_token_instance"}
+)
+
+
+class BindingOAuthLibCore(OAuthLibCore):
+    """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen.
+
+    Token requests are marked, because oauthlib's request itself does not tell which endpoint it came to.
+    """
+
+    def _get_escaped_full_path(self, request: HttpRequest) -> str:
+        path: str = super()._get_escaped_full_path(request)
+        if _SERVER_ATTRIBUTES.isdisjoint(request.GET):
+            return path
+        address = urlsplit(path)
+        parameters = [
+            parameter
+            for parameter in address.query.split("&")
+            if unquote_plus(parameter.partition("=")[0]) not in _SERVER_ATTRIBUTES
+        ]
+        return urlunsplit(address._replace(query="&".join(parameters)))
+
+    def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
+        body = [
+            (name, value) for name, value in super().extract_body(request) if name not in _SERVER_ATTRIBUTES
+        ]
+        repeatable = binding_settings.binder_parameters
+        if request.POST.get("grant_type") == GRANT_TYPE:
+            repeatable = [name for name in request.POST if name not in _SERVER_ATTRIBUTES | {"resource"}]
+        for parameter in repeatable:
+            # django-oauth-toolkit passes on the last value, but all of resource (RFC 8707).
+            body += [(parameter, value) for value in request.POST.getlist(parameter)[:-1]]
+        return body
+
+    def create_token_response(self, request: HttpRequest) -> tuple[str | None, dict[str, str], str, int]:
+        # django-oauth-toolkit hands META to oauthlib as the headers.
+        request.META[ISSUING] = "1"
+        if GRANT_TYPE not in self.server.grant_types:
+            self.server.grant_types[GRANT_TYPE] = TokenExchangeGrant(self.server.request_validator)
+        response: tuple[str | None, dict[str, str], str, int] = super().create_token_response(request)
+        return response
+
+    def authenticate_client(self, request: HttpRequest) -> Any:
+        """Return the application that authenticates itself with a request (RFC 6749 section 2.3), or None."""
+        oauthlib_request = OAuthlibRequest(*self._extract_params(request))
+        if not self.server.request_validator.authenticate_client(oauthlib_request):
+            return None
+        return oauthlib_request.client

@@ -1,0 +1,401 @@
+"""django-oauth-toolkit's ``OAUTH2_VALIDATOR_CLASS``."""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ImproperlyConfigured
+from django.db.models import Q
+from django.utils import timezone
+from jwcrypto.common import JWException
+from oauth2_provider.models import (
+    AbstractApplication,
+    get_access_token_model,
+    get_application_model,
+    get_device_grant_model,
+    get_refresh_token_model,
+)
+from oauth2_provider.oauth2_validators import OAuth2Validator
+from oauth2_provider.settings import oauth2_settings
+from oauthlib.oauth2 import RequestValidator
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
+from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
+from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
+
+from oauth_binding.authorization_server.exchange.authorize import is_in_good_standing
+from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
+from oauth_binding.authorization_server.issuing.plan import get_plan
+from oauth_binding.authorization_server.issuing.presented import check_refresh_binding, read_binding_value
+from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, state_of
+from oauth_binding.authorization_server.issuing.save import check_subject, save_bound_token, save_exchange
+from oauth_binding.authorization_server.revocation.cascade import (
+    revoke_exchanged,
+    subjects_of,
+    subjects_of_reused,
+)
+from oauth_binding.authorization_server.revocation.revoke import revoke_bound_token
+from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, jti_of
+from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
+from oauth_binding.binding.semantics import TokenType
+from oauth_binding.core.databases import read_alias, written
+from oauth_binding.models import TOKEN_EXCHANGE
+from oauth_binding.storage import prepared
+from oauth_binding.storage.ending import add_to_revocation_feed
+from oauth_binding.storage.token_values import token_checksum
+from oauth_binding.storage.tokens import access_tokens, tokens_database
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+    from oauth_binding.models import BoundAccessToken, BoundRefreshToken
+
+
+class BindingOAuth2Validator(OAuth2Validator):
+    """django-oauth-toolkit's validator with token types and token binding.
+
+    A site with a validator of its own derives it from this one. For bound tokens :meth:`save_bearer_token`
+    does not call ``_save_bearer_token``, because it needs the transaction for itself; the rows of all tokens
+    are made by ``_create_access_token`` and ``_create_refresh_token``.
+    """
+
+    def get_additional_access_token_claims(self, request: Request) -> dict[str, Any]:
+        """Return a site's own claims for JWT access tokens.
+
+        Registered claims (``REGISTERED_CLAIMS`` in signing/jwt_access_tokens.py) can't be set.
+
+        :param request: the token request, whose ``user``, ``client`` and ``scopes`` are known.
+        """
+        return {}
+
+    # Requests
+
+    def _load_application(self, client_id: str, request: Request) -> Any:
+        if client_id and "\x00" in client_id:
+            return None  # psycopg refuses it, not as django-oauth-toolkit expects
+        model = get_application_model()
+        if not isinstance(request.client, model):
+            request.client = prepared.find(read_alias(model), model, "client_id", client_id)
+        client = super()._load_application(client_id, request)
+        if client is not None and state_of(request).is_token_request:
+            # Here, as it is the last moment before any credential is checked.
+            read_binding_value(request)
+        return client
+
+    def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
+        if is_orphaned(stored_secret):
+            return False  # django-oauth-toolkit would take the hash itself for the secret
+        if not super()._check_secret(provided_secret, stored_secret):
+            return False
+        hasher = preferred_hasher(provided_secret, stored_secret, oauth2_settings.CLIENT_SECRET_HASHER)
+        if hasher is not None:
+            # By what was found, which has a salt of its own: a secret that was changed meanwhile stays.
+            written(get_application_model()).filter(client_secret=stored_secret).update(
+                client_secret=make_password(provided_secret, hasher=hasher)
+            )
+        return True
+
+    def validate_user(
+        self, username: str, password: str, client: Any, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        if "\x00" in username:
+            return False  # as above
+        return bool(super().validate_user(username, password, client, request, *args, **kwargs))
+
+    def validate_refresh_token(
+        self, refresh_token: str, client: Any, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
+            if oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION:
+                # django-oauth-toolkit has just revoked its family, if it was used before.
+                revoke_exchanged(Q(subject__in=subjects_of_reused(refresh_token)))
+            return False
+        state_of(request).refresh_token = request.refresh_token_instance
+        check_refresh_binding(request)
+        return is_in_good_standing(request)
+
+    def validate_code(
+        self, client_id: str, code: str, client: Any, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        if not super().validate_code(client_id, code, client, request, *args, **kwargs):
+            return False
+        state_of(request).code = code
+        return True
+
+    def validate_grant_type(
+        self, client_id: str, grant_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        if grant_type == GRANT_TYPE:
+            return bool(client.allows_grant_type(TOKEN_EXCHANGE))
+        if not super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs):
+            # An application that only exchanges tokens refreshes them, too.
+            return bool(grant_type == "refresh_token" and client.allows_grant_type(TOKEN_EXCHANGE))
+        is_device_grant = grant_type == AbstractApplication.GRANT_DEVICE_CODE
+        if is_device_grant and not hasattr(RequestValidator, "validate_device_code"):
+            # oauthlib 4 asks validate_device_code() next; oauthlib 3.3 asks nobody.
+            status = self.validate_device_code(client.client_id, request.device_code, request)
+            if status == ExpiredTokenError.error:
+                raise ExpiredTokenError(request=request)
+            if status is None:
+                raise InvalidGrantError(request=request)
+        return True
+
+    def validate_device_code(
+        self, client_id: str, device_code: str, request: Request, *args: Any, **kwargs: Any
+    ) -> str | None:
+        """Return the status of a device grant (RFC 8628 section 3.5), or None: the client has no such one."""
+        grants = get_device_grant_model().objects.select_related("user")
+        grant = grants.filter(device_code=device_code, client_id=client_id).first()
+        if grant is None:
+            return None
+        if grant.is_expired():
+            return str(ExpiredTokenError.error)
+        if grant.status == grant.AUTHORIZED:
+            request.user = grant.user
+            request.scopes = grant.scope.split()
+            return "authorized"
+        return {grant.DENIED: "access_denied"}.get(grant.status, "authorization_pending")
+
+    def _check_and_set_request_resource(self, request: Request) -> None:
+        # What an exchange asks for is checked against its rule.
+        if state_of(request).exchange is None:
+            super()._check_and_set_request_resource(request)
+
+    def _validate_resource_uris(self, request: Request, resources: list[str]) -> None:
+        refreshed = state_of(request).refresh_token
+        if refreshed is not None:
+            # What was granted needs no check; it may be an audience (RFC 8693), which need not be a URI.
+            resources = [resource for resource in resources if resource not in refreshed.resource]
+        try:
+            super()._validate_resource_uris(request, resources)
+        except ValueError:
+            # urlsplit() could not parse one, for instance "https://[".
+            raise CustomOAuth2Error(
+                error="invalid_target", description="A resource is not a valid URI.", request=request
+            ) from None
+
+    # Issuing
+
+    def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
+        if not save_bound_token(self, request, token):
+            save_exchange(get_plan(request))
+            super().save_bearer_token(token, request, *args, **kwargs)
+
+    def _save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
+        refreshed = state_of(request).refresh_token
+        if refreshed is not None and not self.rotate_refresh_token(request):
+            _check_not_revoked_meanwhile(refreshed, request)
+        check_subject(request)
+        try:
+            super()._save_bearer_token(token, request, *args, **kwargs)
+        except (get_access_token_model().DoesNotExist, get_refresh_token_model().DoesNotExist):
+            # What was there when the request was validated; django-oauth-toolkit reads it again, with a lock.
+            raise InvalidGrantError(request=request) from None
+        if not token["access_token"]:
+            # A replay within the grace period, of which redacted storage has kept nothing to answer.
+            raise InvalidGrantError(request=request)
+        plan = get_plan(request)
+        if plan.token_type is TokenType.JWT and refreshed is not None:
+            # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
+            rows = access_tokens().filter(token_checksum=token_checksum(plan.access.text))
+            rows.update(expires=plan.expires)
+
+    def _set_token_value(self, token_instance: BoundAccessToken | BoundRefreshToken, raw_token: str) -> None:
+        super()._set_token_value(token_instance, raw_token)
+        if _is_access_token(token_instance):
+            # Without rotation django-oauth-toolkit writes the new token over the one before.
+            add_to_revocation_feed([token_instance])
+            token_instance.jti = jti_of(raw_token)
+
+    def _create_access_token(
+        self,
+        expires: datetime,
+        request: Request,
+        token: dict[str, Any],
+        source_refresh_token: BoundRefreshToken | None = None,
+    ) -> BoundAccessToken:
+        plan = get_plan(request)
+        if plan.token_type is TokenType.JWT or plan.latest_expiry is not None:
+            expires = plan.expires  # what the exp claim says
+        if not isinstance(plan, BoundPlan):
+            if source_refresh_token is not None and source_refresh_token.revoked is not None:
+                # Revoked since it was validated, and not by a request that has refreshed with it.
+                raise InvalidGrantError(request=request)
+            row: BoundAccessToken = super()._create_access_token(
+                expires, request, token, source_refresh_token
+            )
+            _set_exchange(row, plan)
+            return row
+        row = get_access_token_model()(
+            user_id=plan.binding.user_id,
+            scope=token["scope"],
+            expires=expires,
+            id_token=self._load_id_token(token["id_token"]) if "id_token" in token else None,
+            application=request.client,
+            source_refresh_token=source_refresh_token,
+            resource=request.resource,
+            binding=plan.binding,
+            exchange=plan.exchange,
+            slot=plan.slot,
+            token_seed=plan.access.seed,
+        )
+        if plan.token_type is TokenType.JWT:
+            # It is never answered again, so only its checksum is kept (see TokenChecksumField).
+            row._raw_token = plan.access.text
+            row.jti = plan.access.jti
+        else:
+            self._set_token_value(row, plan.access.text)
+        if plan.successor is not None:
+            # In its row: a new one that refers to a revoked refresh token may meet cleartokens deleting that.
+            row.pk, row.created = plan.successor.pk, timezone.now()
+        row.save()
+        return row
+
+    def _create_refresh_token(
+        self,
+        request: Request,
+        refresh_token_code: str,
+        access_token: BoundAccessToken,
+        previous_refresh_token: BoundRefreshToken | None,
+    ) -> BoundRefreshToken:
+        plan = get_plan(request)
+        if not isinstance(plan, BoundPlan):
+            row: BoundRefreshToken = super()._create_refresh_token(
+                request, refresh_token_code, access_token, previous_refresh_token
+            )
+            _set_exchange(row, plan)
+            return row
+        family = uuid.uuid4() if previous_refresh_token is None else previous_refresh_token.token_family
+        row = get_refresh_token_model()(
+            user_id=plan.binding.user_id,
+            application=request.client,
+            access_token=access_token,
+            token_family=family,
+            resource=request.resource,
+            binding=plan.binding,
+            exchange=plan.exchange,
+            token_seed=plan.refresh.seed,
+        )
+        self._set_token_value(row, refresh_token_code)
+        row.save()
+        return row
+
+    def set_resources(self, request: Request) -> None:
+        self._check_and_set_request_resource(request)
+
+    def create_access_token(
+        self, request: Request, token: dict[str, Any], source: BoundRefreshToken | None
+    ) -> BoundAccessToken:
+        return self._create_access_token(get_plan(request).expires, request, token, source)
+
+    def create_refresh_token(
+        self,
+        request: Request,
+        text: str,
+        access_token: BoundAccessToken,
+        predecessor: BoundRefreshToken | None,
+    ) -> BoundRefreshToken:
+        return self._create_refresh_token(request, text, access_token, predecessor)
+
+    # ID tokens
+
+    def finalize_id_token(
+        self, id_token: dict[str, Any], token: dict[str, Any], token_handler: Any, request: Request
+    ) -> str:
+        state_of(request).unsigned_id_token = dict(id_token), token_handler
+        return super().finalize_id_token(id_token, token, token_handler, request)  # type: ignore[no-any-return]
+
+    def sign_id_token_again(self, token: dict[str, Any], request: Request) -> None:
+        """Replace the ID token of a token response whose access token has changed.
+
+        :param token: the token response; its ``access_token`` is the one to be answered.
+        """
+        unsigned = state_of(request).unsigned_id_token
+        if unsigned is not None:
+            claims, token_handler = unsigned
+            claims["at_hash"] = GrantTypeBase().id_token_hash(token["access_token"])
+            request.id_token.delete()
+            token["id_token"] = self.finalize_id_token(claims, token, token_handler, request)
+
+    def invalidate_authorization_code(
+        self, client_id: str, code: str, request: Request, *args: Any, **kwargs: Any
+    ) -> None:
+        if not state_of(request).is_code_redeemed:
+            super().invalidate_authorization_code(client_id, code, request, *args, **kwargs)
+
+    # Revoking
+
+    def revoke_token(
+        self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
+    ) -> None:
+        if not revoke_bound_token(token, request.client):
+            subjects = subjects_of(token, request.client)
+            super().revoke_token(token, token_type_hint, request, *args, **kwargs)
+            revoke_exchanged(Q(subject__in=subjects))
+
+    # Protected resources
+
+    def _load_access_token(self, token: str) -> BoundAccessToken | None:
+        # As the overridden method, with what the token is bound to.
+        model = get_access_token_model()
+        row: BoundAccessToken | None = prepared.find(
+            read_alias(model),
+            model,
+            "token_checksum",
+            token_checksum(token),
+            ("application", "user", "binding"),
+        )
+        return row
+
+    def find_access_token(self, text: str) -> BoundAccessToken | None:
+        """Return the access token that has a text, whether or not it is live, or None."""
+        return self._load_access_token(text)
+
+    def find_id_token(self, text: str) -> Any:
+        """Return the row of an ID token that this server has signed, or None."""
+        try:
+            return self._load_id_token(text)
+        except (JWException, ImproperlyConfigured, ValueError, KeyError, TypeError):
+            return None  # django-oauth-toolkit's reading of it is not guarded against junk
+
+    def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
+        """Validate an access or ID token that came as a bearer token and looks like a JWT.
+
+        With OIDC on, oauthlib takes everything that looks like a JWT here, and django-oauth-toolkit looks for
+        it among the ID tokens only.
+        """
+        if token and is_jwt_access_token(token):
+            return bool(self.validate_bearer_token(token, scopes, request))
+        try:
+            return bool(super().validate_jwt_bearer_token(token, scopes, request))
+        except (JWException, ValueError, KeyError, TypeError):
+            # django-oauth-toolkit's own reading of the token is not guarded against junk.
+            request.oauth2_error = OrderedDict(
+                error="invalid_token", error_description="The access token is invalid."
+            )
+            return False
+
+
+def _is_access_token(row: Any) -> TypeGuard[BoundAccessToken]:
+    return isinstance(row, get_access_token_model())
+
+
+def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: Plan) -> None:
+    if plan.exchange is not None:
+        row.exchange = plan.exchange
+        row.save(update_fields=["exchange"])
+
+
+def _check_not_revoked_meanwhile(refreshed: BoundRefreshToken, request: Request) -> None:
+    """Check again, under a lock, a refresh token that is used more than once.
+
+    :raises InvalidGrantError: it was revoked since it was validated.
+    """
+    current = prepared.fetch(
+        tokens_database(), get_refresh_token_model(), "pk", refreshed.pk, ("revoked",), lock=True
+    )
+    if current is None or current[0] != refreshed.revoked:
+        raise InvalidGrantError(request=request)

@@ -1,0 +1,14 @@
+"""System checks: what is missing, contradictory or misspelt in a site's set-up."""
+
+from oauth_binding.checks import (
+    applications,
+    client_secrets,
+    database,
+    keys,
+    models,
+    provider,
+    settings,
+    urls,
+)
+
+__all__ = ["applications", "client_secrets", "database", "keys", "models", "provider", "settings", "urls"]

@@ -1,0 +1,60 @@
+"""System checks: what is missing, contradictory or misspelt in a site's set-up."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, Tags, register
+from oauth2_provider.settings import oauth2_settings
+
+from oauth_binding import OAUTH2_PROVIDER_ENTRIES
+from oauth_binding.authorization_server.toolkit import generators as tokens
+from oauth_binding.authorization_server.toolkit.backend import BindingOAuthLibCore
+from oauth_binding.authorization_server.toolkit.validator import BindingOAuth2Validator
+
+_ENTRIES_HINT = (
+    "Spread oauth_binding.OAUTH2_PROVIDER_ENTRIES into OAUTH2_PROVIDER, or set {entry!r} to {value!r}."
+)
+
+
+@register(Tags.security)
+def check_provider_entries(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E001 to E004: ``OAUTH2_PROVIDER`` uses this app's validator, backend and generators."""
+    return list(_check_entries())
+
+
+def _check_entries() -> Iterator[CheckMessage]:
+    classes = [
+        ("E001", "OAUTH2_VALIDATOR_CLASS", BindingOAuth2Validator),
+        ("E002", "OAUTH2_BACKEND_CLASS", BindingOAuthLibCore),
+    ]
+    generators = [
+        ("E003", "ACCESS_TOKEN_GENERATOR", "token_generator", tokens.generate_access_token),
+        ("E004", "REFRESH_TOKEN_GENERATOR", "refresh_token_generator", tokens.generate_refresh_token),
+    ]
+    for code, entry, base in classes:
+        configured = _provider_entry(entry)
+        if not (inspect.isclass(configured) and issubclass(configured, base)):
+            yield _entry_error(code, entry, f"is not a subclass of {OAUTH2_PROVIDER_ENTRIES[entry]}")
+    for code, entry, argument, generator in generators:
+        # EXTRA_SERVER_KWARGS takes precedence over the entry.
+        if oauth2_settings.EXTRA_SERVER_KWARGS.get(argument, _provider_entry(entry)) is not generator:
+            yield _entry_error(code, entry, f"is not {OAUTH2_PROVIDER_ENTRIES[entry]}")
+
+
+def _provider_entry(entry: str) -> object:
+    try:
+        return getattr(oauth2_settings, entry, None)  # an empty one is an AttributeError
+    except ImportError:
+        return None
+
+
+def _entry_error(code: str, entry: str, what: str) -> Error:
+    return Error(
+        f"OAUTH2_PROVIDER[{entry!r}] {what}.",
+        hint=_ENTRIES_HINT.format(entry=entry, value=OAUTH2_PROVIDER_ENTRIES[entry]),
+        id=f"oauth_binding.{code}",
+    )

@@ -1,0 +1,26 @@
+"""The admin: the classes that sites name in ``OAUTH2_PROVIDER``, and derive from."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from oauth_binding.console.applications import BindingApplicationAdmin
+    from oauth_binding.console.tokens import BoundAccessTokenAdmin, BoundRefreshTokenAdmin
+
+__all__ = ["BindingApplicationAdmin", "BoundAccessTokenAdmin", "BoundRefreshTokenAdmin"]
+
+_ROOMS: Final = {
+    "BindingApplicationAdmin": "applications",
+    "BoundAccessTokenAdmin": "tokens",
+    "BoundRefreshTokenAdmin": "tokens",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ROOMS:
+        raise AttributeError(name)
+    # First: while it is being imported it asks for the classes here, which derive from its own.
+    import_module("oauth2_provider.admin")
+    return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)

@@ -1,0 +1,112 @@
+"""django-oauth-toolkit's admin classes with what binding adds: ``APPLICATION_ADMIN_CLASS`` and its like.
+
+They are apart from ``admin.py``, so that both apps' admin modules can be imported in either order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html, json_script
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import get_access_token_model
+
+from oauth_binding.binding.semantics import TokenType
+from oauth_binding.console.application_form import BindingApplicationForm
+from oauth_binding.console.explanations import explain, explain_choices
+from oauth_binding.core.toolkit_paths import ApplicationAdmin
+from oauth_binding.models import grant_type_choices
+
+_WHAT_BECOMES_OF_LIVE_TOKENS = _(
+    "This application has live tokens. They stay valid, and refreshing keeps the binding they have, "
+    "whatever binding type is chosen. After a change of the token type, the next request in each slot is "
+    "answered with a token of the new type and revokes the one before."
+)
+
+
+class BindingApplicationAdmin(ApplicationAdmin):
+    """Applications with their grant types, token type and token binding."""
+
+    form = BindingApplicationForm
+    list_display = (
+        "name",
+        "client_id",
+        "user",
+        "client_type",
+        "grant_types",
+        "token_type",
+        "token_binding_type",
+    )
+    list_display_links = ("name", "client_id")
+    list_filter = ("token_type", "token_binding_type", *ApplicationAdmin.list_filter)
+    list_select_related = ("user",)
+    search_fields = ("client_id", *ApplicationAdmin.search_fields)
+    radio_fields = {"client_type": admin.HORIZONTAL, "token_type": admin.HORIZONTAL}
+    exclude = ("authorization_grant_type", "additional_grant_types")
+    readonly_fields = (*ApplicationAdmin.readonly_fields, "effect")
+
+    #: The sections of the form; fields of a site's own model come last.
+    sections = (
+        (_("Basic details"), ("name", "user", "client_id", "client_secret", "hash_client_secret")),
+        (
+            _("Protocol"),
+            (
+                "client_type",
+                "allowed_grant_types",
+                "redirect_uris",
+                "post_logout_redirect_uris",
+                "allowed_origins",
+                "skip_authorization",
+                "algorithm",
+            ),
+        ),
+        (
+            _("Access token"),
+            (
+                *("token_type", "access_token_algorithm", "token_binding_type"),
+                *("require_binding", "require_presented_binding", "effect"),
+            ),
+        ),
+    )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = list(self.get_fields(request, obj))
+        fieldsets = []
+        for title, names in self.sections:
+            present = [name for name in names if name in fields]
+            fieldsets.append((title, {"fields": present}))
+            fields = [name for name in fields if name not in present]
+        return [*fieldsets, (_("Other"), {"fields": fields})]
+
+    @admin.display(description=_("grant types"))
+    def grant_types(self, application: Any) -> str:
+        labels = dict(grant_type_choices(type(application)))
+        return ", ".join(str(labels.get(name, name)) for name in application.allowed_grant_types)
+
+    @admin.display(description=_("What this does"))
+    def effect(self, application: Any) -> str:
+        text = explain(
+            TokenType(application.token_type), application.token_binding_type, application.require_binding
+        )
+        # application_form.js changes the text with the choices.
+        parts = [
+            format_html('<div id="token-binding-effect" role="status">{}</div>', text),
+            json_script(explain_choices(), "token-binding-effects"),
+        ]
+        if _has_live_tokens(application):
+            parts.append(format_html('<p class="help">{}</p>', _WHAT_BECOMES_OF_LIVE_TOKENS))
+        return format_html("{}" * len(parts), *parts)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        types = {"token_type", "token_binding_type"}
+        if change and not types.isdisjoint(form.changed_data) and _has_live_tokens(obj):
+            self.message_user(request, _WHAT_BECOMES_OF_LIVE_TOKENS, messages.WARNING)
+
+
+def _has_live_tokens(application: Any) -> bool:
+    tokens = get_access_token_model().objects.filter(expires__gt=timezone.now())
+    return application.pk is not None and tokens.filter(application=application).exists()

@@ -1,0 +1,32 @@
+"""The console's list of token exchange rules."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from oauth_binding.models import TokenExchangeRule
+
+
+@admin.register(TokenExchangeRule)
+class TokenExchangeRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Which client may exchange whose tokens."""
+
+    list_display = (
+        "client",
+        "subject_client",
+        "subject_issuer",
+        "impersonation",
+        "delegation",
+        "refresh_tokens",
+        "audiences",
+    )
+    list_filter = ("impersonation", "delegation", "refresh_tokens")
+    list_select_related = ("client", "subject_client")
+    search_fields = (
+        "client__name",
+        "client__client_id",
+        "subject_client__name",
+        "subject_client__client_id",
+        "subject_issuer",
+    )
+    raw_id_fields = ("client", "subject_client")

@@ -1,0 +1,41 @@
+"""The signature algorithms of JWTs: one list for what is accepted and for what signs here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from oauth_binding.core.setting_rules import Rule, is_list
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """A value of ``alg`` (RFC 7518 section 3.1, RFC 8037 section 3.1)."""
+
+    #: The ``kty`` of its keys.
+    key_type: str
+    #: How a new key is made; None where others may sign with it, but this server does not.
+    generate: Mapping[str, Any] | None = None
+
+
+#: None is symmetric: a published key must never be a secret (RFC 8725 section 2.1).
+ALGORITHMS: Final[Mapping[str, Algorithm]] = {
+    "RS256": Algorithm("RSA", {"kty": "RSA", "size": 2048}),
+    **dict.fromkeys(["RS384", "RS512", "PS256", "PS384", "PS512"], Algorithm("RSA")),
+    "ES256": Algorithm("EC", {"kty": "EC", "crv": "P-256"}),
+    **dict.fromkeys(["ES384", "ES512"], Algorithm("EC")),
+    "EdDSA": Algorithm("OKP", {"kty": "OKP", "crv": "Ed25519"}),
+}
+
+#: Those that sign here.
+SIGNING_ALGORITHMS: Final = [name for name, algorithm in ALGORITHMS.items() if algorithm.generate]
+
+#: The shortest RSA key, in bits (RFC 7518 section 3.3).
+MIN_RSA_BITS: Final = 2048
+
+#: The rule of a setting that lists algorithms to accept.
+ALGORITHM_LIST: Final[Rule] = (
+    lambda value: bool(value) and is_list(value, lambda item: item in list(ALGORITHMS)),
+    f"a list of these: {', '.join(ALGORITHMS)}",
+)

@@ -1,0 +1,106 @@
+"""Signed JWTs, read strictly: one form, one meaning, and a signature."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+import jwt
+
+from oauth_binding.core.jose.strict_json import read_object
+
+#: The ``typ`` header of access tokens (RFC 9068 section 2.1).
+ACCESS_TOKEN_TYPE: Final = "at+jwt"  # noqa: S105
+
+#: The ``typ`` header of the revocation feed, which no access token has (RFC 8725 section 3.11).
+REVOKED_TOKENS_TYPE: Final = "revoked-tokens+jwt"
+
+_BASE64URL: Final = re.compile("[A-Za-z0-9_-]+")
+
+#: What the last character may be, by how many there are beyond groups of four (RFC 4648 section 3.5).
+_LAST: Final = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
+
+
+def read(
+    text: str,
+    *,
+    typ: str,
+    algorithms: Collection[str],
+    find_key: Callable[[Any, str], jwt.PyJWK],
+) -> dict[str, Any]:
+    """Return the claims of a JWT whose signature is right; they are not looked at here.
+
+    :param text: in the compact serialization (RFC 7515 section 3.1).
+    :param typ: what its ``typ`` header has to be (RFC 8725 section 3.11), without "application/".
+    :param algorithms: what its ``alg`` header has to be one of.
+    :param find_key: returns the key for a ``kid``, or None, and an ``alg``.
+    :raises jwt.PyJWTError, ValueError, TypeError, RecursionError: it is not such a JWT; or what ``find_key``
+        raises.
+    """
+    parts = text.split(".")
+    if len(parts) != 3 or not all(map(_is_canonical, parts)):
+        raise jwt.DecodeError("it is not a signed JWT")
+    header_part, payload_part, signature_part = parts
+    header = read_object(_decode(header_part))
+    if header.keys() & {"crit", "b64"}:  # RFC 7515 section 4.1.11, RFC 7797 section 6
+        raise jwt.InvalidTokenError("it has critical headers, and none is understood")
+    if media_type(header.get("typ")) != typ:
+        raise jwt.InvalidTokenError("its typ is not accepted")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in algorithms:
+        raise jwt.InvalidAlgorithmError("its alg is not accepted")
+    key = find_key(header.get("kid"), algorithm)
+    # Not by PyJWT's decode(), which would read the parts once more, and in Python byte by byte.
+    signed = f"{header_part}.{payload_part}".encode()
+    if not key.Algorithm.verify(signed, key.key, _decode(signature_part)):
+        raise jwt.InvalidSignatureError("its signature is wrong")
+    return read_object(_decode(payload_part))
+
+
+def media_type(typ: Any) -> str:
+    """Return a ``typ`` header in a form to compare (RFC 7515 section 4.1.9); empty for a missing one.
+
+    :raises jwt.InvalidTokenError: it is not a text.
+    """
+    if not isinstance(typ, str | None):
+        raise jwt.InvalidTokenError("its typ is not a text")
+    return (typ or "").lower().removeprefix("application/")
+
+
+def is_jwt(text: str) -> bool:
+    """Return whether a token looks like a signed JWT: three parts, the first of which is a JSON object."""
+    parts = text.split(".")
+    if len(parts) != 3 or not _is_canonical(parts[0]):
+        return False
+    try:
+        unverified_header(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def unverified_header(text: str) -> dict[str, Any]:
+    """Return the header of what may be a JWT; nothing else is looked at.
+
+    :raises ValueError, RecursionError: it has none.
+    """
+    return read_object(_decode(text.partition(".")[0]))
+
+
+def unverified_claims(text: str) -> dict[str, Any]:
+    """Return the claims of a JWT that is known to be genuine.
+
+    :raises ValueError, RecursionError: it has none.
+    """
+    return read_object(_decode(text.split(".")[1]))
+
+
+def _decode(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "==")
+
+
+def _is_canonical(part: str) -> bool:
+    rest = len(part) % 4
+    return bool(_BASE64URL.fullmatch(part)) and (rest == 0 or part[-1] in _LAST.get(rest, ""))

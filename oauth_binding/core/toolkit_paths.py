@@ -1,0 +1,54 @@
+"""Where django-oauth-toolkit keeps what this app uses of it: the one place that knows both of its layouts.
+
+Its next release moves its modules into packages by role. The old paths warn from then on, and are gone in
+4.0. What is not here has the same path in both. Import names from here as from any module::
+
+    from oauth_binding.core.toolkit_paths import ApplicationAdmin
+
+They are looked up when they are asked for, so that an API elsewhere loads none of django-oauth-toolkit's
+models, and so that its admin module can be asked for classes while it is being imported.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
+
+_DYNAMIC_REGISTRATION: Final = (
+    "authorization_server.views.dynamic_client_registration",
+    "views.dynamic_client_registration",
+)
+
+#: The module of each name: by role, and before.
+PLACES: Final[dict[str, tuple[str, str]]] = {
+    "AccessTokenAdmin": ("authorization_server.admin", "admin"),
+    "ApplicationAdmin": ("authorization_server.admin", "admin"),
+    "ApplicationForm": ("authorization_server.forms", "forms"),
+    "GRANT_TYPE_MAP": _DYNAMIC_REGISTRATION,
+    "IGNORED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
+    "OAuthLibCore": ("core.backends_oauthlib", "oauth2_backends"),
+    "OAuthLibCoreMixin": ("core.views", "views.mixins"),
+    "ProtectedResourceMetadataMixin": ("resource_server.mixins", "views.mixins"),
+    "REDIRECT_REQUIRED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
+    "RefreshTokenAdmin": ("authorization_server.admin", "admin"),
+    "app_authorized": ("core.signals", "signals"),
+    "build_bearer_challenge": ("resource_server.www_authenticate", "www_authenticate"),
+    "get_scopes_backend": ("core.scopes", "scopes"),
+    "jwk_from_pem": ("core.utils", "utils"),
+}
+
+#: What has another name in the layout before.
+_NAMES_BEFORE: Final = {"OAuthLibCoreMixin": "OAuthLibMixin"}
+
+#: Whether the installed release is laid out by role.
+IS_BY_ROLE: Final = find_spec("oauth2_provider.core") is not None
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PLACES:
+        raise AttributeError(name)
+    by_role, before = PLACES[name]
+    if IS_BY_ROLE:
+        return getattr(import_module(f"oauth2_provider.{by_role}"), name)
+    return getattr(import_module(f"oauth2_provider.{before}"), _NAMES_BEFORE.get(name, name))

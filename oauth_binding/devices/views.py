@@ -1,0 +1,137 @@
+"""The page on which users see and sign out their devices."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.mixins import LoginRequiredMixin
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_protect
+from django.views.generic import TemplateView
+
+from oauth_binding.devices.registry import (
+    MAX_NAME_LENGTH,
+    Device,
+    devices_of,
+    find_device,
+    rename,
+    sign_out,
+    sign_out_others,
+    validate_name,
+)
+
+_LIST: Final = "oauth2_provider:device-list"
+
+
+class DeviceNameForm(forms.Form):
+    """The name that a user gives a device; an empty one removes it."""
+
+    name = forms.CharField(
+        label=_("Name"),
+        help_text=_("Leave it empty to remove the name."),
+        max_length=MAX_NAME_LENGTH,
+        required=False,
+        validators=[validate_name],
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, device: Device, data: Any = None) -> None:
+        """
+        :param device: one that can be named.
+        :param data: what the user has sent, if anything.
+        """
+        name = "" if device.binding is None else device.binding.name
+        super().__init__(data, auto_id=f"{device.id}-%s", initial={"name": name})
+
+
+@method_decorator((never_cache, csrf_protect), name="dispatch")
+class DeviceListView(LoginRequiredMixin, TemplateView):
+    """The applications and devices on which the user is signed in."""
+
+    template_name = "oauth_binding/device_list.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the context of the template.
+
+        ``rows`` has a dict per device: the ``device``, and the ``form`` for its name or None. ``messages`` is
+        there without the context processor, too.
+        """
+        refused: dict[str, DeviceNameForm] = kwargs.pop("refused", {})
+        rows = [
+            {
+                "device": device,
+                "form": refused.get(device.id, DeviceNameForm(device)) if device.can_be_named else None,
+            }
+            for device in devices_of(self.user)
+        ]
+        return super().get_context_data(rows=rows, messages=messages.get_messages(self.request), **kwargs)
+
+    @property
+    def user(self) -> Any:
+        return self.request.user
+
+
+class DeviceActionView(DeviceListView):
+    """Does something with one of the user's devices, and goes back to the list."""
+
+    http_method_names = ["post"]
+
+    def handle_no_permission(self) -> HttpResponseRedirect:
+        # Nobody comes back from signing in with a POST.
+        return redirect_to_login(reverse(_LIST), self.get_login_url(), self.get_redirect_field_name())
+
+    def post(self, request: HttpRequest, device: str) -> HttpResponse:
+        found = find_device(self.user, device)
+        if found is None:
+            raise Http404
+        return self.act(found)
+
+    def act(self, device: Device) -> HttpResponse:
+        """Do it, and return where to go from here.
+
+        :raises Http404: it can't be done with this device.
+        """
+        raise NotImplementedError
+
+    def done(self, message: str) -> HttpResponse:
+        """Say what was done, where the site has messages, and return to the list."""
+        messages.success(self.request, message, fail_silently=True)
+        return HttpResponseRedirect(reverse(_LIST))
+
+
+class DeviceSignOutView(DeviceActionView):
+    """Signs the user out on a device."""
+
+    def act(self, device: Device) -> HttpResponse:
+        sign_out(self.user, device)
+        return self.done(gettext("Signed out: %(device)s.") % {"device": device.name})
+
+
+class DeviceSignOutOthersView(DeviceActionView):
+    """Signs the user out everywhere but on a device."""
+
+    def act(self, device: Device) -> HttpResponse:
+        count = sign_out_others(self.user, device.id)
+        message = ngettext("Signed out: one other.", "Signed out: %(count)d others.", count)
+        return self.done(message % {"count": count})
+
+
+class DeviceRenameView(DeviceActionView):
+    """Gives a device a name."""
+
+    def act(self, device: Device) -> HttpResponse:
+        if device.binding is None or not device.can_be_named:
+            raise Http404
+        form = DeviceNameForm(device, self.request.POST)
+        if not form.is_valid():
+            return self.render_to_response(self.get_context_data(refused={device.id: form}))
+        rename(device.binding, form.cleaned_data["name"])
+        return self.done(gettext("The name was saved."))

@@ -1,0 +1,30 @@
+"""The tables of this app, and what it adds to those of django-oauth-toolkit."""
+
+from oauth_binding.models.application import ApplicationBindingFields, BoundApplication, grant_type_choices
+from oauth_binding.models.binding import TokenBinding, binding_type_choices
+from oauth_binding.models.exchange import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
+from oauth_binding.models.revoked_token import RevokedToken
+from oauth_binding.models.tokens import (
+    AccessTokenBindingFields,
+    BoundAccessToken,
+    BoundRefreshToken,
+    RefreshTokenBindingFields,
+)
+from oauth_binding.models.toolkit import CONTRIBUTED_FIELDS
+
+__all__ = [
+    "CONTRIBUTED_FIELDS",
+    "TOKEN_EXCHANGE",
+    "AccessTokenBindingFields",
+    "ApplicationBindingFields",
+    "BoundAccessToken",
+    "BoundApplication",
+    "BoundRefreshToken",
+    "RefreshTokenBindingFields",
+    "RevokedToken",
+    "TokenBinding",
+    "TokenExchange",
+    "TokenExchangeRule",
+    "binding_type_choices",
+    "grant_type_choices",
+]

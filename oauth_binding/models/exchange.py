@@ -1,0 +1,147 @@
+"""Token exchange (RFC 8693): who may, and what was."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import (
+    AbstractApplication,
+)
+from oauth2_provider.settings import oauth2_settings
+
+from oauth_binding.core.settings import binding_settings
+from oauth_binding.models.binding import TokenBinding
+
+#: The grant type of an application that may exchange tokens, in the manner of django-oauth-toolkit's.
+TOKEN_EXCHANGE: Final = "token-exchange"  # noqa: S105
+
+
+class TokenExchangeRule(models.Model):
+    """That a client may exchange the tokens of another client, or of another issuer (RFC 8693)."""
+
+    client = models.ForeignKey(
+        oauth2_settings.APPLICATION_MODEL,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        related_name="token_exchange_rules",
+        verbose_name=_("client"),
+        help_text=_("The application that sends the token exchange request"),
+    )
+    subject_client = models.ForeignKey(
+        oauth2_settings.APPLICATION_MODEL,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("subject client"),
+        help_text=_("The application that the token to be exchanged was issued to"),
+    )
+    subject_issuer = models.CharField(
+        _("subject issuer"),
+        max_length=255,
+        blank=True,
+        help_text=_("Instead of a subject client: an issuer in TOKEN_EXCHANGE_ISSUERS"),
+    )
+    impersonation = models.BooleanField(
+        _("impersonation"),
+        default=False,
+        help_text=_("Without an actor token: the client gets a token that is the user's and nothing else"),
+    )
+    delegation = models.BooleanField(
+        _("delegation"),
+        default=False,
+        help_text=_("With an actor token: the token says who acts for the user"),
+    )
+    audiences = models.TextField(
+        _("audiences"),
+        blank=True,
+        help_text=_("The audiences and resources that may be asked for, separated by white space"),
+    )
+    refresh_tokens = models.BooleanField(
+        _("refresh tokens"),
+        default=False,
+        help_text=_("Issue refresh tokens, with which the client outlives the token it exchanged"),
+    )
+
+    class Meta:
+        verbose_name = _("token exchange rule")
+        verbose_name_plural = _("token exchange rules")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["client", "subject_client"], name="oauth_binding_tokenexchangerule_pair"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.client}: {self.subject_client or self.subject_issuer}"
+
+    def clean(self) -> None:
+        """Refuse a rule that allows nothing, or that its client can't use."""
+        if (self.subject_client_id is None) is not bool(self.subject_issuer):
+            raise ValidationError(
+                {"subject_issuer": _("Choose either a subject client or a subject issuer.")}
+            )
+        others = TokenExchangeRule.objects.exclude(pk=self.pk).filter(client_id=self.client_id)
+        if self.subject_issuer and others.filter(subject_issuer=self.subject_issuer).exists():
+            raise ValidationError({"subject_issuer": _("There is such a rule already.")})
+        if self.subject_issuer and self.subject_issuer not in binding_settings.token_exchange_issuers:
+            raise ValidationError(
+                {"subject_issuer": _("This issuer is not in the setting TOKEN_EXCHANGE_ISSUERS.")}
+            )
+        if not (self.impersonation or self.delegation):
+            raise ValidationError(
+                {"impersonation": _("Allow impersonation or delegation, or the rule allows nothing.")}
+            )
+        if not self.client_id:
+            return  # said at the field
+        if not self.client.allows_grant_type(TOKEN_EXCHANGE):
+            raise ValidationError(
+                {"client": _("The allowed grant types of this application have no token exchange.")}
+            )
+        is_public = self.client.client_type == AbstractApplication.CLIENT_PUBLIC
+        if is_public and not binding_settings.token_exchange_public_clients:
+            raise ValidationError({"client": _("A public client may not exchange tokens.")})
+
+
+class TokenExchange(models.Model):
+    """What the tokens were exchanged from that refer to it (RFC 8693); it stays as they are refreshed."""
+
+    # No constraints in the database, as above.
+    client = models.ForeignKey(
+        oauth2_settings.APPLICATION_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+"
+    )
+    subject_client = models.ForeignKey(
+        oauth2_settings.APPLICATION_MODEL,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        null=True,
+        related_name="+",
+    )
+    #: The issuer (``iss``) of the subject token, where that was another than this server.
+    subject_issuer = models.CharField(max_length=255, blank=True)
+    # Whose family, or which access token without one, the subject token was of: see subject_key().
+    subject = models.CharField(max_length=64, db_index=True)
+    subject_binding = models.ForeignKey(
+        TokenBinding, on_delete=models.SET_NULL, db_constraint=False, null=True, related_name="exchanges"
+    )
+    #: The ``act`` claim (RFC 8693 section 4.1), or None without one.
+    act = models.JSONField(null=True)
+    key = models.CharField(max_length=64, unique=True)
+    last_used = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("token exchange")
+        verbose_name_plural = _("token exchanges")
+
+    def __str__(self) -> str:
+        return f"TokenExchange #{self.pk}"
+
+    @property
+    def claims(self) -> dict[str, Any]:
+        """What introspection and JWTs say of the exchange."""
+        return {} if self.act is None else {"act": self.act}

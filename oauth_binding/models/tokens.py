@@ -1,0 +1,86 @@
+"""The fields of access and refresh tokens."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import (
+    AbstractAccessToken,
+    AbstractRefreshToken,
+)
+
+from oauth_binding.models.binding import TokenBinding
+from oauth_binding.models.exchange import TokenExchange
+
+
+def _binding_field(related_name: str) -> models.ForeignKey[TokenBinding | None, TokenBinding | None]:
+    # Indexed but without a constraint in the database: adding one would copy the token table on MariaDB and
+    # read it under a lock on PostgreSQL.
+    return models.ForeignKey(
+        TokenBinding,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name=related_name,
+        verbose_name=_("binding"),
+    )
+
+
+def _exchange_field(related_name: str) -> models.ForeignKey[TokenExchange | None, TokenExchange | None]:
+    return models.ForeignKey(
+        TokenExchange,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name=related_name,
+        verbose_name=_("token exchange"),
+    )
+
+
+def _seed_field() -> models.CharField[str | None, str | None]:
+    # What an opaque token is derived from where tokens are redacted at rest; see storage/token_values.py.
+    return models.CharField(max_length=43, null=True, editable=False)
+
+
+class AccessTokenBindingFields(models.Model):
+    """What binding keeps of an access token."""
+
+    binding = _binding_field("access_tokens")
+    # The slot_key() while the token holds its slot, else null: the guarantee that no slot has two.
+    slot = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
+    token_seed = _seed_field()
+    exchange = _exchange_field("access_tokens")
+    # The claim of a JWT (RFC 7519 section 4.1.7): its text is not kept, and revoking it has to name it.
+    jti = models.CharField(max_length=43, null=True, editable=False)  # noqa: DJ001
+
+    class Meta:
+        abstract = True
+
+
+class RefreshTokenBindingFields(models.Model):
+    """What binding keeps of a refresh token."""
+
+    binding = _binding_field("refresh_tokens")
+    token_seed = _seed_field()
+    exchange = _exchange_field("refresh_tokens")
+
+    class Meta:
+        abstract = True
+
+
+class BoundAccessToken(AccessTokenBindingFields, AbstractAccessToken):
+    """Base of a site's own access-token model."""
+
+    class Meta(AbstractAccessToken.Meta):
+        abstract = True
+
+
+class BoundRefreshToken(RefreshTokenBindingFields, AbstractRefreshToken):
+    """Base of a site's own refresh-token model; its Meta carries django-oauth-toolkit's constraints."""
+
+    class Meta(AbstractRefreshToken.Meta):
+        abstract = True

@@ -1,0 +1,60 @@
+"""Access tokens at an API in a project that is not the server."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from oauth_binding.core.jose.jws import is_jwt
+from oauth_binding.resource_server.bearer import BearerAuthenticator
+from oauth_binding.resource_server.errors import RefusedTokenError
+from oauth_binding.resource_server.introspection import introspect
+from oauth_binding.resource_server.jwt_validation import validate
+from oauth_binding.resource_server.revocation_feed import revocation_feed
+from oauth_binding.resource_server.settings import resource_server_settings
+from oauth_binding.resource_server.verified_tokens import AccessToken
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+logger = logging.getLogger(__name__)
+
+
+class Authenticator(BearerAuthenticator):
+    """Validates access tokens here, or asks the server that has issued them, as ``VALIDATION`` says.
+
+    - ``local``: JWTs alone, validated here; where there is a ``REVOCATION_FEED_URL``, also looked up there.
+    - ``introspection``: the server is asked about every token.
+    - ``local+introspection``: JWTs are validated here, and then looked up in the feed, or else asked about;
+      the server is asked about all others.
+    """
+
+    def find_token(self, text: str, request: HttpRequest) -> AccessToken:
+        try:
+            token = AccessToken(_get_claims(text))
+            token.user = resource_server_settings.get_user(token)
+            if not getattr(token.user, "is_active", True):
+                raise RefusedTokenError("its user is not active")
+        except RefusedTokenError as error:
+            logger.info("An access token is refused: %s", error.reason)
+            raise
+        return token
+
+    def requires_presented_binding(self, token: Any) -> bool:
+        return resource_server_settings.require_presented_binding
+
+    @property
+    def binding_header(self) -> str:
+        return resource_server_settings.binding_header
+
+
+def _get_claims(text: str) -> dict[str, Any]:
+    is_local = resource_server_settings.validates_locally
+    if not is_local or (resource_server_settings.introspects and not is_jwt(text)):
+        return introspect(text)
+    claims = validate(text)
+    if feed_url := resource_server_settings.revocation_feed_url:
+        revocation_feed(feed_url).check(claims)
+    elif resource_server_settings.introspects:
+        introspect(text)
+    return claims

@@ -1,0 +1,153 @@
+"""The ``OAUTH_RESOURCE_SERVER`` setting, read live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+LOCAL: Final = "local"
+INTROSPECTION: Final = "introspection"
+BOTH: Final = "local+introspection"
+
+#: The values of ``VALIDATION``.
+VALIDATIONS: Final = (LOCAL, INTROSPECTION, BOTH)
+
+#: The settings that need not be there; a setting that is neither here nor in the dict is required.
+DEFAULTS: Final[dict[str, Any]] = {
+    "VALIDATION": LOCAL,
+    "AUDIENCE": (),
+    "ALGORITHMS": ["RS256"],
+    "LEEWAY": 30,
+    "INTROSPECTION_CACHE_SECONDS": 60,
+    "REVOCATION_FEED_URL": "",
+    "REVOCATION_INTERVAL": 30,
+    "REVOCATION_MAX_STALE": 600,
+    "BINDING_HEADER": "Token-Binding-Id",
+    "REQUIRE_PRESENTED_BINDING": False,
+    "USER": "oauth_binding.resource_server.get_user",
+}
+
+
+class ResourceServerSettings:
+    """Typed access to ``OAUTH_RESOURCE_SERVER``.
+
+    Each property raises :class:`ImproperlyConfigured` where the setting is required and missing
+    (``manage.py check``: E002).
+    """
+
+    @property
+    def issuer(self) -> str:
+        """The ``iss`` of the server that issues the tokens (RFC 9068 section 2.2)."""
+        return str(self._get("ISSUER"))
+
+    @property
+    def audience(self) -> frozenset[str]:
+        """What names this API in the ``aud`` of a token, any of them; empty only for introspection alone.
+
+        :raises ImproperlyConfigured: it is empty, and JWTs are validated here.
+        """
+        value = self._get("AUDIENCE")
+        audience = frozenset([value] if isinstance(value, str) else value)
+        if not audience and self.validates_locally:
+            raise ImproperlyConfigured("OAUTH_RESOURCE_SERVER['AUDIENCE'] is missing.")
+        return audience
+
+    @property
+    def validates_locally(self) -> bool:
+        """Whether JWTs are validated here (RFC 9068 section 4)."""
+        return self._validation in (LOCAL, BOTH)
+
+    @property
+    def introspects(self) -> bool:
+        """Whether the server is asked about tokens (RFC 7662)."""
+        return self._validation in (INTROSPECTION, BOTH)
+
+    @property
+    def jwks_url(self) -> str:
+        """Where the JWK set of the server is."""
+        return str(self._get("JWKS_URL"))
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """The ``alg`` values that are accepted; see :data:`oauth_binding.core.jose.algorithms.ALGORITHMS`."""
+        return list(self._get("ALGORITHMS"))
+
+    @property
+    def leeway(self) -> float:
+        """How far the clocks may be apart, in seconds."""
+        return float(self._get("LEEWAY"))
+
+    @property
+    def introspection_url(self) -> str:
+        """Where the introspection endpoint of the server is."""
+        return str(self._get("INTROSPECTION_URL"))
+
+    @property
+    def client_id(self) -> str:
+        """The client identifier of this API with the server."""
+        return str(self._get("CLIENT_ID"))
+
+    @property
+    def client_secret(self) -> str:
+        """The client secret of this API with the server."""
+        return str(self._get("CLIENT_SECRET"))
+
+    @property
+    def introspection_cache_seconds(self) -> float:
+        """How long an answer of the introspection endpoint is used at most, in seconds."""
+        return float(self._get("INTROSPECTION_CACHE_SECONDS"))
+
+    @property
+    def revocation_feed_url(self) -> str:
+        """Where the revocation feed of the server is; empty where it is not asked."""
+        return str(self._get("REVOCATION_FEED_URL"))
+
+    @property
+    def revocation_interval(self) -> float:
+        """How old the list of revoked tokens is at most as long as the feed can be fetched, in seconds."""
+        return float(self._get("REVOCATION_INTERVAL"))
+
+    @property
+    def revocation_max_stale(self) -> float:
+        """How old the list of revoked tokens may become while the feed can't be fetched, in seconds."""
+        return float(self._get("REVOCATION_MAX_STALE"))
+
+    @property
+    def binding_header(self) -> str:
+        """The header in which a request names what its token is bound to."""
+        return str(self._get("BINDING_HEADER"))
+
+    @property
+    def require_presented_binding(self) -> bool:
+        """Whether every request has to name what its token is bound to."""
+        return bool(self._get("REQUIRE_PRESENTED_BINDING"))
+
+    @property
+    def get_user(self) -> Callable[[Any], Any]:
+        """What returns the user of a verified token, or None.
+
+        :raises ImportError: it can't be imported (``manage.py check``: E005).
+        """
+        function: Callable[[Any], Any] = import_string(self._get("USER"))
+        return function
+
+    @property
+    def _validation(self) -> str:
+        value = self._get("VALIDATION")
+        if value not in VALIDATIONS:
+            raise ImproperlyConfigured("OAUTH_RESOURCE_SERVER['VALIDATION'] is not one that there is.")
+        return str(value)
+
+    def _get(self, key: str) -> Any:
+        user_settings = getattr(settings, "OAUTH_RESOURCE_SERVER", {})
+        try:
+            return user_settings[key] if key in user_settings else DEFAULTS[key]
+        except KeyError:
+            raise ImproperlyConfigured(f"OAUTH_RESOURCE_SERVER[{key!r}] is missing.") from None
+
+
+resource_server_settings = ResourceServerSettings()

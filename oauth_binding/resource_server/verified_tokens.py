@@ -1,0 +1,131 @@
+"""Access tokens that another server has issued, and the users they name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from oauth_binding.resource_server.settings import resource_server_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What a token is bound to."""
+
+    #: The ``binding_type`` of the token.
+    binding_type: str
+    #: Its ``binding_ref``: the base64url SHA-256 of what the client has named.
+    reference: str
+
+
+class AccessToken:
+    """A verified access token, with what django-oauth-toolkit's have that an API asks for."""
+
+    #: Its user as the setting ``USER`` returns it; None for a token that a client has of its own.
+    user: Any = None
+
+    def __init__(self, claims: dict[str, Any]) -> None:
+        """:param claims: those of a JWT (RFC 9068), or the members of an introspection answer (RFC 7662)."""
+        #: What the server says of it.
+        self.claims = claims
+
+    def __repr__(self) -> str:
+        return f"<AccessToken of client {self.client_id!r}>"
+
+    @property
+    def client_id(self) -> str | None:
+        """The client that it was issued to; None where introspection does not say."""
+        return self.claims.get("client_id")
+
+    @property
+    def is_of_client(self) -> bool:
+        """Whether a client has it of its own, and no user is involved (RFC 9068 section 2.2)."""
+        subject = self.claims.get("sub")
+        return subject is None or subject == self.client_id
+
+    @property
+    def scope(self) -> str:
+        """Its scopes, apart by spaces (RFC 6749 section 3.3)."""
+        return str(self.claims.get("scope", ""))
+
+    @property
+    def scopes(self) -> dict[str, str]:
+        """Its scopes by name, as django-oauth-toolkit has them; here nothing describes them but the name."""
+        return {name: name for name in self.scope.split()}
+
+    @property
+    def expires(self) -> datetime | None:
+        """When it expires; None where introspection does not say."""
+        expires = self.claims.get("exp")
+        return None if expires is None else datetime.fromtimestamp(expires, UTC)
+
+    @property
+    def binding(self) -> Binding | None:
+        """What it is bound to, or None."""
+        reference = self.claims.get("binding_ref")
+        return None if reference is None else Binding(self.claims["binding_type"], reference)
+
+    def is_expired(self) -> bool:
+        """Return whether it has expired, as far as the clocks may be apart."""
+        leeway = timedelta(seconds=resource_server_settings.leeway)
+        return self.expires is not None and datetime.now(UTC) - leeway >= self.expires
+
+    def is_valid(self, scopes: Iterable[str] | None = None) -> bool:
+        """Return whether it has not expired and has some scopes, all of them."""
+        return not self.is_expired() and self.allow_scopes(scopes)
+
+    def allow_scopes(self, scopes: Iterable[str] | None) -> bool:
+        """Return whether it has some scopes, all of them."""
+        return set(scopes or ()) <= self.scopes.keys()
+
+
+@dataclass(frozen=True)
+class TokenUser:
+    """The user that a token names, where no table knows them. They have no permissions."""
+
+    #: The ``sub`` of the token.
+    pk: str
+    username: str
+
+    is_authenticated = True
+    is_anonymous = False
+    is_active = True
+    is_staff = False
+    is_superuser = False
+
+    def __str__(self) -> str:
+        return self.username
+
+    @property
+    def id(self) -> str:
+        """The ``sub`` of the token."""
+        return self.pk
+
+    def get_username(self) -> str:
+        return self.username
+
+    def get_all_permissions(self, obj: Any = None) -> set[str]:
+        return set()
+
+    def has_perm(self, perm: str, obj: Any = None) -> bool:
+        return False
+
+    def has_perms(self, perm_list: Collection[str], obj: Any = None) -> bool:
+        return not perm_list
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return False
+
+
+def get_user(token: AccessToken) -> TokenUser | None:
+    """Return the user that a token names, or None for a token that a client has of its own.
+
+    It is the default of the setting ``USER``, and asks no database.
+    """
+    if token.is_of_client:
+        return None
+    subject = token.claims["sub"]
+    username = token.claims.get("username")
+    return TokenUser(subject, username if isinstance(username, str) and username else subject)

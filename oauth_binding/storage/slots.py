@@ -1,0 +1,118 @@
+"""What sits in a slot, read and ended in SQL that is written once."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import connections
+from django.utils import timezone
+from oauth2_provider.models import get_access_token_model, get_refresh_token_model
+
+from oauth_binding.storage import prepared
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SlotToken:
+    """What issuing asks of an access token that has or had a slot, and of its refresh token."""
+
+    pk: Any
+    slot: str | None
+    expires: datetime
+    exchange_id: int | None
+    binding_last_used: datetime | None
+    token: str
+    token_seed: str | None
+    token_checksum: str
+    # None without a refresh token.
+    refresh_pk: Any
+    refresh_revoked: Any
+    refresh_token: Any
+    refresh_token_seed: Any
+    refresh_token_checksum: Any
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is neither expired nor revoked."""
+        return self.expires > timezone.now()
+
+    @property
+    def has_refresh_token(self) -> bool:
+        """Whether it has a refresh token that is not revoked."""
+        return self.refresh_pk is not None and self.refresh_revoked is None
+
+
+def find(using: str, field: str, value: Any) -> SlotToken | None:
+    """Return an access token, or None.
+
+    :param using: alias of the tokens' database.
+    :param field: a unique field of the access tokens.
+    :param value: what it is.
+    """
+    model, names = _names()
+    values = prepared.fetch(using, model, field, value, names)
+    return None if values is None else SlotToken(*values)
+
+
+def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
+    """Revoke the access token that has a slot, and its refresh token, as revocation.py does it.
+
+    :param using: alias of the tokens' database.
+    :param slot: the slot_key().
+    :param has_refresh_tokens: whether the slot can have any.
+    """
+    connection = connections[using]
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    revoke, expire = _statements(using)
+    parameters = [now, now, slot]  # of either
+    with connection.cursor() as cursor:
+        if not has_refresh_tokens:
+            cursor.execute(expire, parameters)
+        elif _takes_several_statements(connection):
+            cursor.execute(f"{revoke}; {expire}", parameters * 2)
+        else:
+            cursor.execute(revoke, parameters)
+            cursor.execute(expire, parameters)
+
+
+def _takes_several_statements(connection: Any) -> bool:
+    """Return whether statements can be sent together, which saves a round trip."""
+    return connection.vendor == "postgresql" and not connection.features.uses_server_side_binding
+
+
+@functools.cache
+def _names() -> tuple[Any, tuple[str, ...]]:
+    """Return the access-token model, and what values_list() calls the fields of a SlotToken."""
+    model, refresh_model = get_access_token_model(), get_refresh_token_model()
+    # A swapped model may name the way back to it as it likes.
+    refresh = refresh_model._meta.get_field("access_token").related_query_name()
+    text = ("token", "token_seed", "token_checksum")
+    names_of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *text))
+    return model, ("pk", "slot", "expires", "exchange_id", "binding__last_used", *text, *names_of_refresh)
+
+
+@functools.cache
+def _statements(using: str) -> tuple[str, str]:
+    """Return what revokes the refresh token of the access token in a slot, and what lets that expire."""
+    quote = connections[using].ops.quote_name
+    access, refresh = get_access_token_model()._meta, get_refresh_token_model()._meta
+    names = {
+        **{f"access_{field.name}": quote(field.column) for field in access.concrete_fields},
+        **{f"refresh_{field.name}": quote(field.column) for field in refresh.concrete_fields},
+        "access_pk": quote(access.pk.column),
+        "access": quote(access.db_table),
+        "refresh": quote(refresh.db_table),
+    }
+    # Not IN: in an UPDATE, MariaDB 10.11 would look at all refresh tokens.
+    revoke = (
+        "UPDATE {refresh} SET {refresh_revoked} = %s, {refresh_updated} = %s, {refresh_access_token} = NULL"
+        " WHERE {refresh_revoked} IS NULL AND {refresh_access_token} ="
+        " (SELECT {access_pk} FROM {access} WHERE {access_slot} = %s)"
+    )
+    expire = (
+        "UPDATE {access} SET {access_slot} = NULL, {access_source_refresh_token} = NULL,"
+        " {access_expires} = %s, {access_updated} = %s WHERE {access_slot} = %s"
+    )
+    return revoke.format_map(names), expire.format_map(names)
