@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, Max, Min, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.models import (
-    get_application_model,
-)
+from oauth2_provider.models import get_application_model
 
 from oauth_binding.authorization_server.revocation.revoke import revoke_binding, revoke_unbound_tokens
 from oauth_binding.core.databases import written

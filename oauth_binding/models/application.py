@@ -8,9 +8,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.models import (
-    AbstractApplication,
-)
+from oauth2_provider.models import AbstractApplication
 
 from oauth_binding.binding.semantics import NO_BINDING, TokenType
 from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS

@@ -8,9 +8,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.models import (
-    AbstractApplication,
-)
+from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.core.settings import binding_settings

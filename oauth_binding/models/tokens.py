@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.models import (
-    AbstractAccessToken,
-    AbstractRefreshToken,
-)
+from oauth2_provider.models import AbstractAccessToken, AbstractRefreshToken
 
 from oauth_binding.models.binding import TokenBinding
 from oauth_binding.models.exchange import TokenExchange

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest
 from oauth2_provider import views
-
-if TYPE_CHECKING:
-    pass
 
 
 class DeviceAuthorizationView(views.DeviceAuthorizationView):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -18,11 +18,9 @@ from oauth_binding.authorization_server.signing.signing_key import get_published
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.settings import binding_settings
 
-if TYPE_CHECKING:
-    pass
 
-
-def _has_keys() -> bool:
+def has_keys() -> bool:
+    """Return whether there are keys to publish."""
     return bool(oauth2_settings.OIDC_RSA_PRIVATE_KEY or binding_settings.signing_keys)
 
 
@@ -34,7 +32,7 @@ class JwksInfoView(views.JwksInfoView):
     """
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if _has_keys():
+        if has_keys():
             return View.dispatch(self, request, *args, **kwargs)
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         return response

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
 
-from oauth_binding.authorization_server.endpoints.jwks import _has_keys
+from oauth_binding.authorization_server.endpoints.jwks import has_keys
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
+from oauth_binding.authorization_server.toolkit.endpoint_urls import endpoint_url
 from oauth_binding.models import TokenExchangeRule
-
-if TYPE_CHECKING:
-    pass
 
 
 class OAuthServerMetadataView(views.OAuthServerMetadataView):
@@ -25,8 +23,8 @@ class OAuthServerMetadataView(views.OAuthServerMetadataView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, *args, **kwargs)
         metadata = json.loads(response.content)
-        if _has_keys():
-            metadata.setdefault("jwks_uri", self._get_endpoint_url(request, "jwks-info", required=True))
+        if has_keys():
+            metadata.setdefault("jwks_uri", endpoint_url(self, request, "jwks-info"))
         if TokenExchangeRule.objects.exists():
             metadata["grant_types_supported"].append(GRANT_TYPE)
         response.content = json.dumps(metadata)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from django.http import HttpRequest, HttpResponse
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
 from oauth_binding.core.settings import binding_settings
-
-if TYPE_CHECKING:
-    pass
-
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
 from oauth_binding.authorization_server.endpoints.responses import check_query, error_response
-
-if TYPE_CHECKING:
-    pass
 
 
 class RevokeTokenView(views.RevokeTokenView):

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from oauth2_provider import views
-from oauth2_provider.models import (
-    AbstractApplication,
-)
+from oauth2_provider.models import AbstractApplication
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
 from oauth_binding.authorization_server.endpoints.responses import (
@@ -24,9 +22,6 @@ from oauth_binding.authorization_server.endpoints.responses import (
 from oauth_binding.core.toolkit_paths import app_authorized
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens
-
-if TYPE_CHECKING:
-    pass
 
 # Parameters that reach the database as they come. None may have control characters (RFC 6749 appendix A), and
 # PostgreSQL refuses NUL.

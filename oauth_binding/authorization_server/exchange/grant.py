@@ -36,7 +36,7 @@ class TokenExchangeGrant(GrantTypeBase):
         except OAuth2Error as error:
             headers.update(error.headers)
             return headers, error.json, error.status_code
-        vars(request)["refresh_token"] = None  # what a client calls so is not the one to be issued
+        request.refresh_token = None  # what a client calls so is not the one to be issued
         token = token_handler.create_token(request, refresh_token=rule.refresh_tokens)
         token["expires_in"] = request.expires_in
         token["issued_token_type"] = issued_token_type(request)

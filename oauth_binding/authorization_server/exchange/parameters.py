@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oauthlib.oauth2.rfc6749.errors import (
-    InvalidRequestError,
-)
+from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
 
 from oauth_binding.binding.semantics import TokenType
 

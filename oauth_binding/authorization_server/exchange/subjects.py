@@ -7,9 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import (
-    InvalidGrantError,
-)
+from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from oauth_binding.authorization_server.exchange import foreign_tokens
 from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE_JWT, TYPE_REFRESH, value_of
