@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from django.conf import settings
 from django.db import models
@@ -10,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.settings import oauth2_settings
 
-from oauth_binding.binding.semantics import NO_BINDING, SHARED
+from oauth_binding.binding.semantics import NO_BINDING, SHARED, binding_key, binding_reference
 from oauth_binding.core.settings import binding_settings
 
 
@@ -56,6 +57,24 @@ class TokenBinding(models.Model):
     def __str__(self) -> str:
         # Never the binding value: __str__ ends up in logs and tracebacks.
         return f"TokenBinding #{self.pk}"
+
+    @classmethod
+    def identify(cls, client: Any, user: Any, binding_type: str, value: str) -> TokenBinding:
+        """Return the binding of an identity, unsaved: where there is a row, it has the same ``key``.
+
+        :param client: the application.
+        :param user: None where the client acts for itself (RFC 6749 section 4.4).
+        :param binding_type: the ``type`` of the binder.
+        :param value: what the binder returned, or ``SHARED``.
+        """
+        return cls(
+            application_id=client.pk,
+            user_id=None if user is None else user.pk,
+            binding_type=binding_type,
+            binding_value=value,
+            reference=SHARED if value == SHARED else binding_reference(value),
+            key=binding_key(str(client.pk), None if user is None else str(user.pk), binding_type, value),
+        )
 
     @property
     def is_shared(self) -> bool:

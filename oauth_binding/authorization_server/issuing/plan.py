@@ -15,7 +15,14 @@ from oauthlib.common import generate_token
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from oauth_binding.authorization_server.issuing.presented import read_binding_value
-from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, state_of, user_of
+from oauth_binding.authorization_server.issuing.request import (
+    BoundPlan,
+    Exchange,
+    Plan,
+    RequestState,
+    state_of,
+    user_of,
+)
 from oauth_binding.authorization_server.issuing.writer import get_writer
 from oauth_binding.authorization_server.signing import jwt_access_tokens
 from oauth_binding.binding.semantics import (
@@ -23,8 +30,6 @@ from oauth_binding.binding.semantics import (
     SHARED,
     Decision,
     TokenType,
-    binding_key,
-    binding_reference,
     decide,
     slot_key,
 )
@@ -39,27 +44,6 @@ if TYPE_CHECKING:
     from oauthlib.common import Request
 
 
-def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
-    """Return the value of a token that can be answered again: a live one whose text can be brought back.
-
-    A token that was exchanged from something else, or lives longer than what is exchanged, is none.
-    """
-    if token is None or not token.is_live or not may_reuse(plan):
-        return None
-    if plan.latest_expiry is not None and token.expires > plan.latest_expiry:
-        return None
-    if not _is_exchanged_alike(token, plan):
-        return None
-    return recover(token.token, token.token_seed, token.token_checksum)
-
-
-def _is_exchanged_alike(token: SlotToken, plan: Plan) -> bool:
-    if token.exchange_id is None or plan.exchange is None:
-        return token.exchange_id is None and plan.exchange is None
-    exchanges = written(TokenExchange)
-    return bool(exchanges.filter(pk=token.exchange_id, key=plan.exchange.key).exists())
-
-
 def get_plan(request: Request) -> Plan:
     """Return the plan for a token or authorization request, made when it is first asked for.
 
@@ -67,55 +51,47 @@ def get_plan(request: Request) -> Plan:
     """
     state = state_of(request)
     if state.plan is None:
-        state.plan = _make_plan(request)
+        state.plan = _make_plan(request, state)
     return state.plan
 
 
-def _make_plan(request: Request) -> Plan:
+def _make_plan(request: Request, state: RequestState) -> Plan:
     token_type = TokenType(request.client.token_type)
     issued = timezone.now().replace(microsecond=0)
-    exchange = state_of(request).exchange
-    if exchange is not None:
-        request.resource = exchange.targets
-        if exchange.expires is not None and exchange.expires < issued + timedelta(seconds=1):
-            raise InvalidGrantError(description="The subject_token has expired.", request=request)
-        if exchange.expires is not None:
-            request.expires_in = min(request.expires_in, int((exchange.expires - issued).total_seconds()))
-    expires = issued + timedelta(seconds=request.expires_in)
-    binding = _find_binding(request)
+    if state.exchange is not None:
+        _limit_to_exchange(request, state.exchange, issued)
+    binding = _find_binding(request, state)
     if binding is not None or token_type is TokenType.JWT:
         # RFC 8707: normalises request.resource, and refuses what the grant does not allow.
         get_writer().set_resources(request)
-    if binding is None:
-        plan = Plan(token_type, expires, TokenValue(generate_token()), TokenValue(generate_token()))
-        _set_exchange_of_plan(plan, request)
-        if token_type is TokenType.JWT:
-            plan.access = _sign(request, plan, issued)
-        return plan
-
-    bound = BoundPlan(token_type, expires, new_value(), new_value(), binding)
-    _set_exchange_of_plan(bound, request)
-    consumed = state_of(request).refresh_token
-    if consumed is not None:
-        _plan_refresh(bound, request, consumed)
-    else:
-        _plan_slot(bound, request)
-    if bound.reused is None and token_type is TokenType.JWT:
-        bound.access = _sign(request, bound, issued)
-    return bound
+    plan = _begin(token_type, issued + timedelta(seconds=request.expires_in), binding, state)
+    if isinstance(plan, BoundPlan):
+        if state.refresh_token is not None:
+            _plan_refresh(plan, request, state.refresh_token)
+        else:
+            _plan_slot(plan, request)
+        if plan.reused is not None:
+            return plan
+    if token_type is TokenType.JWT:
+        plan.access = _sign(request, plan, issued)
+    return plan
 
 
-def _set_exchange_of_plan(plan: Plan, request: Request) -> None:
-    state = state_of(request)
-    if state.exchange is not None:
-        plan.exchange, plan.latest_expiry = state.exchange.record, state.exchange.expires
-    elif state.refresh_token is not None:
-        plan.exchange = state.refresh_token.exchange
+def _limit_to_exchange(request: Request, exchange: Exchange, issued: datetime) -> None:
+    """Let a request get no more than the token has that it exchanges.
+
+    :raises InvalidGrantError: that has expired, or is about to.
+    """
+    request.resource = exchange.targets
+    if exchange.expires is None:
+        return
+    if exchange.expires < issued + timedelta(seconds=1):
+        raise InvalidGrantError(description="The subject_token has expired.", request=request)
+    request.expires_in = min(request.expires_in, int((exchange.expires - issued).total_seconds()))
 
 
-def _find_binding(request: Request) -> TokenBinding | None:
+def _find_binding(request: Request, state: RequestState) -> TokenBinding | None:
     """Return the binding of the token to come, or None for an unbound one; it may not be saved yet."""
-    state = state_of(request)
     if not state.is_token_request:
         return None  # implicit and hybrid tokens are never bound
     if state.refresh_token is not None:
@@ -124,17 +100,23 @@ def _find_binding(request: Request) -> TokenBinding | None:
     binding_type = request.client.token_binding_type
     if binding_type == NO_BINDING:
         return None
-    value = read_binding_value(request) or SHARED
     user = user_of(request)
-    subject = None if user is None else str(user.pk)
-    return TokenBinding(
-        application_id=request.client.pk,
-        user_id=None if user is None else user.pk,
-        binding_type=binding_type,
-        binding_value=value,
-        reference=SHARED if value == SHARED else binding_reference(value),
-        key=binding_key(str(request.client.pk), subject, binding_type, value),
-    )
+    return TokenBinding.identify(request.client, user, binding_type, read_binding_value(request) or SHARED)
+
+
+def _begin(
+    token_type: TokenType, expires: datetime, binding: TokenBinding | None, state: RequestState
+) -> Plan:
+    """Return a plan that answers a new opaque token."""
+    if binding is None:
+        plan = Plan(token_type, expires, TokenValue(generate_token()), TokenValue(generate_token()))
+    else:
+        plan = BoundPlan(token_type, expires, new_value(), new_value(), binding)
+    if state.exchange is not None:
+        plan.exchange, plan.latest_expiry = state.exchange.record, state.exchange.expires
+    elif state.refresh_token is not None:
+        plan.exchange = state.refresh_token.exchange
+    return plan
 
 
 def _plan_slot(plan: BoundPlan, request: Request) -> None:
@@ -146,10 +128,6 @@ def _plan_slot(plan: BoundPlan, request: Request) -> None:
     value = recover_live(held, plan)
     if held is not None and value is not None:
         _reuse(plan, held, value)
-
-
-def may_reuse(plan: Plan) -> bool:
-    return decide(plan.token_type, live=True) is Decision.REUSE
 
 
 def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken) -> None:
@@ -174,6 +152,32 @@ def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken
     else:
         plan.successor = successor
         _keep_refresh(plan, successor)
+
+
+def may_reuse(plan: Plan) -> bool:
+    """Return whether a live token is answered again, by the decision table."""
+    return decide(plan.token_type, live=True) is Decision.REUSE
+
+
+def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
+    """Return the value of a token that can be answered again: a live one whose text can be brought back.
+
+    A token that was exchanged from something else, or lives longer than what is exchanged, is none.
+    """
+    if token is None or not token.is_live or not may_reuse(plan):
+        return None
+    if plan.latest_expiry is not None and token.expires > plan.latest_expiry:
+        return None
+    if not _is_exchanged_alike(token, plan):
+        return None
+    return recover(token.token, token.token_seed, token.token_checksum)
+
+
+def _is_exchanged_alike(token: SlotToken, plan: Plan) -> bool:
+    if token.exchange_id is None or plan.exchange is None:
+        return token.exchange_id is None and plan.exchange is None
+    exchanges = written(TokenExchange)
+    return bool(exchanges.filter(pk=token.exchange_id, key=plan.exchange.key).exists())
 
 
 def _reuse(plan: BoundPlan, token: SlotToken, value: TokenValue) -> None:

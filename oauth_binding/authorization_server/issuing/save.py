@@ -7,10 +7,9 @@ plan that another request has outdated by then is made again.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from django.db import IntegrityError, OperationalError, connections, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
@@ -21,10 +20,11 @@ from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, 
 from oauth_binding.core.databases import written
 from oauth_binding.core.errors import SlotContendedError
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.core.signals import binding_created, send_after_commit, token_reused, token_superseded
+from oauth_binding.core.signals import send_after_commit, token_reused, token_superseded
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
-from oauth_binding.storage import prepared, slots
+from oauth_binding.storage import bindings, prepared, slots
 from oauth_binding.storage.ending import add_to_revocation_feed, expire_access_tokens, revoke_refresh_tokens
+from oauth_binding.storage.liveness import is_live, live_access_tokens
 from oauth_binding.storage.slots import SlotToken
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens, tokens_database
 
@@ -37,9 +37,6 @@ logger = logging.getLogger(__name__)
 
 #: How often a plan is made before the request is refused as ``temporarily_unavailable``.
 MAX_ATTEMPTS: Final = 5
-
-#: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
-LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
 
 
 class _PlanOutdatedError(Exception):
@@ -100,61 +97,29 @@ def _update_response(writer: TokenWriter, plan: BoundPlan, request: Request, tok
 
 
 def _save(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> None:
+    """Save what is planned, in one transaction.
+
+    :raises _PlanOutdatedError: another request changed what the plan was made from.
+    """
+    state = state_of(request)
     save_exchange(plan)
     with transaction.atomic(using=tokens_database()):
-        _lock_binding(plan)
+        # Where its slot has not been looked up yet, the binding is most likely there.
+        if not bindings.lock(plan.binding, is_expected=not may_reuse(plan)):
+            raise _PlanOutdatedError
         check_subject(request)
         if plan.reused is not None:
             _check_reused(plan.reused)
             reused = access_tokens().get(pk=plan.reused.pk)
-            writer.create_refresh_token(request, plan.refresh.text, reused, state_of(request).refresh_token)
+            writer.create_refresh_token(request, plan.refresh.text, reused, state.refresh_token)
             return
         source = _clear_slot(plan, request)
         access = writer.create_access_token(request, token, source)
         if plan.kept_refresh is not None:
             _repoint(plan.kept_refresh, access)
         elif "refresh_token" in token:
-            writer.create_refresh_token(request, plan.refresh.text, access, state_of(request).refresh_token)
+            writer.create_refresh_token(request, plan.refresh.text, access, state.refresh_token)
         _redeem_code(request)
-
-
-def _lock_binding(plan: BoundPlan) -> None:
-    """Lock the row of the plan's binding, which is made if it is not there, and note that it is used."""
-    if not plan.binding._state.adding:
-        there = _fetch_locked("pk", plan.binding.pk)
-        if there is None:
-            raise _PlanOutdatedError
-        _touch(plan.binding.key, there[1])
-        return
-    if not may_reuse(plan):
-        # Its slot has not been looked up yet, so it is most likely there.
-        there = _fetch_locked("key", plan.binding.key)
-        if there is not None:
-            plan.binding.pk, last_used = there
-            _touch(plan.binding.key, last_used)
-            return
-    bindings = written(TokenBinding)
-    # In one statement: those that wait for who inserts the row would deadlock on MariaDB, if they then locked
-    # it in another.
-    has_target = connections[tokens_database()].features.supports_update_conflicts_with_target
-    bindings.bulk_create(
-        [plan.binding],
-        update_conflicts=True,
-        unique_fields=["key"] if has_target else None,
-        update_fields=["last_used"],
-    )
-    if not connections[tokens_database()].features.can_return_rows_from_bulk_insert:
-        plan.binding.pk = bindings.values_list("pk", flat=True).get(key=plan.binding.key)
-    if binding_created.has_listeners(TokenBinding):
-        # What was there before was made at another time.
-        made = bindings.filter(key=plan.binding.key, created=plan.binding.created)
-        if made.exists():
-            send_after_commit(binding_created, TokenBinding, tokens_database(), binding=plan.binding)
-
-
-def _fetch_locked(field: str, value: Any) -> list[Any] | None:
-    """Lock the row of a binding, and return its key and when it was last used."""
-    return prepared.fetch(tokens_database(), TokenBinding, field, value, ("pk", "last_used"), lock=True)
 
 
 def save_exchange(plan: Plan) -> None:
@@ -181,17 +146,15 @@ def check_subject(request: Request) -> None:
     exchange = state_of(request).exchange
     if exchange is None or exchange.subject is None:
         return
-    model = type(exchange.subject)
-    rows: Any = model._default_manager.using(tokens_database()).select_for_update()
-    current: Any = next(iter(rows.filter(pk=exchange.subject.pk)), None)
-    if current is None or (
-        current.revoked is not None if model is get_refresh_token_model() else current.is_expired()
-    ):
+    is_refresh_token = isinstance(exchange.subject, get_refresh_token_model())
+    rows = refresh_tokens() if is_refresh_token else access_tokens()
+    current: Any = next(iter(rows.select_for_update().filter(pk=exchange.subject.pk)), None)
+    if current is None or (current.revoked is not None if is_refresh_token else not is_live(current.expires)):
         raise InvalidGrantError(description="The subject_token is not valid.", request=request)
 
 
 def _note_reuse(reused: SlotToken, binding: TokenBinding) -> None:
-    _touch(binding.key, reused.binding_last_used)
+    bindings.touch(binding.key, reused.binding_last_used)
     model = get_access_token_model()
     if token_reused.has_listeners(model):
         for token in access_tokens().filter(pk=reused.pk):
@@ -209,7 +172,8 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     """End what leaves the slot, and return the refresh token that the new access token comes from."""
     if plan.is_free:
         return None
-    presented = state_of(request).refresh_token
+    state = state_of(request)
+    presented = state.refresh_token
     if presented is None:
         if may_reuse(plan):
             held = slots.find(tokens_database(), "slot", plan.slot)
@@ -226,7 +190,7 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     if consumed is None:
         raise InvalidGrantError(request=request)
     was_consumed = presented.revoked is not None
-    state_of(request).refresh_token = consumed
+    state.refresh_token = consumed
     if (consumed.revoked is not None) is not was_consumed:
         raise _PlanOutdatedError
     predecessor = consumed.access_token_id
@@ -259,9 +223,9 @@ def _empty_slot(plan: BoundPlan) -> None:
     slots.empty(tokens_database(), plan.slot, has_refresh_tokens=plan.binding.user_id is not None)
 
 
-def _announce_superseded(access_tokens: Any) -> None:
+def _announce_superseded(ended: Any) -> None:
     if token_superseded.has_listeners(get_access_token_model()):
-        for token in access_tokens.filter(expires__gt=timezone.now()):
+        for token in ended.filter(live_access_tokens()):
             send_after_commit(token_superseded, type(token), tokens_database(), access_token=token)
 
 
@@ -279,9 +243,3 @@ def _redeem_code(request: Request) -> None:
         if not code.delete()[0]:
             raise InvalidGrantError(request=request)
         state.is_code_redeemed = True
-
-
-def _touch(binding_key: str, last_used: datetime | None) -> None:
-    now = timezone.now()
-    if last_used is None or now - last_used > LAST_USED_RESOLUTION:
-        written(TokenBinding).filter(key=binding_key).update(last_used=now)
