@@ -25,7 +25,12 @@ class _Select:
 def fetch(
     using: str, model: Any, field: str, value: Any, names: tuple[str, ...], *, lock: bool = False
 ) -> list[Any] | None:
-    """Return values of a row, or None, as ``model.objects.values_list()`` would.
+    """Return values of a row, or None.
+
+    It does what this does, of which tests/storage/ makes sure::
+
+        rows = model.objects.using(using).filter(**{field: value}).values_list(*names)
+        next(iter(rows.select_for_update() if lock else rows), None)
 
     :param using: alias of the database.
     :param field: a unique field of the model, or "pk".
@@ -54,7 +59,12 @@ def fetch(
 
 
 def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...] = ()) -> Any:
-    """Return a row, or None, as ``model.objects.select_related(*related)`` would have it.
+    """Return a row, or None.
+
+    It does what this does, of which tests/storage/ makes sure::
+
+        rows = model.objects.using(using).select_related(*related).filter(**{field: value})
+        next(iter(rows), None)
 
     :param using: alias of the database.
     :param field: a unique field of the model, or "pk".

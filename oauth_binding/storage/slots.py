@@ -57,7 +57,14 @@ def find(using: str, field: str, value: Any) -> SlotToken | None:
 
 
 def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
-    """Revoke the access token that has a slot, and its refresh token, as revocation.py does it.
+    """Revoke the access token that has a slot, and its refresh token.
+
+    It does what this does, of which tests/storage/ makes sure, in two thirds of the time or less::
+
+        held = access_tokens().filter(slot=slot)
+        if has_refresh_tokens:
+            revoke_refresh_tokens(refresh_tokens().filter(access_token__in=held))
+        expire_access_tokens(held)
 
     :param using: alias of the tokens' database.
     :param slot: the slot_key().

@@ -1,0 +1,128 @@
+"""SQL that is written once does what the ORM form beside it does: the docstrings are run."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import time_machine
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.forms.models import model_to_dict
+from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
+
+from oauth_binding.models import TokenBinding
+from oauth_binding.storage import ending, prepared, slots, tokens
+from tests.conftest import Site
+
+NAMESPACE = {**vars(tokens), **vars(ending)}
+
+
+def orm_form(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the form of a function that its docstring shows."""
+    _text, _colons, rest = inspect.cleandoc(function.__doc__ or "").partition("::\n\n")
+    block = [line for line in rest.split("\n\n:param")[0].splitlines() if line.strip()]
+    body = textwrap.dedent("\n".join(block)).splitlines()
+    body[-1] = f"return {body[-1]}"
+    parameters = ", ".join(inspect.signature(function).parameters)
+    namespace = dict(NAMESPACE)
+    exec(f"def form({parameters}):\n" + textwrap.indent("\n".join(body), "    "), namespace)
+    form: Callable[..., Any] = namespace["form"]
+    return form
+
+
+@pytest.fixture
+def site(make_bound: Callable[..., Site]) -> Site:
+    return make_bound()
+
+
+def rows_of(model: Any) -> list[dict[str, Any]]:
+    return [
+        {field.attname: getattr(row, field.attname) for field in model._meta.concrete_fields}
+        for row in model.objects.order_by("pk")
+    ]
+
+
+class Undone(Exception):
+    pass
+
+
+def what_it_leaves(function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+    """Return the rows of all tokens after a function has been called, which is then undone."""
+    try:
+        with transaction.atomic():
+            function(*arguments)
+            left = rows_of(get_access_token_model()), rows_of(get_refresh_token_model())
+            raise Undone
+    except Undone:
+        return left
+
+
+@pytest.mark.parametrize("has_refresh_tokens", [True, False])
+def test_emptying_a_slot(site: Site, make_bound: Callable[..., Site], has_refresh_tokens: bool) -> None:
+    for binding in (None, "phone", "laptop"):
+        site.bound(binding)
+        make_bound("jwt").bound(binding)
+    site.refresh(site.bound("phone").refresh)
+    held = get_access_token_model().objects.get(
+        binding__binding_value="phone", slot__isnull=False, application=site.application
+    )
+
+    def written_once(using: str, slot: str, has_refresh_tokens: bool) -> None:
+        slots.empty(using, slot, has_refresh_tokens=has_refresh_tokens)
+
+    with time_machine.travel("2040-05-06 07:08:09Z", tick=False):
+        before = rows_of(get_access_token_model()), rows_of(get_refresh_token_model())
+        for slot in (held.slot, "0" * 64):
+            arguments = connection.alias, slot, has_refresh_tokens
+            left = what_it_leaves(written_once, *arguments)
+            assert left == what_it_leaves(orm_form(slots.empty), *arguments)
+            assert (left == before) is (slot != held.slot)
+
+
+@pytest.mark.parametrize("lock", [False, True])
+def test_values_of_a_row(site: Site, user: User, lock: bool) -> None:
+    site.bound("phone")
+    binding, row = TokenBinding.objects.get(), get_access_token_model().objects.get()
+    cases: list[tuple[Any, str, Any, tuple[str, ...]]] = [
+        (TokenBinding, "key", binding.key, ("pk", "last_used")),
+        (TokenBinding, "pk", binding.pk, ("name", "user__username", "created")),
+        (TokenBinding, "key", "0" * 64, ("pk",)),
+        (get_access_token_model(), "slot", row.slot, ("pk", "expires", "resource", "binding__key")),
+        (get_access_token_model(), "token_checksum", row.token_checksum, ("slot", "id_token")),
+        (User, "username", user.username, ("is_active", "date_joined")),
+    ]
+    form = orm_form(prepared.fetch)
+
+    with transaction.atomic():
+        for model, field, value, all_names in cases:
+            # PostgreSQL locks no row of a table that is joined and may lack one.
+            names = tuple(name for name in all_names if not lock or "__" not in name)
+            expected = form(connection.alias, model, field, value, names, lock)
+            for _again in range(2):
+                values = prepared.fetch(connection.alias, model, field, value, names, lock=lock)
+                assert values == (None if expected is None else list(expected))
+
+
+def test_a_row(site: Site, make_site: Callable[..., Site]) -> None:
+    bound, unbound = site.bound("phone"), make_site().token()
+    assert bound.status == unbound.status == 200
+    model = get_access_token_model()
+    related = ("application", "user", "binding")
+    checksums = [*model.objects.values_list("token_checksum", flat=True), "0" * 64]
+    cases: list[tuple[Any, str, Any, tuple[str, ...]]] = [
+        *((model, "token_checksum", checksum, related) for checksum in checksums),
+        (get_application_model(), "client_id", site.application.client_id, ()),
+    ]
+    form = orm_form(prepared.find)
+
+    for model, field, value, names in cases:
+        row = prepared.find(connection.alias, model, field, value, names)
+        expected = form(connection.alias, model, field, value, names)
+        assert row == expected
+        assert row is None or model_to_dict(row) == model_to_dict(expected)
+        for name in names if row is not None else ():
+            assert getattr(row, name) == getattr(expected, name)
