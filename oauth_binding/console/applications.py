@@ -9,7 +9,6 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html, json_script
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_access_token_model
@@ -19,6 +18,7 @@ from oauth_binding.console.application_form import BindingApplicationForm
 from oauth_binding.console.explanations import explain, explain_choices
 from oauth_binding.core.toolkit_paths import ApplicationAdmin
 from oauth_binding.models import grant_type_choices
+from oauth_binding.storage.liveness import live_access_tokens
 
 _WHAT_BECOMES_OF_LIVE_TOKENS = _(
     "This application has live tokens. They stay valid, and refreshing keeps the binding they have, "
@@ -108,5 +108,5 @@ class BindingApplicationAdmin(ApplicationAdmin):
 
 
 def _has_live_tokens(application: Any) -> bool:
-    tokens = get_access_token_model().objects.filter(expires__gt=timezone.now())
+    tokens = get_access_token_model().objects.filter(live_access_tokens())
     return application.pk is not None and tokens.filter(application=application).exists()

@@ -12,6 +12,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
 from oauth_binding.storage import prepared
+from oauth_binding.storage.liveness import is_live
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -36,7 +37,7 @@ class SlotToken:
     @property
     def is_live(self) -> bool:
         """Whether it is neither expired nor revoked."""
-        return self.expires > timezone.now()
+        return is_live(self.expires)
 
     @property
     def has_refresh_token(self) -> bool:
