@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from time import time
 from typing import Any, Final
 
-from oauth_binding.core.setting_rules import is_number, is_text, is_text_or_list
+from oauth_binding.core.jose import claims as registered
 from oauth_binding.resource_server.errors import ExpiredTokenError, RefusedTokenError
 from oauth_binding.resource_server.settings import resource_server_settings
 
 _TEXTS: Final = ("iss", "sub", "client_id", "jti", "binding_type", "binding_ref")
-_DATES: Final = ("exp", "iat", "nbf")
-
-#: The last second that Python has a date for.
-_LAST_DATE: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def check_types(claims: dict[str, Any]) -> None:
@@ -22,15 +17,9 @@ def check_types(claims: dict[str, Any]) -> None:
 
     :raises ValueError: one is not; the message has its name.
     """
-    for name, value in claims.items():
-        if name in _TEXTS and not is_text(value):
-            raise ValueError(f"its {name} is not a text")
-        if name in _DATES and not is_number(value, _LAST_DATE):
-            raise ValueError(f"its {name} is not a date")
-        if name == "scope" and not isinstance(value, str):
-            raise ValueError("its scope is not a text")
-        if name == "aud" and not is_text_or_list(value):
-            raise ValueError("its aud is neither a text nor a list of texts")
+    registered.check_types(claims, _TEXTS)
+    if not isinstance(claims.get("scope", ""), str):
+        raise ValueError("its scope is not a text")
     if ("binding_type" in claims) is not ("binding_ref" in claims):
         raise ValueError("it has only one of binding_type and binding_ref")
 
@@ -42,15 +31,13 @@ def check_values(claims: dict[str, Any]) -> None:
     :raises RefusedTokenError: they do not.
     """
     now, leeway = time(), resource_server_settings.leeway
-    if claims.get("exp", _LAST_DATE) <= now - leeway:
+    if claims.get("exp", registered.LAST_DATE) <= now - leeway:
         raise ExpiredTokenError
-    if max(claims.get("iat", 0), claims.get("nbf", 0)) > now + leeway:
+    if registered.valid_from(claims) > now + leeway:
         raise RefusedTokenError("it is not valid yet")
     issuer = resource_server_settings.issuer
     if claims.get("iss", issuer) != issuer:
         raise RefusedTokenError("its iss is not ISSUER")
     accepted = resource_server_settings.audience
-    if "aud" in claims and accepted:
-        audiences = [claims["aud"]] if isinstance(claims["aud"], str) else claims["aud"]
-        if accepted.isdisjoint(audiences):
-            raise RefusedTokenError("its aud does not have AUDIENCE")
+    if "aud" in claims and accepted and not registered.is_for(claims, accepted):
+        raise RefusedTokenError("its aud does not have AUDIENCE")

@@ -29,7 +29,7 @@ def validate(text: str) -> dict[str, Any]:
     try:
         claims = jws.read(
             text,
-            typ=jws.ACCESS_TOKEN_TYPE,
+            types=(jws.ACCESS_TOKEN_TYPE,),
             algorithms=resource_server_settings.algorithms,
             find_key=remote_jwk_set(resource_server_settings.jwks_url).find_key,
         )

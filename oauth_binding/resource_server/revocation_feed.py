@@ -124,7 +124,7 @@ def _read(body: bytes, since: int | None) -> dict[str, Any]:
     try:
         claims = jws.read(
             body.decode("ascii"),
-            typ=jws.REVOKED_TOKENS_TYPE,
+            types=(jws.REVOKED_TOKENS_TYPE,),
             algorithms=resource_server_settings.algorithms,
             find_key=remote_jwk_set(resource_server_settings.jwks_url).find_key,
         )

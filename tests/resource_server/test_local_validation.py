@@ -15,6 +15,9 @@ from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from oauth_binding.binding.semantics import binding_reference
@@ -177,6 +180,7 @@ class TestRefusing:
             {"kid": "other"},
             {"kid": ""},
             {"kid": 1},
+            {"kid": None},
             {"kid": ["one"]},
             {"typ": 1},
             {"typ": ["at+jwt"]},
@@ -239,6 +243,15 @@ class TestRefusing:
         issuer.keys = [jwk(KEYS["ES256"], "ES256")]
 
         assert_invalid(api.call(issuer.token(KEYS["ES256"], "ES256")))
+
+    def test_a_key_on_another_curve(self, api: Api, issuer: Issuer, configure: Callable[..., None]) -> None:
+        """ES256 is for keys on P-256 (RFC 7518 section 3.4)."""
+        configure(ALGORITHMS=["ES256"])
+        issuer.keys = [jwk(KEYS["ES384"], "ES384")]
+        text = f"{encoded({'alg': 'ES256', 'typ': 'at+jwt', 'kid': 'one'})}.{encoded(valid_claims())}"
+        r, s = decode_dss_signature(KEYS["ES384"].sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+
+        assert_invalid(api.call(f"{text}.{base64url(r.to_bytes(48) + s.to_bytes(48))}"))
 
     def test_several_keys_without_a_kid(self, api: Api, issuer: Issuer) -> None:
         issuer.keys = [jwk(RSA_KEY), jwk(OTHER_KEY, kid="two")]

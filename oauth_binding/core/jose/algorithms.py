@@ -15,17 +15,20 @@ class Algorithm:
 
     #: The ``kty`` of its keys.
     key_type: str
+    #: The ``crv`` of its keys (RFC 7518 section 3.4); empty where it is for any, or they have none.
+    curve: str = ""
     #: How a new key is made; None where others may sign with it, but this server does not.
     generate: Mapping[str, Any] | None = None
 
 
 #: None is symmetric: a published key must never be a secret (RFC 8725 section 2.1).
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
-    "RS256": Algorithm("RSA", {"kty": "RSA", "size": 2048}),
+    "RS256": Algorithm("RSA", generate={"kty": "RSA", "size": 2048}),
     **dict.fromkeys(["RS384", "RS512", "PS256", "PS384", "PS512"], Algorithm("RSA")),
-    "ES256": Algorithm("EC", {"kty": "EC", "crv": "P-256"}),
-    **dict.fromkeys(["ES384", "ES512"], Algorithm("EC")),
-    "EdDSA": Algorithm("OKP", {"kty": "OKP", "crv": "Ed25519"}),
+    "ES256": Algorithm("EC", "P-256", generate={"kty": "EC", "crv": "P-256"}),
+    "ES384": Algorithm("EC", "P-384"),
+    "ES512": Algorithm("EC", "P-521"),
+    "EdDSA": Algorithm("OKP", generate={"kty": "OKP", "crv": "Ed25519"}),
 }
 
 #: Those that sign here.

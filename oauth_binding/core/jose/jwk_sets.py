@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from oauth_binding.core.jose.algorithms import ALGORITHMS, MIN_RSA_BITS
 from oauth_binding.core.jose.remote import RemoteDocument, download
@@ -37,7 +38,7 @@ class JWKSet:
             raise ValueError("there is no JWK set with public keys")
         self._parsed: dict[tuple[str | None, str], jwt.PyJWK] = {}
 
-    def find_key(self, kid: Any, algorithm: str) -> jwt.PyJWK:
+    def find_key(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
         """Return the key that has to have signed a JWT.
 
         :param kid: the ``kid`` of its header; without one, None, the only key of its kind is taken.
@@ -45,8 +46,6 @@ class JWKSet:
         :raises UnknownKeyError: there is no such key.
         :raises InvalidKeyError: there is more than one, or it can't be used.
         """
-        if not isinstance(kid, str | None):
-            raise UnknownKeyError("its kid is not a text")
         parsed = self._parsed.get((kid, algorithm))
         if parsed is not None:
             return parsed
@@ -54,7 +53,10 @@ class JWKSet:
         if len(found) != 1:
             error = jwt.InvalidKeyError if found else UnknownKeyError
             raise error(f"{len(found)} keys of its issuer could have signed it")
-        key = jwt.PyJWK(found[0], algorithm)
+        try:
+            key = jwt.PyJWK(found[0], algorithm)
+        except UnsupportedAlgorithm:
+            raise jwt.InvalidKeyError("the key of its issuer is of a kind that can't be used here") from None
         if ALGORITHMS[algorithm].key_type == "RSA" and key.key.key_size < MIN_RSA_BITS:
             raise jwt.InvalidKeyError("the key of its issuer is too short")
         return self._parsed.setdefault((kid, algorithm), key)
@@ -73,8 +75,13 @@ def _is_usable(key: Any) -> bool:
 def _is_suited(key: dict[str, Any], kid: str | None, algorithm: str) -> bool:
     # RFC 8725 section 3.1: a key is for one algorithm, where it says for which.
     known = ALGORITHMS.get(algorithm)
-    is_of_kind = known is not None and key["kty"] == known.key_type and key.get("alg") in (None, algorithm)
-    return is_of_kind and (kid is None or key.get("kid") == kid)
+    return (
+        known is not None
+        and key["kty"] == known.key_type
+        and (not known.curve or key.get("crv") == known.curve)
+        and key.get("alg") in (None, algorithm)
+        and (kid is None or key.get("kid") == kid)
+    )
 
 
 class RemoteJWKSet(RemoteDocument):
@@ -91,7 +98,7 @@ class RemoteJWKSet(RemoteDocument):
         answer = download(self.url, {"Accept": "application/jwk-set+json, application/json"})
         self.keys = JWKSet(read_object(answer.body))
 
-    def find_key(self, kid: Any, algorithm: str) -> jwt.PyJWK:
+    def find_key(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
         """Return the key that has to have signed a JWT; where none has, the set may have got new ones.
 
         :raises UnknownKeyError: there is no such key.
@@ -106,7 +113,7 @@ class RemoteJWKSet(RemoteDocument):
             self.refresh(self.pause, wait=True)
             return self._find_key(kid, algorithm)
 
-    def _find_key(self, kid: Any, algorithm: str) -> jwt.PyJWK:
+    def _find_key(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
         if self.keys is None:
             raise KeysUnavailableError("the keys of its issuer can't be had")
         return self.keys.find_key(kid, algorithm)

@@ -26,31 +26,31 @@ _LAST: Final = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
 def read(
     text: str,
     *,
-    typ: str,
+    types: Collection[str],
     algorithms: Collection[str],
-    find_key: Callable[[Any, str], jwt.PyJWK],
+    find_key: Callable[[str | None, str], jwt.PyJWK],
 ) -> dict[str, Any]:
     """Return the claims of a JWT whose signature is right; they are not looked at here.
 
     :param text: in the compact serialization (RFC 7515 section 3.1).
-    :param typ: what its ``typ`` header has to be (RFC 8725 section 3.11), without "application/".
+    :param types: what its ``typ`` header has to be one of (RFC 8725 section 3.11), in the form of
+        :func:`media_type`; empty for a missing one.
     :param algorithms: what its ``alg`` header has to be one of.
     :param find_key: returns the key for a ``kid``, or None, and an ``alg``.
     :raises jwt.PyJWTError, ValueError, TypeError, RecursionError: it is not such a JWT; or what ``find_key``
         raises.
     """
-    parts = text.split(".")
-    if len(parts) != 3 or not all(map(_is_canonical, parts)):
-        raise jwt.DecodeError("it is not a signed JWT")
-    header_part, payload_part, signature_part = parts
+    header_part, payload_part, signature_part = _split(text)
     header = read_object(_decode(header_part))
     if header.keys() & {"crit", "b64"}:  # RFC 7515 section 4.1.11, RFC 7797 section 6
         raise jwt.InvalidTokenError("it has critical headers, and none is understood")
-    if media_type(header.get("typ")) != typ:
+    if media_type(header.get("typ")) not in types:
         raise jwt.InvalidTokenError("its typ is not accepted")
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise jwt.InvalidAlgorithmError("its alg is not accepted")
+    if not isinstance(header.get("kid", ""), str):  # RFC 7515 section 4.1.4
+        raise jwt.InvalidTokenError("its kid is not a text")
     key = find_key(header.get("kid"), algorithm)
     # Not by PyJWT's decode(), which would read the parts once more, and in Python byte by byte.
     signed = f"{header_part}.{payload_part}".encode()
@@ -89,12 +89,27 @@ def unverified_header(text: str) -> dict[str, Any]:
     return read_object(_decode(text.partition(".")[0]))
 
 
+def unverified_issuer(text: str) -> Any:
+    """Return the ``iss`` claim of what may be a JWT: it says whose keys have to have signed it.
+
+    :raises jwt.DecodeError, ValueError, RecursionError: it is not a JWT.
+    """
+    return read_object(_decode(_split(text)[1])).get("iss")
+
+
 def unverified_claims(text: str) -> dict[str, Any]:
     """Return the claims of a JWT that is known to be genuine.
 
     :raises ValueError, RecursionError: it has none.
     """
     return read_object(_decode(text.split(".")[1]))
+
+
+def _split(text: str) -> list[str]:
+    parts = text.split(".")
+    if len(parts) != 3 or not all(map(_is_canonical, parts)):
+        raise jwt.DecodeError("it is not a signed JWT")
+    return parts
 
 
 def _decode(part: str) -> bytes:

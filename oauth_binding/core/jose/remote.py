@@ -71,7 +71,7 @@ def download(
     """
     deadline = now() + TIMEOUT
     body = bytearray()
-    # https or http, see setting_values.is_secure_url()
+    # https or http, see setting_rules.is_secure_url()
     request = Request(url, form, {"User-Agent": "django-oauth-binding", **headers})  # noqa: S310
     try:
         with _get_opener().open(request, timeout=TIMEOUT) as response:
