@@ -23,15 +23,19 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 from oauth2_provider.models import get_application_model, get_refresh_token_model
 
+import oauth_binding
 from oauth_binding import checks
 from oauth_binding.authorization_server import BindingOAuth2Validator
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
 from oauth_binding.checks import applications
+from oauth_binding.core import settings as core_settings
 from oauth_binding.models import TokenBinding
 from tests.conftest import provider
 
 pytestmark = pytest.mark.django_db
+
+ROOT = Path(oauth_binding.__file__).parent.parent
 
 CLIENT_REQUEST = "oauth_binding.binding.ClientRequestBinder"
 
@@ -293,6 +297,17 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E016", "not a path", lambda: override_settings(OAUTH_BINDING={"SIGNING_KEYS": ["/keys.json"]})),
     ("E016", "an unknown algorithm", lambda: override_settings(OAUTH_BINDING={"SIGNING_ALGORITHM": "HS256"})),
     ("E016", "no algorithm", lambda: override_settings(OAUTH_BINDING={"SIGNING_ALGORITHM": []})),
+    ("E017", "a feed that is no flag", lambda: override_settings(OAUTH_BINDING={"REVOCATION_FEED": "no"})),
+    (
+        "E017",
+        "a cascade that is no flag",
+        lambda: override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_CASCADE": 1}),
+    ),
+    (
+        "E017",
+        "public clients that are no flag",
+        lambda: override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_PUBLIC_CLIENTS": None}),
+    ),
     ("E020", "preferred for passwords", lambda: hashers(FAST_HASHER, SLOW_HASHER)),
     ("E021", "not installed", lambda: provider(CLIENT_SECRET_HASHER="oauth_binding_sha256")),
     ("E022", "taken out", application_with_fast_hash),
@@ -340,11 +355,23 @@ def test_where_the_database_is_out_of_reach_that_is_said() -> None:
     assert "OperationalError" in message.msg
 
 
-def test_every_id_has_a_case() -> None:
-    sources = (path.read_text() for path in Path(checks.__file__).parent.glob("*.py"))
-    ids = re.findall(r'"(?:oauth_binding\.)?([EW]\d{3})"', "".join(sources))
+def ids_in_the_code() -> set[str]:
+    """Return the ids of this app's checks, without its name: of the checks, and of the table of settings."""
+    modules = [*Path(checks.__file__).parent.glob("*.py"), Path(core_settings.__file__)]
+    sources = "".join(path.read_text() for path in modules)
+    return set(re.findall(r'"(?:oauth_binding\.)?([EWI]\d{3})"', sources))
 
-    assert set(ids) == {code for code, _what, _circumstances in CASES}
+
+def test_every_id_has_a_case() -> None:
+    # I001 is no mistake, and has a test of its own.
+    assert ids_in_the_code() - {"I001"} == {code for code, _what, _circumstances in CASES}
+
+
+def test_every_id_is_documented() -> None:
+    documentation = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `oauth_binding\.([EWI]\d{3})` \|", documentation, re.MULTILINE)
+
+    assert sorted(rows) == sorted(ids_in_the_code())
 
 
 def test_a_site_that_is_set_up_gives_no_message() -> None:
@@ -352,10 +379,9 @@ def test_a_site_that_is_set_up_gives_no_message() -> None:
 
 
 def test_the_example_project_gives_no_message() -> None:
-    root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "manage.py", "check", "--fail-level", "DEBUG"]
 
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,97 @@
-"""The ``OAUTH_BINDING`` setting, read live."""
+"""The ``OAUTH_BINDING`` setting: the table of its keys with their rules, and typed access, read live."""
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 from django.conf import settings
-from django.utils.module_loading import import_string
 
-if TYPE_CHECKING:
-    from oauth_binding.binding.binder import TokenBinder
+from oauth_binding.binding.binder import TokenBinder
+from oauth_binding.core import installed_binders, trusted_issuers
+from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
+from oauth_binding.core.setting_rules import is_flag
 
-DEFAULTS: dict[str, Any] = {
-    "BINDERS": ["oauth_binding.binding.ClientRequestBinder"],
-    "BINDING_HEADER": "Token-Binding-Id",
-    "REVOCATION_FEED": False,
-    "SIGNING_ALGORITHM": "RS256",
-    "SIGNING_KEYS": None,
-    "TOKEN_EXCHANGE_CASCADE": True,
-    "TOKEN_EXCHANGE_ISSUERS": {},
-    "TOKEN_EXCHANGE_PUBLIC_CLIENTS": False,
+
+def _flag_problems(value: Any) -> Iterator[str]:
+    if not is_flag(value):
+        yield "is neither True nor False"
+
+
+def _header_problems(name: Any) -> Iterator[str]:
+    if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9-]+", name)):
+        yield f"is {name!r}, which is no header"
+
+
+def _path_problems(path: Any) -> Iterator[str]:
+    if path and not (isinstance(path, str | os.PathLike) and Path(path).is_absolute()):
+        yield "is not an absolute path"
+
+
+def _algorithm_problems(algorithm: Any) -> Iterator[str]:
+    if algorithm not in SIGNING_ALGORITHMS:
+        yield f"is {algorithm!r}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A key of ``OAUTH_BINDING``."""
+
+    #: Its value where the site writes none.
+    default: Any
+    #: Yields what is wrong with a value; each text completes "OAUTH_BINDING['KEY'] ...".
+    problems: Callable[[Any], Iterator[str]]
+    #: The id of the system check that says so.
+    check: str
+    #: What to write in its place.
+    hint: str
+
+
+def _flag(default: bool) -> Setting:
+    return Setting(
+        default=default, problems=_flag_problems, check="oauth_binding.E017", hint="Give True or False."
+    )
+
+
+#: All the keys of ``OAUTH_BINDING``.
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "BINDERS": Setting(
+        default=["oauth_binding.binding.ClientRequestBinder"],
+        problems=installed_binders.problems,
+        check="oauth_binding.E006",
+        hint="Give a list of the dotted paths of subclasses of oauth_binding.binding.TokenBinder.",
+    ),
+    "BINDING_HEADER": Setting(
+        default="Token-Binding-Id",
+        problems=_header_problems,
+        check="oauth_binding.E014",
+        hint="Give a name of letters, digits and dashes, such as 'Token-Binding-Id'.",
+    ),
+    "REVOCATION_FEED": _flag(default=False),
+    "SIGNING_ALGORITHM": Setting(
+        default="RS256",
+        problems=_algorithm_problems,
+        check="oauth_binding.E016",
+        hint=f"Give one of {', '.join(SIGNING_ALGORITHMS)}.",
+    ),
+    "SIGNING_KEYS": Setting(
+        default=None,
+        problems=_path_problems,
+        check="oauth_binding.E016",
+        hint="Give the path from the root on, such as BASE_DIR / 'signing-keys.json'.",
+    ),
+    "TOKEN_EXCHANGE_CASCADE": _flag(default=True),
+    "TOKEN_EXCHANGE_ISSUERS": Setting(
+        default={},
+        problems=trusted_issuers.problems,
+        check="oauth_binding.E013",
+        hint="Give a dict of issuers, each a dict with AUDIENCE, and with JWKS_URL or KEYS.",
+    ),
+    "TOKEN_EXCHANGE_PUBLIC_CLIENTS": _flag(default=False),
 }
 
 
@@ -35,17 +104,12 @@ class BindingSettings:
         return getattr(settings, "OAUTH_BINDING", {})
 
     @property
-    def binder_paths(self) -> list[str]:
-        """Dotted paths of the installed binders."""
-        return list(self._get("BINDERS"))
-
-    @property
     def binders(self) -> Mapping[str, TokenBinder]:
         """The installed binders by their ``type``.
 
         :raises ImportError: a path in ``BINDERS`` can't be imported (``manage.py check``: E006).
         """
-        return _load_binders(tuple(self.binder_paths))
+        return installed_binders.load_binders(tuple(self._get("BINDERS")))
 
     @property
     def binder_parameters(self) -> list[str]:
@@ -83,7 +147,7 @@ class BindingSettings:
 
     @property
     def token_exchange_issuers(self) -> dict[str, Any]:
-        """Other servers whose tokens may be exchanged: by ``iss``, the options of ``issuers.Issuer``.
+        """Other servers whose tokens may be exchanged: by ``iss``, the options of an ``Issuer``.
 
         Empty where the site wrote no dict (``manage.py check``: E013).
         """
@@ -96,13 +160,7 @@ class BindingSettings:
         return bool(self._get("TOKEN_EXCHANGE_PUBLIC_CLIENTS"))
 
     def _get(self, key: str) -> Any:
-        return self.user_settings.get(key, DEFAULTS[key])
-
-
-@functools.cache
-def _load_binders(paths: tuple[str, ...]) -> Mapping[str, TokenBinder]:
-    binders = [import_string(path)() for path in paths]
-    return {binder.type: binder for binder in binders}
+        return self.user_settings.get(key, SETTINGS[key].default)
 
 
 binding_settings = BindingSettings()

@@ -2,158 +2,41 @@
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import jwt
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.signing import key_file
 from oauth_binding.core.databases import write_alias
-from oauth_binding.core.jose import strict_json
-from oauth_binding.core.jose.algorithms import ALGORITHM_LIST
+from oauth_binding.core.jose import jws
+from oauth_binding.core.jose.claims import check_types, is_for, valid_from
 from oauth_binding.core.jose.jwk_sets import JWKSet, remote_jwk_set
-from oauth_binding.core.jose.jws import media_type
 from oauth_binding.core.jose.remote import MALFORMED
-from oauth_binding.core.setting_rules import (
-    SECURE_URL,
-    Rule,
-    is_flag,
-    is_list,
-    is_number,
-    is_text,
-    is_text_or_list,
-    option_problems,
-)
+from oauth_binding.core.jose.strict_json import depth
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import jwk_from_pem
+from oauth_binding.core.trusted_issuers import Issuer, read_issuer
 
 logger = logging.getLogger(__name__)
 
 #: What reading a token raises that somebody else has written.
 _MALFORMED: Final = (jwt.PyJWTError, *MALFORMED)
 
+#: The claims that a token has to have, besides the one that names the user.
+REQUIRED: Final = ("iss", "sub", "aud", "exp", "iat")
 
-# Settings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Issuer:
-    """Another server whose tokens may be exchanged: an item of ``TOKEN_EXCHANGE_ISSUERS``.
-
-    Each field but the name is an option, in capitals there. Required are ``AUDIENCE``, and either
-    ``JWKS_URL`` or ``KEYS``.
-    """
-
-    #: The ``iss`` claim of its tokens (RFC 7519 section 4.1.1).
-    name: str
-    #: Where its JWK set is fetched (RFC 7517 section 5); http only from the machine itself.
-    jwks_url: str = ""
-    #: The JWK set, where it is not fetched.
-    keys: dict[str, Any] | None = None
-    #: What its tokens have to have in ``aud``: one of these values, which stand for this server.
-    audience: str | Sequence[str]
-    #: The ``alg`` values that are accepted; see :data:`oauth_binding.core.jose.algorithms.ALGORITHMS`.
-    algorithms: Sequence[str] = ("RS256",)
-    #: The claim that names the user.
-    user_claim: str = "sub"
-    #: The field of the user model that has the same value; empty for its ``USERNAME_FIELD``.
-    user_field: str = ""
-    #: Whether a user that is named for the first time is created, with an unusable password.
-    create_users: bool = False
-    #: The scopes of a token without a ``scope`` claim.
-    scopes: Sequence[str] = ()
-    #: The ``typ`` headers that are accepted, with or without "application/"; None or "" for a missing one.
-    types: Sequence[str | None] = ("at+jwt", "JWT")
-    #: The longest time since ``iat``, in seconds.
-    max_age: float = 3600
-    #: How far the clocks may be apart for ``iat`` and ``nbf``, in seconds. ``exp`` is taken at its word.
-    leeway: float = 30
-
-
-def problems(issuers: Any) -> Iterator[str]:
-    """Yield what is wrong with a value of ``TOKEN_EXCHANGE_ISSUERS``.
-
-    :param issuers: the setting as the site wrote it.
-    """
-    if not isinstance(issuers, dict):
-        yield "is not a dict"
-        return
-    for name, options in issuers.items():
-        for problem in _problems_of(name, options):
-            yield f"has {name!r}, which {problem}"
-
-
-def _problems_of(name: Any, options: Any) -> Iterator[str]:
-    if not (is_text(name) and len(name) <= 255):
-        yield "is not an issuer of 1 to 255 characters"
-    if not isinstance(options, dict):
-        yield "is not a dict"
-        return
-    yield from option_problems(options, _OPTIONS)
-    if ("JWKS_URL" in options) is ("KEYS" in options):
-        yield "has to have either JWKS_URL or KEYS"
-    if "AUDIENCE" not in options:
-        yield "has no AUDIENCE"
-    username = get_user_model().USERNAME_FIELD
-    if options.get("CREATE_USERS") and options.get("USER_FIELD", username) != username:
-        yield f"creates users, which needs the USER_FIELD {username!r}"
-
-
-def _is_jwk_set(value: Any) -> bool:
-    try:
-        JWKSet(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_user_field(value: Any) -> bool:
-    try:
-        field: Any = get_user_model()._meta.get_field(value)
-    except FieldDoesNotExist:
-        return False
-    return bool(field.concrete and not field.is_relation)
-
-
-#: The options of an issuer.
-_OPTIONS: Final[dict[str, Rule]] = {
-    "JWKS_URL": SECURE_URL,
-    "KEYS": (_is_jwk_set, "a JWK set with public keys"),
-    "AUDIENCE": (is_text_or_list, "a text or a list of texts"),
-    "ALGORITHMS": ALGORITHM_LIST,
-    "USER_CLAIM": (is_text, "the name of a claim"),
-    "USER_FIELD": (_is_user_field, "a field of the user model"),
-    "CREATE_USERS": (is_flag, "True or False"),
-    "SCOPES": (lambda value: is_list(value, is_text), "a list of scopes"),
-    "TYPES": (
-        lambda value: bool(value) and is_list(value, lambda item: item is None or isinstance(item, str)),
-        "a list of typ headers",
-    ),
-    "MAX_AGE": (is_number, "a number of seconds"),
-    "LEEWAY": (is_number, "a number of seconds"),
-}
-
-
-def _get_issuer(name: Any) -> Issuer:
-    """Return the configured issuer of a name that a token has.
-
-    :raises InvalidIssuerError: there is none, or its options are no good (``manage.py check``: E013).
-    """
-    issuers = binding_settings.token_exchange_issuers
-    if not isinstance(name, str) or name not in issuers:
-        raise jwt.InvalidIssuerError("its issuer is not in TOKEN_EXCHANGE_ISSUERS")
-    for problem in _problems_of(name, issuers[name]):
-        logger.error("OAUTH_BINDING['TOKEN_EXCHANGE_ISSUERS'] has %r, which %s.", name, problem)
-        raise jwt.InvalidIssuerError("its issuer is misconfigured")
-    return Issuer(name=name, **{option.lower(): value for option, value in issuers[name].items()})
+#: How deep an ``act`` claim may be nested: MariaDB keeps JSON of 32 levels, and a delegation adds one.
+MAX_ACTORS: Final = 31
 
 
 # Tokens
@@ -194,54 +77,59 @@ def verify(text: str) -> ForeignToken | None:
     :param text: the token as it was sent; a JWS in the compact serialization (RFC 7515 section 3.1).
     """
     try:
-        header = jwt.get_unverified_header(text)
-        issuer = _get_issuer(jwt.decode(text, options={"verify_signature": False}).get("iss"))
-        return _verify(text, header, issuer)
+        issuer = _get_issuer(jws.unverified_issuer(text))
+        claims = jws.read(
+            text,
+            types=[jws.media_type(typ) for typ in issuer.types],
+            algorithms=issuer.algorithms,
+            find_key=functools.partial(_find_key, issuer),
+        )
+        _check_claims(issuer, claims)
     except _MALFORMED as error:
         logger.info("A token to be exchanged is not valid: %s (%s)", error, type(error).__name__)
         return None
+    return ForeignToken(issuer, claims)
 
 
-def _verify(text: str, header: dict[str, Any], issuer: Issuer) -> ForeignToken:
-    if "crit" in header:
-        raise jwt.InvalidTokenError("it has critical headers, and none is understood")
-    if media_type(header.get("typ")) not in map(media_type, issuer.types):
-        raise jwt.InvalidTokenError("its typ is not accepted")
-    algorithm: Any = header.get("alg")
-    if algorithm not in issuer.algorithms:
-        raise jwt.InvalidAlgorithmError("its alg is not accepted")
-    claims: dict[str, Any] = jwt.decode(
-        text,
-        _find_key(issuer, header.get("kid"), algorithm),
-        algorithms=[algorithm],
-        audience=issuer.audience,
-        issuer=issuer.name,
-        leeway=issuer.leeway,
-        options={"require": ["iss", "sub", "aud", "exp", "iat"], "enforce_minimum_key_length": True},
-    )
-    token = ForeignToken(issuer, claims)
-    _check_values(token)
-    return token
+def _get_issuer(name: Any) -> Issuer:
+    """Return the configured issuer of a name that a token has.
 
-
-def _check_values(token: ForeignToken) -> None:
-    """Check what is left to check of a token whose signature is right.
-
-    :raises InvalidTokenError: a claim is not accepted.
-    :raises ValueError, TypeError, OverflowError: a claim is malformed.
+    :raises InvalidIssuerError: there is none, or its options are no good (``manage.py check``: E013).
     """
-    issuer, claims = token.issuer, token.claims
-    now = timezone.now()
-    # A new token is to live no longer than this one, so there is no leeway here.
-    if token.expires <= now:
-        raise jwt.ExpiredSignatureError("it has expired")
-    if now.timestamp() - claims["iat"] > issuer.max_age + issuer.leeway:
-        raise jwt.InvalidIssuedAtError("it is older than MAX_AGE")
-    if not (is_text(claims["sub"]) and is_text(claims.get(issuer.user_claim))):
-        raise jwt.InvalidTokenError("its subject is not a text")
+    issuers = binding_settings.token_exchange_issuers
+    if not isinstance(name, str) or name not in issuers:
+        raise jwt.InvalidIssuerError("its issuer is not in TOKEN_EXCHANGE_ISSUERS")
+    try:
+        return read_issuer(name, issuers[name])
+    except ValueError as error:
+        logger.error("OAUTH_BINDING['TOKEN_EXCHANGE_ISSUERS'] has %r, which %s.", name, error)
+        raise jwt.InvalidIssuerError("its issuer is misconfigured") from None
+
+
+def _check_claims(issuer: Issuer, claims: dict[str, Any]) -> None:
+    """Check the claims of a token whose signature is right.
+
+    :raises InvalidTokenError: one is not accepted.
+    :raises ValueError, RecursionError: one is malformed.
+    """
+    for name in (*REQUIRED, issuer.user_claim):
+        if claims.get(name) is None:
+            raise jwt.MissingRequiredClaimError(name)
+    check_types(claims, ("iss", "sub", "jti", issuer.user_claim))
     if not isinstance(claims.get("scope"), str | None):
         raise jwt.InvalidTokenError("its scope is not a text")
-    strict_json.check(claims)
+    if depth(claims.get("act")) > MAX_ACTORS:
+        raise jwt.InvalidTokenError("its act is nested too deeply")
+    now = timezone.now().timestamp()
+    # A new token is to live no longer than this one, so there is no leeway here.
+    if claims["exp"] <= now:
+        raise jwt.ExpiredSignatureError("it has expired")
+    if valid_from(claims) > now + issuer.leeway:
+        raise jwt.ImmatureSignatureError("it is not valid yet, by its iat or nbf")
+    if now - claims["iat"] > issuer.max_age + issuer.leeway:
+        raise jwt.InvalidIssuedAtError("it is older than MAX_AGE")
+    if not is_for(claims, issuer.audiences):
+        raise jwt.InvalidAudienceError("its aud does not have AUDIENCE")
 
 
 # Users
@@ -311,7 +199,7 @@ def _user_database() -> str:
 # Keys
 
 
-def _find_key(issuer: Issuer, kid: Any, algorithm: str) -> jwt.PyJWK:
+def _find_key(issuer: Issuer, kid: str | None, algorithm: str) -> jwt.PyJWK:
     """Return the key that has to have signed a token; without a ``kid``, the only one of its kind.
 
     :raises InvalidKeyError: there is no such key or more than one, or it is this server's own.

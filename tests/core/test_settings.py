@@ -1,0 +1,59 @@
+"""The table of ``OAUTH_BINDING``: as it is documented, and its rules."""
+
+from __future__ import annotations
+
+import re
+from ast import literal_eval
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import oauth_binding
+from oauth_binding.binding import ClientRequestBinder
+from oauth_binding.core.settings import SETTINGS, binding_settings
+
+DOCUMENTATION = Path(oauth_binding.__file__).parents[1] / "docs/settings.md"
+
+
+def test_every_setting_is_documented_with_its_default() -> None:
+    _before, _heading, text = DOCUMENTATION.read_text().partition("\n## `OAUTH_BINDING`\n")
+    section, _heading, _after = text.partition("\n## ")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(.+?)` \|", section, re.MULTILINE)
+
+    assert [(key, literal_eval(default)) for key, default in rows] == [
+        (key, setting.default) for key, setting in sorted(SETTINGS.items())
+    ]
+
+
+def test_the_defaults_are_right_by_their_own_rules() -> None:
+    for setting in SETTINGS.values():
+        assert list(setting.problems(setting.default)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("BINDING_HEADER", "X-Device"),
+        ("REVOCATION_FEED", True),
+        ("SIGNING_ALGORITHM", "EdDSA"),
+        ("SIGNING_KEYS", Path("/srv/signing-keys.json")),
+        ("TOKEN_EXCHANGE_CASCADE", False),
+        ("TOKEN_EXCHANGE_ISSUERS", {"https://idp.example": {}}),
+        ("TOKEN_EXCHANGE_PUBLIC_CLIENTS", True),
+    ],
+)
+def test_settings_are_read_live(settings: Any, key: str, value: Any) -> None:
+    settings.OAUTH_BINDING = {}
+    assert getattr(binding_settings, key.lower()) == SETTINGS[key].default
+    settings.OAUTH_BINDING = {key: value}
+    assert getattr(binding_settings, key.lower()) == value
+    del settings.OAUTH_BINDING
+    assert getattr(binding_settings, key.lower()) == SETTINGS[key].default
+
+
+def test_binders_are_read_live(settings: Any) -> None:
+    settings.OAUTH_BINDING = {}
+    assert list(binding_settings.binders) == [ClientRequestBinder.type]
+    settings.OAUTH_BINDING = {"BINDERS": []}
+    assert binding_settings.binders == {}
