@@ -1,13 +1,17 @@
-"""The ``OAUTH_RESOURCE_SERVER`` setting, read live."""
+"""The ``OAUTH_RESOURCE_SERVER`` setting: the table of its keys, and typed access, read live."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
+
+from oauth_binding.core.jose.algorithms import ALGORITHM_LIST
+from oauth_binding.core.setting_rules import SECURE_URL, Rule, is_flag, is_number, is_text, is_text_or_list
 
 LOCAL: Final = "local"
 INTROSPECTION: Final = "introspection"
@@ -16,19 +20,52 @@ BOTH: Final = "local+introspection"
 #: The values of ``VALIDATION``.
 VALIDATIONS: Final = (LOCAL, INTROSPECTION, BOTH)
 
-#: The settings that need not be there; a setting that is neither here nor in the dict is required.
-DEFAULTS: Final[dict[str, Any]] = {
-    "VALIDATION": LOCAL,
-    "AUDIENCE": (),
-    "ALGORITHMS": ["RS256"],
-    "LEEWAY": 30,
-    "INTROSPECTION_CACHE_SECONDS": 60,
-    "REVOCATION_FEED_URL": "",
-    "REVOCATION_INTERVAL": 30,
-    "REVOCATION_MAX_STALE": 600,
-    "BINDING_HEADER": "Token-Binding-Id",
-    "REQUIRE_PRESENTED_BINDING": False,
-    "USER": "oauth_binding.resource_server.get_user",
+#: The largest ``LEEWAY``, in seconds.
+MAX_LEEWAY: Final = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A key of ``OAUTH_RESOURCE_SERVER``."""
+
+    #: What its value has to be.
+    rule: Rule
+    #: Its value where the site writes none; None where it has to write one to use it.
+    default: Any = None
+    #: The ``VALIDATION`` that it can't be left out with.
+    needed_by: Collection[str] = ()
+
+
+_TEXT: Final[Rule] = (is_text, "a text")
+_SECONDS: Final[Rule] = (is_number, "a number of seconds")
+_FOR_JWTS: Final = (LOCAL, BOTH)
+_FOR_INTROSPECTION: Final = (INTROSPECTION, BOTH)
+
+#: All the keys of ``OAUTH_RESOURCE_SERVER``.
+SETTINGS: Final[Mapping[str, Setting]] = {
+    "ISSUER": Setting(rule=_TEXT, needed_by=VALIDATIONS),
+    "AUDIENCE": Setting(rule=(is_text_or_list, "a text or a list of texts"), default=(), needed_by=_FOR_JWTS),
+    "VALIDATION": Setting(
+        rule=(lambda value: value in VALIDATIONS, f"one of these: {', '.join(VALIDATIONS)}"), default=LOCAL
+    ),
+    "JWKS_URL": Setting(rule=SECURE_URL, needed_by=_FOR_JWTS),
+    "ALGORITHMS": Setting(rule=ALGORITHM_LIST, default=["RS256"]),
+    "LEEWAY": Setting(
+        rule=(lambda value: is_number(value, MAX_LEEWAY), f"a number of seconds up to {MAX_LEEWAY}"),
+        default=30,
+    ),
+    "INTROSPECTION_URL": Setting(rule=SECURE_URL, needed_by=_FOR_INTROSPECTION),
+    "CLIENT_ID": Setting(rule=_TEXT, needed_by=_FOR_INTROSPECTION),
+    "CLIENT_SECRET": Setting(rule=_TEXT, needed_by=_FOR_INTROSPECTION),
+    "INTROSPECTION_CACHE_SECONDS": Setting(rule=_SECONDS, default=60),
+    "REVOCATION_FEED_URL": Setting(rule=SECURE_URL, default=""),
+    "REVOCATION_INTERVAL": Setting(
+        rule=(lambda value: is_number(value) and value > 0, "a number of seconds above 0"), default=30
+    ),
+    "REVOCATION_MAX_STALE": Setting(rule=_SECONDS, default=600),
+    "BINDING_HEADER": Setting(rule=(is_text, "the name of a header"), default="Token-Binding-Id"),
+    "REQUIRE_PRESENTED_BINDING": Setting(rule=(is_flag, "True or False"), default=False),
+    "USER": Setting(rule=(is_text, "a dotted path"), default="oauth_binding.resource_server.get_user"),
 }
 
 
@@ -144,10 +181,12 @@ class ResourceServerSettings:
 
     def _get(self, key: str) -> Any:
         user_settings = getattr(settings, "OAUTH_RESOURCE_SERVER", {})
-        try:
-            return user_settings[key] if key in user_settings else DEFAULTS[key]
-        except KeyError:
-            raise ImproperlyConfigured(f"OAUTH_RESOURCE_SERVER[{key!r}] is missing.") from None
+        if key in user_settings:
+            return user_settings[key]
+        default = SETTINGS[key].default
+        if default is None:
+            raise ImproperlyConfigured(f"OAUTH_RESOURCE_SERVER[{key!r}] is missing.")
+        return default
 
 
 resource_server_settings = ResourceServerSettings()
