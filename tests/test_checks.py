@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 import sys
@@ -112,6 +113,14 @@ def issuers(value: Any) -> override_settings:
 def elliptic_curve_key() -> str:
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def key_on_an_unknown_curve() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    # From 1.2.840.10045.3.1.7 to 1.2.840.10045.3.1.6.
+    renamed = der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030106"))
+    return f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(renamed).decode()}\n-----END PRIVATE KEY-----\n"
 
 
 @contextmanager
@@ -241,6 +250,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E007", "access token", lambda: provider(ACCESS_TOKEN_MODEL="auth.Group")),
     ("E007", "refresh token", lambda: provider(REFRESH_TOKEN_MODEL="auth.Group")),
     ("E008", "not PEM", lambda: provider(OIDC_RSA_PRIVATE_KEY="not a key")),
+    ("E008", "of an unknown curve", lambda: provider(OIDC_RSA_PRIVATE_KEY=key_on_an_unknown_curve())),
     ("E008", "not RSA", lambda: provider(OIDC_RSA_PRIVATE_KEY=elliptic_curve_key())),
     ("E009", "JWT application, no key", jwt_application_without_key),
     ("E009", "the default algorithm has no key", lambda: signing_keys(SIGNING_ALGORITHM="EdDSA")),

@@ -21,9 +21,9 @@ import jwt
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -709,10 +709,27 @@ class TestMistakes:
             with provider(OIDC_RSA_PRIVATE_KEY=new):
                 assert exchange(backend, answer.access).status == 200  # no key of this server any more
 
+    @pytest.mark.parametrize("kind", ["junk", "another kind", "an unknown kind"])
+    def test_where_the_keys_of_this_server_can_not_be_told_no_token_is_valid(
+        self, backend: Site, caplog: pytest.LogCaptureFixture, kind: str
+    ) -> None:
+        caplog.set_level("INFO", "oauth_binding")
+        unknown = KEYS["EdDSA"].private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        unknown = unknown.replace(bytes.fromhex("2b6570"), bytes.fromhex("2b6573"))
+        pem = {
+            "junk": "junk",
+            "another kind": jwk_pem(dsa.generate_private_key(1024)),
+            "an unknown kind": f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(unknown).decode()}\n"
+            "-----END PRIVATE KEY-----\n",
+        }[kind]
+
+        with provider(OIDC_RSA_PRIVATE_KEYS_INACTIVE=[pem]):
+            assert_not_valid(exchange(backend, token()))
+        assert "own keys can't be read" in caplog.text
+        assert pem not in caplog.text
+
 
 def jwk_pem(key: Any) -> str:
-    from cryptography.hazmat.primitives.serialization import NoEncryption, PrivateFormat
-
     pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem.decode()
 

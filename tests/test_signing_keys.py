@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import jwt
 import pytest
 import time_machine
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
@@ -570,6 +572,16 @@ def es256(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in jwk.items() if value is not None}
 
 
+def rs256(**members: Any) -> dict[str, Any]:
+    """Return a sound RSA key with other members; None takes one out."""
+    jwk = {**generate("RS256", 1).jwk, **members}
+    return {name: value for name, value in jwk.items() if value is not None}
+
+
+def base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
 def public(jwk: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in jwk.items() if name != "d"}
 
@@ -601,6 +613,17 @@ UNSOUND: list[tuple[str, Any, str]] = [
         "key 1 ",
     ),
     ("members that are no text", [es256(d=1)], "not a private key"),
+    ("a member that is a list", [es256(x=["AQAB"])], "not a private key"),
+    ("members that are not base64url", [es256(d="!")], "not a private key"),
+    ("members of half a character", [es256(x="\ud800")], "not a private key"),
+    ("too short a member", [es256(d="AQAB")], "not a private key"),
+    ("a point that is not on the curve", [es256(x=base64url(bytes(32)))], "not a private key"),
+    ("no type", [es256(kty=None)], "not a private key"),
+    ("an unknown curve", [es256(crv="P-192")], "not a private key"),
+    ("RSA with some of its numbers", [rs256(p=None)], "not a private key"),
+    ("RSA with other primes", [rs256(p="AQAB", q="AQAB")], "not a private key"),
+    ("RSA without a modulus", [rs256(n="AA")], "not a private key"),
+    ("Ed25519 with too short a key", [{**generate("EdDSA", 1).jwk, "d": "AQAB"}], "not a private key"),
     ("a secret", [{"kty": "oct", "k": "c2VjcmV0", "alg": "HS256", "use": "sig", "nbf": 1}], "none of"),
     ("a key for encryption", [es256(use="enc")], "the use 'sig'"),
     ("no kid", [es256(kid=None)], "not its RFC 7638 thumbprint"),
@@ -640,6 +663,19 @@ def test_an_unsound_key_is_named_and_not_taken(
     for jwk in content if isinstance(content, list) else []:
         for name in SECRET_MEMBERS & set(jwk):
             assert str(jwk[name]) not in messages[0].msg + caplog.text or len(str(jwk[name])) < 3
+
+
+def test_what_the_libraries_say_of_a_key_is_not_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    nested: Any = "secret"
+    for _level in range(2000):
+        nested = [nested]
+
+    with pytest.raises(ValueError, match="not a private key") as caught:
+        parse({**es256(kty=None), "x": nested})
+    assert caught.value.__cause__ is None
+    monkeypatch.setattr(jwt, "PyJWK", mock.Mock(side_effect=UnsupportedAlgorithm("secret")))
+    with pytest.raises(ValueError, match="is not a private key for ES256"):
+        parse(es256())
 
 
 # The command

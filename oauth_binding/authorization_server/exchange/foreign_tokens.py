@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from jwcrypto.common import JWException
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.signing import key_file
@@ -216,8 +218,9 @@ def _own_keys() -> list[Any]:
         oauth2_settings.OIDC_RSA_PRIVATE_KEY,
         *oauth2_settings.OIDC_RSA_PRIVATE_KEYS_INACTIVE,
     ]
-    toolkit_keys = [jwt.PyJWK(jwk_from_pem(pem).export_public(as_dict=True)).key for pem in pems if pem]
     try:
+        toolkit_keys = [jwt.PyJWK(jwk_from_pem(pem).export_public(as_dict=True)).key for pem in pems if pem]
         return toolkit_keys + [key.private_key.public_key() for key in key_file.load()]
-    except key_file.KeyFileError as error:
-        raise jwt.InvalidKeyError("this server's own keys can't be read") from error
+    except (JWException, UnsupportedAlgorithm, ValueError, TypeError, key_file.KeyFileError):
+        # What the libraries say of a key may quote it.
+        raise jwt.InvalidKeyError("this server's own keys can't be read") from None

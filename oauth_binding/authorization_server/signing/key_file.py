@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -110,8 +111,8 @@ def _parse_dates(jwk: dict[str, Any]) -> list[Any]:
 def _parse_private_key(jwk: dict[str, Any], algorithm: str) -> PrivateKey:
     try:
         key = jwt.PyJWK(jwk, algorithm).key
-    except Exception:
-        key = None  # whatever the libraries say of it may quote it
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, RecursionError):
+        key = None  # what the libraries say of it may quote it
     if isinstance(key, RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
         raise ValueError(f"has {key.key_size} bits, fewer than {MIN_RSA_BITS}")
     if isinstance(key, RSAPrivateKey | Ed25519PrivateKey):

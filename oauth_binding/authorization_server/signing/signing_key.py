@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django.core.exceptions import ImproperlyConfigured
@@ -60,7 +61,7 @@ def _now() -> int:
 def _parse(pem: str) -> SigningKey:
     try:
         private_key = load_pem_private_key(pem.encode(), password=None)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # "from None": the parser's message may quote the key.
         raise ImproperlyConfigured(
             f"OAUTH2_PROVIDER['OIDC_RSA_PRIVATE_KEY'] can't be read as PEM ({type(error).__name__})."
