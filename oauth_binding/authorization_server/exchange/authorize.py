@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import (
@@ -22,11 +22,15 @@ from oauth_binding.authorization_server.exchange.parameters import (
 from oauth_binding.authorization_server.exchange.subjects import Subject, find_subject, save_user
 from oauth_binding.authorization_server.issuing.request import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
+from oauth_binding.core.jose.strict_json import depth
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
+
+#: How deep ``act`` may be nested: what MariaDB takes for valid JSON, which of all databases keeps the least.
+MAX_ACT_DEPTH: Final = 31
 
 
 def authorize(request: Request) -> TokenExchangeRule:
@@ -45,7 +49,7 @@ def authorize(request: Request) -> TokenExchangeRule:
     request.user = subject.user
     request.scopes = _scopes(request, subject)
     targets = _targets(request, subject, rule)
-    act = _act(subject, actor)
+    act = _act(request, subject, actor)
     request.user = save_user(request, subject)
     record = TokenExchange(
         client=request.client,
@@ -137,11 +141,19 @@ def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> No
         )
 
 
-def _act(subject: Subject, actor: Subject | None) -> dict[str, Any] | None:
-    """Return the ``act`` claim; who acted before is inside of who acts now (RFC 8693 section 4.1)."""
-    if actor is None or subject.act is None:
-        return subject.act if actor is None else actor.identity
-    return {**actor.identity, "act": subject.act}
+def _act(request: Request, subject: Subject, actor: Subject | None) -> dict[str, Any] | None:
+    """Return the ``act`` claim; who acted before is inside of who acts now (RFC 8693 section 4.1).
+
+    :raises InvalidGrantError: there are too many of them.
+    """
+    act = subject.act
+    if actor is not None:
+        act = actor.identity if act is None else {**actor.identity, "act": act}
+    if depth(act) > MAX_ACT_DEPTH:
+        raise InvalidGrantError(
+            description="The act of the new token would be nested too deeply.", request=request
+        )
+    return act
 
 
 def _scopes(request: Request, subject: Subject) -> list[str]:

@@ -26,13 +26,12 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 
 def depth(value: Any) -> int:
-    """Return how deep objects and arrays are nested in a value; 0 for any other value.
-
-    :raises RecursionError: they are nested too deeply to tell.
-    """
-    if not isinstance(value, dict | list):
-        return 0
-    return 1 + max(map(depth, value.values() if isinstance(value, dict) else value), default=0)
+    """Return how deep objects and arrays are nested in a value; 0 for any other value."""
+    levels, items = 0, [value]
+    while items := [item for item in items if isinstance(item, dict | list)]:
+        levels += 1
+        items = [each for item in items for each in (item.values() if isinstance(item, dict) else item)]
+    return levels
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
