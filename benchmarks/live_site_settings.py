@@ -15,7 +15,7 @@ if os.environ.get("BENCHMARK_PLAIN"):
     OAUTH2_PROVIDER = {
         entry: value for entry, value in OAUTH2_PROVIDER.items() if entry not in OAUTH2_PROVIDER_ENTRIES
     }
-    ROOT_URLCONF = "tests.plain_urls"
+    ROOT_URLCONF = "tests.sites.plain_urls"
 
 LOGGING = {
     "version": 1,

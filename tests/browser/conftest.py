@@ -6,15 +6,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from example_project.demo.server import running_server
+from tests.helpers.browser import _POPULATE, Example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -29,44 +27,12 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 
-PEOPLE = {"operator": "the operator's password", "alice": "alice's password"}
-
-_POPULATE = f"""
-from django.contrib.auth.models import User
-User.objects.create_superuser("operator", password={PEOPLE["operator"]!r})
-User.objects.create_user("alice", password={PEOPLE["alice"]!r})
-"""
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if CHROMIUM is None:
         for item in items:
             if item.path.is_relative_to(Path(__file__).parent):
                 item.add_marker(pytest.mark.skip(reason="no chromium is installed"))
-
-
-@dataclass
-class Example:
-    """The example project, as a client application sees it."""
-
-    address: str
-
-    def post(self, path: str, client: tuple[str, str], **form: str) -> dict[str, Any]:
-        """Do what the guide does with curl."""
-        session = requests.Session()
-        session.trust_env = False
-        response = session.post(f"{self.address}{path}", data=form, auth=client, timeout=30)
-        assert response.status_code == 200, response.text
-        answer: dict[str, Any] = response.json()
-        return answer
-
-    def token(self, client: tuple[str, str], binding: str) -> str:
-        credentials = {"grant_type": "password", "username": "alice", "password": PEOPLE["alice"]}
-        answer = self.post("/oauth2/token", client, tokenBindingId=binding, **credentials)
-        return str(answer["access_token"])
-
-    def is_active(self, client: tuple[str, str], token: str) -> bool:
-        return bool(self.post("/oauth2/introspect", client, token=token)["active"])
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PEOPLE, Example
+from tests.helpers.browser import PEOPLE, Example
 
 SECRET = "a-client-secret-of-some-length"
 

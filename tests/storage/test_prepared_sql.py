@@ -16,7 +16,7 @@ from oauth2_provider.models import get_access_token_model, get_application_model
 
 from oauth_binding.models import TokenBinding
 from oauth_binding.storage import ending, prepared, slots, tokens
-from tests.conftest import Site
+from tests.helpers.client import Site
 
 NAMESPACE = {**vars(tokens), **vars(ending)}
 

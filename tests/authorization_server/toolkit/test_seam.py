@@ -84,12 +84,15 @@ def definitions(package: ModuleType) -> Iterator[str]:
     """Yield the private names that a package defines: functions, classes, module variables and attributes."""
     for path in Path(str(package.__file__)).parent.rglob("*.py"):
         tree = ast.parse(path.read_text())
+        scopes: list[ast.Module | ast.ClassDef] = [tree]
         for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                scopes.append(node)
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 yield node.name
             elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
                 yield node.attr
-        for scope in [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]:
+        for scope in scopes:
             for statement in scope.body:
                 targets = getattr(statement, "targets", [getattr(statement, "target", None)])
                 yield from (target.id for target in targets if isinstance(target, ast.Name))

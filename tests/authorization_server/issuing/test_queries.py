@@ -1,0 +1,83 @@
+"""How many SQL queries a request takes: what is slow on a busy site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests.helpers.client import Site
+
+
+def count_queries(call: Callable[[], object]) -> int:
+    """Return how many queries a call takes; transaction control not counted."""
+    with CaptureQueriesContext(connection) as captured:
+        call()
+    control = ("BEGIN", "SAVEPOINT", "RELEASE", "COMMIT")
+    return sum(not query["sql"].startswith(control) for query in captured.captured_queries)
+
+
+# Two of each are for the application and the user.
+@pytest.mark.parametrize(
+    ("token_type", "first", "second", "number"),
+    [
+        ("opaque", "phone", "phone", 3),
+        ("opaque", None, None, 3),
+        ("opaque", "phone", "laptop", 6),
+        ("jwt", "phone", "phone", 7),
+        ("jwt", None, None, 7),
+        ("jwt", "phone", "laptop", 8),
+    ],
+)
+def test_a_login(
+    make_bound: Callable[..., Site],
+    settings: Any,
+    token_type: str,
+    first: str | None,
+    second: str | None,
+    number: int,
+) -> None:
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "REVOCATION_FEED": False}
+    site = make_bound(token_type)
+    site.bound(first)
+    if connection.vendor == "postgresql" and token_type == "jwt":
+        number -= 1  # what ends the token before is sent together
+
+    assert count_queries(lambda: site.bound(second)) == number
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="is an option of PostgreSQL's")
+@pytest.mark.django_db(transaction=True)
+def test_a_login_where_statements_can_not_be_sent_together(
+    make_bound: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "server_side_binding", True)
+    monkeypatch.setattr(connection.features, "uses_server_side_binding", True)
+    connection.close()
+    site = make_bound("jwt")
+    first = site.bound("phone")
+
+    second = site.bound("phone")
+
+    connection.close()
+    monkeypatch.undo()
+    assert (site.active(first.access), site.active(second.access)) == (False, True)
+    assert site.refresh(first.refresh).status == 400
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_a_login_at_an_application_without_binding(make_site: Callable[..., Site], token_type: str) -> None:
+    site = make_site(token_type=token_type)
+
+    assert count_queries(site.token) == 4
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_an_introspection(make_bound: Callable[..., Site], token_type: str) -> None:
+    site = make_bound(token_type)
+    token = site.bound("phone").access
+
+    assert count_queries(lambda: site.introspect(token)) == 2

@@ -1,0 +1,491 @@
+"""System checks: each misconfiguration is named, with a hint, by ``manage.py check``."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.conf import settings
+from django.core.checks import INFO, CheckMessage, run_checks
+from django.db import OperationalError, connection, connections, models
+from django.db.migrations.recorder import MigrationRecorder
+from django.test import override_settings
+from oauth2_provider.models import get_application_model, get_refresh_token_model
+
+import oauth_binding
+from oauth_binding import checks
+from oauth_binding.authorization_server import BindingOAuth2Validator
+from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
+from oauth_binding.binding import ClientRequestBinder, TokenBinder
+from oauth_binding.checks import applications
+from oauth_binding.core import settings as core_settings
+from oauth_binding.models import TokenBinding
+from tests.helpers.provider import provider
+
+pytestmark = pytest.mark.django_db
+
+ROOT = Path(oauth_binding.__file__).parent.parent
+
+CLIENT_REQUEST = "oauth_binding.binding.ClientRequestBinder"
+
+DAY = 24 * 60 * 60
+
+ED25519 = {"SIGNING_ALGORITHM": "EdDSA"}
+SLOW_HASHER = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
+FAST_HASHER = "oauth_binding.authorization_server.GeneratedSecretHasher"
+
+#: Of an issuer whose tokens may be exchanged.
+OPTIONS = {"JWKS_URL": "https://idp.example/jwks", "AUDIENCE": "https://site.example"}
+PUBLIC_KEY = {"kty": "RSA", "n": "AQAB", "e": "AQAB"}
+
+
+class Validator(BindingOAuth2Validator):
+    """A site's own validator."""
+
+
+class BinderWithoutType(TokenBinder):
+    label = "Device"
+
+
+class BinderOfTypeNumber(TokenBinder):
+    type = 1  # type: ignore[assignment]
+    label = "Device"
+
+
+class BinderOfLongType(TokenBinder):
+    type = "x" * 65
+    label = "Device"
+
+
+class BinderWithoutLabel(TokenBinder):
+    type = "device"
+
+
+class BinderOfTypeNone(TokenBinder):
+    type = "none"
+    label = "Device"
+
+
+class BinderOfTypeClientRequest(TokenBinder):
+    type = ClientRequestBinder.type
+    label = "Device"
+
+
+class BindingsElsewhere:
+    """A database router that knows nothing of the tokens."""
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
+        return "elsewhere" if model is TokenBinding else None
+
+
+def provider_without(entry: str) -> override_settings:
+    entries = {name: value for name, value in settings.OAUTH2_PROVIDER.items() if name != entry}
+    return override_settings(OAUTH2_PROVIDER=entries)
+
+
+def binders(*paths: Any) -> override_settings:
+    return override_settings(OAUTH_BINDING={"BINDERS": list(paths)})
+
+
+def issuer(**options: Any) -> override_settings:
+    """Configure an issuer whose tokens may be exchanged; None takes an option out."""
+    merged = {**OPTIONS, **options}
+    given = {name: value for name, value in merged.items() if value is not None}
+    return issuers({"https://idp.example": given})
+
+
+def issuers(value: Any) -> override_settings:
+    return override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_ISSUERS": value})
+
+
+def elliptic_curve_key() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def key_on_an_unknown_curve() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    # From 1.2.840.10045.3.1.7 to 1.2.840.10045.3.1.6.
+    renamed = der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030106"))
+    return f"-----BEGIN PRIVATE KEY-----\n{base64.b64encode(renamed).decode()}\n-----END PRIVATE KEY-----\n"
+
+
+@contextmanager
+def application(**fields: Any) -> Iterator[None]:
+    get_application_model().objects.create(
+        client_type="confidential", authorization_grant_type="client-credentials", **fields
+    )
+    yield
+
+
+@contextmanager
+def jwt_application_without_key() -> Iterator[None]:
+    with application(token_type="jwt"), provider(OIDC_RSA_PRIVATE_KEY=""):
+        yield
+
+
+def weak_key() -> str:
+    key = rsa.generate_private_key(65537, 1024)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+@contextmanager
+def signing_keys(*keys: FileKey, mode: int = 0o600, **setting: Any) -> Iterator[None]:
+    """Configure a file of signing keys."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "signing-keys.json")
+        write(path, keys)
+        path.chmod(mode)
+        with override_settings(OAUTH_BINDING={"SIGNING_KEYS": path, **setting}):
+            yield
+
+
+def es256(begins: float = -1, ends: float | None = None) -> FileKey:
+    """Return a key that is used from and until some days from now."""
+    now = time.time()
+    key = generate("ES256", int(now + begins * DAY))
+    return key if ends is None else key.retire(int(now + ends * DAY), int(now + 100 * DAY))
+
+
+@contextmanager
+def es256_application(*keys: FileKey) -> Iterator[None]:
+    with application(token_type="jwt", access_token_algorithm="ES256"), signing_keys(*keys):
+        yield
+
+
+@contextmanager
+def feed_without_key() -> Iterator[None]:
+    chosen = application(token_type="jwt", access_token_algorithm="ES256")
+    with chosen, signing_keys(es256(), REVOCATION_FEED=True), provider(OIDC_RSA_PRIVATE_KEY=""):
+        yield
+
+
+@contextmanager
+def application_with_fast_hash() -> Iterator[None]:
+    with application(client_secret="oauth_binding_sha256$salt$hash", hash_client_secret=False):
+        yield
+
+
+def hashers(*paths: str) -> override_settings:
+    return override_settings(PASSWORD_HASHERS=list(paths))
+
+
+@contextmanager
+def lost_column() -> Iterator[None]:
+    table = get_refresh_token_model()._meta.db_table
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME COLUMN token_seed TO lost")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER TABLE {table} RENAME COLUMN lost TO token_seed")
+
+
+@contextmanager
+def sqlite_without_immediate() -> Iterator[None]:
+    connection = connections["default"]
+    options = mock.patch.dict(connection.settings_dict["OPTIONS"], clear=True)
+    with options, mock.patch.object(connection, "vendor", "sqlite"):
+        yield
+
+
+#: (the id, what is wrong, the circumstances)
+CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
+    (
+        "E014",
+        "is no header",
+        lambda: override_settings(OAUTH_BINDING={"BINDING_HEADER": "Token Binding"}),
+    ),
+    ("E014", "is no header", lambda: override_settings(OAUTH_BINDING={"BINDING_HEADER": None})),
+    ("E001", "not set", lambda: provider_without("OAUTH2_VALIDATOR_CLASS")),
+    ("E001", "empty", lambda: provider(OAUTH2_VALIDATOR_CLASS="")),
+    ("E001", "not importable", lambda: provider(OAUTH2_VALIDATOR_CLASS="no.such.Validator")),
+    (
+        "E001",
+        "not a class",
+        lambda: provider(OAUTH2_VALIDATOR_CLASS="oauth_binding.authorization_server.toolkit.validator"),
+    ),
+    ("E002", "not set", lambda: provider_without("OAUTH2_BACKEND_CLASS")),
+    (
+        "E002",
+        "another",
+        lambda: provider(OAUTH2_BACKEND_CLASS="oauth2_provider.oauth2_backends.JSONOAuthLibCore"),
+    ),
+    ("E003", "not set", lambda: provider_without("ACCESS_TOKEN_GENERATOR")),
+    ("E003", "another", lambda: provider(ACCESS_TOKEN_GENERATOR="oauthlib.common.generate_token")),
+    (
+        "E003",
+        "overridden",
+        lambda: provider(EXTRA_SERVER_KWARGS={"token_generator": lambda request: "x"}),
+    ),
+    ("E004", "not set", lambda: provider_without("REFRESH_TOKEN_GENERATOR")),
+    ("E004", "another", lambda: provider(REFRESH_TOKEN_GENERATOR="oauthlib.common.generate_token")),
+    ("E005", "unknown key", lambda: override_settings(OAUTH_BINDING={"BINDER": []})),
+    ("E005", "not a dict", lambda: override_settings(OAUTH_BINDING=["BINDERS"])),
+    ("E006", "not a list", lambda: override_settings(OAUTH_BINDING={"BINDERS": CLIENT_REQUEST})),
+    ("E006", "not a list of paths", lambda: binders(ClientRequestBinder)),
+    ("E006", "not importable", lambda: binders("no.such.Binder")),
+    ("E006", "not a binder", lambda: binders(f"{__name__}.Validator")),
+    ("E006", "not a class", lambda: binders("oauth_binding.binders")),
+    ("E006", "without a type", lambda: binders(f"{__name__}.BinderWithoutType")),
+    ("E006", "of a type that is no text", lambda: binders(f"{__name__}.BinderOfTypeNumber")),
+    ("E006", "of too long a type", lambda: binders(f"{__name__}.BinderOfLongType")),
+    ("E006", "without a label", lambda: binders(f"{__name__}.BinderWithoutLabel")),
+    ("E006", "of the type none", lambda: binders(f"{__name__}.BinderOfTypeNone")),
+    ("E006", "of a type twice", lambda: binders(CLIENT_REQUEST, f"{__name__}.BinderOfTypeClientRequest")),
+    ("E007", "application", lambda: provider(APPLICATION_MODEL="auth.Group")),
+    ("E007", "access token", lambda: provider(ACCESS_TOKEN_MODEL="auth.Group")),
+    ("E007", "refresh token", lambda: provider(REFRESH_TOKEN_MODEL="auth.Group")),
+    ("E008", "not PEM", lambda: provider(OIDC_RSA_PRIVATE_KEY="not a key")),
+    ("E008", "of an unknown curve", lambda: provider(OIDC_RSA_PRIVATE_KEY=key_on_an_unknown_curve())),
+    ("E008", "not RSA", lambda: provider(OIDC_RSA_PRIVATE_KEY=elliptic_curve_key())),
+    ("E009", "JWT application, no key", jwt_application_without_key),
+    ("E009", "the default algorithm has no key", lambda: signing_keys(SIGNING_ALGORITHM="EdDSA")),
+    ("E009", "a default algorithm without a file", lambda: override_settings(OAUTH_BINDING=ED25519)),
+    ("E009", "the chosen algorithm has no key", es256_application),
+    ("E009", "its key is announced", lambda: es256_application(es256(begins=1))),
+    ("E009", "its key has expired", lambda: es256_application(es256(begins=-2, ends=-1))),
+    ("E009", "no key for the revocation feed", feed_without_key),
+    ("E010", "database router", lambda: override_settings(DATABASE_ROUTERS=[BindingsElsewhere()])),
+    ("E011", "lost column", lost_column),
+    ("E012", "binder not installed", lambda: application(token_binding_type="device")),
+    ("E013", "not a dict", lambda: issuers(["https://idp.example"])),
+    ("E013", "an issuer that is no text", lambda: issuers({None: OPTIONS})),
+    ("E013", "an empty issuer", lambda: issuers({"": OPTIONS})),
+    ("E013", "too long an issuer", lambda: issuers({"x" * 256: OPTIONS})),
+    ("E013", "options that are no dict", lambda: issuers({"https://idp.example": "https://idp.example"})),
+    ("E013", "unknown option", lambda: issuer(AUDIENCES=["x"])),
+    ("E013", "no keys", lambda: issuer(JWKS_URL=None)),
+    ("E013", "keys twice", lambda: issuer(KEYS={"keys": [PUBLIC_KEY]})),
+    ("E013", "http", lambda: issuer(JWKS_URL="http://idp.example/jwks")),
+    ("E013", "http like a loopback host", lambda: issuer(JWKS_URL="http://localhost.example/jwks")),
+    ("E013", "a file", lambda: issuer(JWKS_URL="file:///etc/jwks.json")),
+    ("E013", "no URL", lambda: issuer(JWKS_URL="https://[")),
+    ("E013", "a URL that is no text", lambda: issuer(JWKS_URL=1)),
+    ("E013", "keys that are no set", lambda: issuer(JWKS_URL=None, KEYS=[PUBLIC_KEY])),
+    ("E013", "an empty set", lambda: issuer(JWKS_URL=None, KEYS={"keys": []})),
+    ("E013", "a secret key", lambda: issuer(JWKS_URL=None, KEYS={"keys": [{"kty": "oct", "k": "c2VjcmV0"}]})),
+    ("E013", "a private key", lambda: issuer(JWKS_URL=None, KEYS={"keys": [{**PUBLIC_KEY, "d": "AQAB"}]})),
+    ("E013", "no audience", lambda: issuer(AUDIENCE=None)),
+    ("E013", "an empty audience", lambda: issuer(AUDIENCE="")),
+    ("E013", "an empty list of audiences", lambda: issuer(AUDIENCE=[])),
+    ("E013", "an audience that is no text", lambda: issuer(AUDIENCE=[None])),
+    ("E013", "a symmetric algorithm", lambda: issuer(ALGORITHMS=["RS256", "HS256"])),
+    ("E013", "the algorithm none", lambda: issuer(ALGORITHMS=["none"])),
+    ("E013", "an unknown algorithm", lambda: issuer(ALGORITHMS=["RS1"])),
+    ("E013", "algorithms that are no list", lambda: issuer(ALGORITHMS="RS256")),
+    ("E013", "no algorithm", lambda: issuer(ALGORITHMS=[])),
+    ("E013", "an empty claim", lambda: issuer(USER_CLAIM="")),
+    ("E013", "an unknown field", lambda: issuer(USER_FIELD="nickname")),
+    ("E013", "a field that is a relation", lambda: issuer(USER_FIELD="groups")),
+    ("E013", "not whether to create users", lambda: issuer(CREATE_USERS="no")),
+    ("E013", "users without a name", lambda: issuer(CREATE_USERS=True, USER_FIELD="email")),
+    ("E013", "scopes that are no list", lambda: issuer(SCOPES="read write")),
+    ("E013", "no types", lambda: issuer(TYPES=[])),
+    ("E013", "types that are no list", lambda: issuer(TYPES="JWT")),
+    ("E013", "a type that is no text", lambda: issuer(TYPES=[1])),
+    ("E013", "an age that is no number", lambda: issuer(MAX_AGE="1h")),
+    ("E013", "an age without end", lambda: issuer(MAX_AGE=float("inf"))),
+    ("E013", "a negative leeway", lambda: issuer(LEEWAY=-1)),
+    ("E015", "no file", lambda: override_settings(OAUTH_BINDING={"SIGNING_KEYS": "/no/such/file"})),
+    ("E015", "a directory", lambda: override_settings(OAUTH_BINDING={"SIGNING_KEYS": Path("/")})),
+    ("E015", "not a JWK set", lambda: override_settings(OAUTH_BINDING={"SIGNING_KEYS": __file__})),
+    ("E016", "a relative path", lambda: override_settings(OAUTH_BINDING={"SIGNING_KEYS": "keys.json"})),
+    ("E016", "not a path", lambda: override_settings(OAUTH_BINDING={"SIGNING_KEYS": ["/keys.json"]})),
+    ("E016", "an unknown algorithm", lambda: override_settings(OAUTH_BINDING={"SIGNING_ALGORITHM": "HS256"})),
+    ("E016", "no algorithm", lambda: override_settings(OAUTH_BINDING={"SIGNING_ALGORITHM": []})),
+    ("E017", "a feed that is no flag", lambda: override_settings(OAUTH_BINDING={"REVOCATION_FEED": "no"})),
+    (
+        "E017",
+        "a cascade that is no flag",
+        lambda: override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_CASCADE": 1}),
+    ),
+    (
+        "E017",
+        "public clients that are no flag",
+        lambda: override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_PUBLIC_CLIENTS": None}),
+    ),
+    ("E020", "preferred for passwords", lambda: hashers(FAST_HASHER, SLOW_HASHER)),
+    ("E021", "not installed", lambda: provider(CLIENT_SECRET_HASHER="oauth_binding_sha256")),
+    ("E022", "taken out", application_with_fast_hash),
+    (
+        "W001",
+        "URLs of django-oauth-toolkit",
+        lambda: override_settings(ROOT_URLCONF="tests.sites.plain_urls"),
+    ),
+    ("W002", "deferred transactions", sqlite_without_immediate),
+    ("W003", "keys that all can read", lambda: signing_keys(es256(), mode=0o644)),
+    ("W003", "keys that all can write", lambda: signing_keys(es256(), mode=0o602)),
+    ("W004", "a key without a successor", lambda: es256_application(es256(ends=6))),
+    ("W004", "a successor too late", lambda: es256_application(es256(ends=6), es256(begins=7))),
+    ("W005", "a weak key", lambda: provider(OIDC_RSA_PRIVATE_KEY=weak_key())),
+]
+
+
+def messages(*, with_tables: bool = False) -> list[CheckMessage]:
+    """Return this app's messages; Django and django-oauth-toolkit may have something to say as well."""
+    found = run_checks(databases=["default"] if with_tables else None)
+    return [message for message in found if str(message.id).startswith("oauth_binding.")]
+
+
+def _param(code: str, what: str, circumstances: object) -> Any:
+    # Changing a table ends the transaction that would have undone it on MariaDB.
+    marks = [pytest.mark.django_db(transaction=True)] if code == "E011" else []
+    return pytest.param(code, circumstances, id=f"{code}: {what}", marks=marks)
+
+
+@pytest.mark.parametrize(("code", "circumstances"), [_param(*case) for case in CASES])
+def test_a_misconfiguration_is_named_with_a_hint(
+    code: str, circumstances: Callable[[], AbstractContextManager[Any]]
+) -> None:
+    with circumstances():
+        # E011 alone needs "check --database".
+        found = messages(with_tables=code == "E011")
+
+    assert {message.id for message in found} == {f"oauth_binding.{code}"}
+    assert all(message.hint for message in found)
+
+
+def test_where_the_database_is_out_of_reach_that_is_said() -> None:
+    error = OperationalError("could not connect to server")
+    with mock.patch.object(connection, "cursor", side_effect=error):
+        (message,) = applications.check_applications(None)
+
+    assert message.id == "oauth_binding.I001"
+    assert message.level == INFO
+    assert "OperationalError" in message.msg
+
+
+def ids_in_the_code() -> set[str]:
+    """Return the ids of this app's checks, without its name: of the checks, and of the table of settings."""
+    modules = [*Path(checks.__file__).parent.glob("*.py"), Path(core_settings.__file__)]
+    sources = "".join(path.read_text() for path in modules)
+    return set(re.findall(r'"(?:oauth_binding\.)?([EWI]\d{3})"', sources))
+
+
+def test_every_id_has_a_case() -> None:
+    # I001 is no mistake, and has a test of its own.
+    assert ids_in_the_code() - {"I001"} == {code for code, _what, _circumstances in CASES}
+
+
+def test_every_id_is_documented() -> None:
+    documentation = (ROOT / "docs/settings.md").read_text()
+    rows = re.findall(r"^\| `oauth_binding\.([EWI]\d{3})` \|", documentation, re.MULTILINE)
+
+    assert sorted(rows) == sorted(ids_in_the_code())
+
+
+def test_a_site_that_is_set_up_gives_no_message() -> None:
+    assert run_checks(databases=["default"]) == []
+
+
+def test_the_example_project_gives_no_message() -> None:
+    command = [sys.executable, "manage.py", "check", "--fail-level", "DEBUG"]
+
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"JWKS_URL": "http://localhost:8080/jwks"},
+        {"JWKS_URL": "http://127.0.0.1/jwks"},
+        {"JWKS_URL": "http://[::1]/jwks"},
+        {"JWKS_URL": None, "KEYS": {"keys": [PUBLIC_KEY]}},
+        {"AUDIENCE": ["a", "b"], "ALGORITHMS": ["RS512", "PS256", "ES384", "EdDSA"], "SCOPES": []},
+        {"USER_CLAIM": "email", "USER_FIELD": "email", "TYPES": [None, "JWT"], "MAX_AGE": 0, "LEEWAY": 0.5},
+        {"CREATE_USERS": True, "USER_FIELD": "username"},
+    ],
+)
+def test_an_issuer_that_is_set_up_gives_no_message(options: dict[str, Any]) -> None:
+    with issuer(**options):
+        assert messages() == []
+
+
+SOUND: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "keys that nobody wants": lambda: signing_keys(es256(begins=1), es256(ends=-0.5)),
+    "keys that a group can read": lambda: signing_keys(es256(), mode=0o640),
+    "a default algorithm with a key": lambda: signing_keys(es256(), SIGNING_ALGORITHM="ES256"),
+    "the default algorithm RS256": lambda: signing_keys(SIGNING_ALGORITHM="RS256"),
+    "a chosen algorithm with a key": lambda: es256_application(es256()),
+    "a key with an end to come": lambda: es256_application(es256(ends=8)),
+    "a successor": lambda: es256_application(es256(ends=6), es256(begins=6)),
+    "no file": lambda: override_settings(OAUTH_BINDING={"SIGNING_KEYS": ""}),
+}
+
+
+@pytest.mark.parametrize("circumstances", SOUND.values(), ids=SOUND)
+def test_signing_keys_that_are_set_up_give_no_message(
+    circumstances: Callable[[], AbstractContextManager[Any]],
+) -> None:
+    with circumstances():
+        assert messages() == []
+
+
+def test_a_key_of_the_toolkit_stands_in_for_one_that_ends() -> None:
+    key = generate("RS256", int(time.time()) - 60)
+    ending = key.retire(int(time.time()) + DAY, int(time.time()) + 2 * DAY)
+
+    with application(token_type="jwt"), signing_keys(ending):
+        assert messages() == []
+        with provider(OIDC_RSA_PRIVATE_KEY=""):
+            assert [message.id for message in messages()] == ["oauth_binding.W004"]
+
+
+def test_a_subclass_of_the_validator_is_accepted() -> None:
+    with provider(OAUTH2_VALIDATOR_CLASS=f"{__name__}.Validator"):
+        assert messages() == []
+
+
+def test_the_fast_hasher_for_client_secrets_is_accepted() -> None:
+    with hashers(SLOW_HASHER, FAST_HASHER), provider(CLIENT_SECRET_HASHER="oauth_binding_sha256"):
+        assert messages() == []
+
+
+def test_opaque_tokens_need_no_key() -> None:
+    with application(token_type="opaque"), provider(OIDC_RSA_PRIVATE_KEY=""):
+        assert messages() == []
+
+
+@pytest.mark.parametrize("urls", ["django.contrib.auth.urls", None])
+def test_a_site_without_the_endpoints_is_accepted(urls: str | None) -> None:
+    # An API on the same database, for instance, which only accepts the tokens.
+    with override_settings(ROOT_URLCONF=urls):
+        assert messages() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_column_that_is_still_to_come_is_no_error() -> None:
+    # "migrate" runs the checks before it adds the column.
+    migrations = MigrationRecorder(connections["default"])
+    migrations.record_unapplied("oauth_binding", "0001_initial")
+    try:
+        with lost_column():
+            assert messages() == []
+    finally:
+        migrations.record_applied("oauth_binding", "0001_initial")
+
+
+def test_no_message_has_the_text_of_the_key() -> None:
+    secret = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASC"
+    pem = f"-----BEGIN PRIVATE KEY-----\n{secret}\n-----END PRIVATE KEY-----"
+
+    with provider(OIDC_RSA_PRIVATE_KEY=pem):
+        (message,) = messages()
+
+    assert message.id == "oauth_binding.E008"
+    assert secret not in repr(message)

@@ -1,0 +1,169 @@
+"""An API in a project that is not the server, and the server it trusts."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import jwt
+from django.test import Client
+
+from tests.helpers.servers import RSA_KEY, jwk, send
+
+Respond = Callable[[BaseHTTPRequestHandler], None]
+
+ISSUER = "https://issuer.example"
+
+AUDIENCE = "https://api.example"
+
+CLIENT_ID = "the api:1"
+
+CLIENT_SECRET = "s%cret +/ü"
+
+
+@dataclass
+class Asked:
+    """A request that the issuer has got."""
+
+    path: str
+    query: dict[str, str]
+    form: dict[str, str]
+    headers: Message
+
+
+@dataclass
+class Issuer:
+    """A server of somebody else: its keys, its introspection endpoint and its revocation feed."""
+
+    url: str = ""
+    keys: list[Any] = field(default_factory=lambda: [jwk(RSA_KEY)])
+    #: What introspection says of a token; other tokens are not active.
+    active: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: The revoked tokens: when each was revoked and when it expires, by its jti.
+    revoked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: What the feed says instead of the truth.
+    feed_claims: dict[str, Any] = field(default_factory=dict)
+    feed_headers: dict[str, Any] = field(default_factory=dict)
+    feed_key: Any = RSA_KEY
+    #: How far its clock is ahead, in seconds.
+    ahead: int = 0
+    #: What to do in place of answering, by path.
+    respond: dict[str, Respond] = field(default_factory=dict)
+    asked: list[Asked] = field(default_factory=list)
+
+    def token(
+        self,
+        key: Any = RSA_KEY,
+        algorithm: str = "RS256",
+        headers: dict[str, Any] | None = None,
+        **claims: Any,
+    ) -> str:
+        """Return a JWT access token; None takes a claim or header out."""
+        now = int(time.time())
+        merged = {
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "alice",
+            "client_id": "mobile",
+            "iat": now,
+            "exp": now + 600,
+            "jti": "token-1",
+            "scope": "read write",
+            **claims,
+        }
+        merged_headers = {"kid": "one", "typ": "at+jwt", **(headers or {})}
+        return jwt.encode(
+            {name: value for name, value in merged.items() if value is not None},
+            key,
+            algorithm=algorithm,
+            headers={
+                name: value for name, value in merged_headers.items() if value is not None or name == "typ"
+            },
+        )
+
+    def revoke(self, jti: str, expires_in: int = 600) -> None:
+        now = int(time.time()) + self.ahead
+        self.revoked[jti] = (now, now + expires_in)
+
+    def requests(self, path: str) -> list[Asked]:
+        """Return the requests to a path."""
+        return [asked for asked in self.asked if asked.path == path]
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        parts = urlsplit(handler.path)
+        body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
+        asked = Asked(
+            parts.path, dict(parse_qsl(parts.query)), dict(parse_qsl(body.decode())), handler.headers
+        )
+        self.asked.append(asked)
+        if asked.path in self.respond:
+            self.respond[asked.path](handler)
+        elif asked.path == "/jwks":
+            send(handler, json.dumps({"keys": self.keys}).encode())
+        elif asked.path == "/introspect":
+            send(handler, json.dumps(self.active.get(asked.form["token"], {"active": False})).encode())
+        else:
+            self.send_feed(handler, asked)
+
+    def send_feed(self, handler: BaseHTTPRequestHandler, asked: Asked) -> None:
+        now = int(time.time()) + self.ahead
+        since = int(asked.query["since"]) if "since" in asked.query else None
+        revoked = {
+            jti: expires
+            for jti, (revoked, expires) in self.revoked.items()
+            if expires > now and (since is None or revoked >= since)
+        }
+        etag = f'"{hash((since, tuple(revoked)))}"'
+        if asked.headers["If-None-Match"] == etag:
+            send(handler, b"", 304, ETag=etag)
+            return
+        claims = {"iss": ISSUER, "iat": now, "exp": now + 600, "next": now - 5, "revoked": revoked}
+        claims |= {} if since is None else {"since": since}
+        headers = {"typ": "revoked-tokens+jwt", "kid": "one", **self.feed_headers}
+        claims = {name: value for name, value in {**claims, **self.feed_claims}.items() if value is not None}
+        text = jwt.encode(claims, self.feed_key, "RS256", headers)
+        send(handler, text.encode(), ETag=etag)
+
+
+@dataclass
+class Answer:
+    """What the API answered."""
+
+    status: int
+    data: dict[str, Any]
+    challenge: str | None
+
+
+class Api:
+    """The API, called over HTTP."""
+
+    def __init__(self) -> None:
+        self.http = Client()
+
+    def call(self, token: str | None = None, path: str = "/me/", **headers: str) -> Answer:
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        response = self.http.get(
+            path, headers={name.replace("_", "-"): value for name, value in headers.items()}
+        )
+        return Answer(response.status_code, response.json(), response.headers.get("WWW-Authenticate"))
+
+
+INVALID = 'Bearer realm="api",error="invalid_token",error_description="The access token is invalid."'
+
+EXPIRED = 'Bearer realm="api",error="invalid_token",error_description="The access token has expired."'
+
+
+def assert_invalid(answer: Answer, challenge: str = INVALID) -> None:
+    assert (answer.status, answer.challenge) == (401, challenge)
+
+
+def assert_unavailable(answer: Answer) -> None:
+    assert (answer.status, answer.challenge) == (503, None)
+    assert "does not answer" in str(answer.data)

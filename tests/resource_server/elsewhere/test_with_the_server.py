@@ -1,0 +1,198 @@
+"""The API in another project, and this server beside it: the same code, the same answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.helpers.client import Site
+from tests.helpers.resource_server import INVALID, Api
+from tests.helpers.rows import expire
+
+#: Seconds.
+INTERVAL = 0.4
+
+
+@pytest.fixture(params=["local", "introspection", "local+introspection"])
+def validation(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def elsewhere(live_server: Any, settings: Any, make_site: Callable[..., Site]) -> Callable[..., None]:
+    """Return a function that lets the API take the tokens of the live server, as in another project."""
+    settings.ROOT_URLCONF = "tests.resource_server.elsewhere.server_urls"
+    own = make_site("client_credentials", as_user=None)
+    # The tests ask for tokens in this process, and the server calls itself by the name they use.
+    issuer = "http://testserver/oauth2"
+
+    def configure(validation: str, **options: Any) -> None:
+        base = f"{live_server.url}/oauth2"
+        configured: dict[str, Any] = {"ISSUER": issuer, "AUDIENCE": issuer, "VALIDATION": validation}
+        if validation != "introspection":
+            configured["JWKS_URL"] = f"{base}/.well-known/jwks.json"
+        if validation != "local":
+            configured |= {
+                "INTROSPECTION_URL": f"{base}/introspect/",
+                "CLIENT_ID": own.application.client_id,
+                "CLIENT_SECRET": own.secret,
+                "INTROSPECTION_CACHE_SECONDS": INTERVAL,
+            }
+        else:
+            configured |= {
+                "REVOCATION_FEED_URL": f"{base}/revoked-tokens/",
+                "REVOCATION_INTERVAL": INTERVAL,
+            }
+        settings.OAUTH_RESOURCE_SERVER = {**configured, **options}
+
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "OIDC_ISS_ENDPOINT": issuer}
+    settings.OAUTH_BINDING = {"REVOCATION_FEED": True}
+    return configure
+
+
+@pytest.fixture
+def here(settings: Any) -> Callable[[], None]:
+    """Return a function that puts the API into the project of the server again."""
+
+    def configure() -> None:
+        del settings.OAUTH_RESOURCE_SERVER
+
+    return configure
+
+
+PATHS = ("/me/", "/for-users/", "/read-or-write/", "/bound/", "/certificate/", "/presented/", "/plain/")
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+@pytest.mark.parametrize("binding_id", ["phone", None])
+def test_the_same_answers_in_both_projects(
+    elsewhere: Callable[..., None],
+    here: Callable[[], None],
+    make_bound: Callable[..., Site],
+    validation: str,
+    token_type: str,
+    binding_id: str | None,
+) -> None:
+    if (token_type, validation) == ("opaque", "local"):
+        pytest.skip("opaque tokens have to be introspected")
+    token = make_bound(token_type).bound(binding_id).access
+    api = Api()
+
+    def ask_all() -> list[Any]:
+        return [api.call(token, path, Token_Binding_Id="phone") for path in PATHS]
+
+    expected = ask_all()
+    elsewhere(validation)
+
+    assert ask_all() == expected
+    assert [answer.status for answer in expected] == (
+        [200, 200, 200, 200, 403, 200, 200] if binding_id else [200, 200, 200, 403, 403, 401, 200]
+    )
+    here()
+    assert ask_all() == expected
+
+
+def test_a_superseded_and_a_revoked_token_are_refused_within_the_interval(
+    elsewhere: Callable[..., None], make_bound: Callable[..., Site], validation: str
+) -> None:
+    site = make_bound("jwt")
+    elsewhere(validation)
+    api = Api()
+    phone, laptop, tablet = (site.bound(name).access for name in ("phone", "laptop", "tablet"))
+    assert [api.call(token).status for token in (phone, laptop, tablet)] == [200, 200, 200]
+
+    new = site.bound("phone").access
+    site.revoke(tablet)
+    time.sleep(INTERVAL)
+
+    assert [api.call(token).status for token in (phone, laptop, tablet, new)] == [401, 200, 401, 200]
+    assert api.call(phone).challenge == with_metadata(INVALID)
+
+
+def test_an_opaque_token(elsewhere: Callable[..., None], make_bound: Callable[..., Site]) -> None:
+    site = make_bound()
+    elsewhere("local+introspection")
+    api = Api()
+    phone, laptop = site.bound("phone"), site.bound("laptop")
+    assert [api.call(token.access).status for token in (phone, laptop)] == [200, 200]
+
+    site.revoke(phone.access)
+    expire(laptop.access)
+    time.sleep(INTERVAL)
+
+    assert [api.call(token.access).status for token in (phone, laptop)] == [401, 401]
+
+
+@pytest.mark.parametrize("validation", ["introspection", "local+introspection"])
+def test_a_refresh_token_is_no_access_token(
+    elsewhere: Callable[..., None], make_bound: Callable[..., Site], validation: str
+) -> None:
+    """Not even one of the API's own application, which introspection calls active."""
+    site = make_bound()
+    answer = site.bound("phone")
+    elsewhere(validation, CLIENT_ID=site.application.client_id, CLIENT_SECRET=site.secret)
+
+    assert site.introspect(answer.refresh)["active"] is True
+    assert Api().call(answer.access).status == 200
+    assert Api().call(answer.refresh).status == 401
+
+
+def test_an_id_token_is_no_access_token(
+    elsewhere: Callable[..., None], make_bound: Callable[..., Site], validation: str
+) -> None:
+    site = make_bound("jwt", "authorization_code")
+    answer = site.bound("phone", scope="openid read")
+    elsewhere(validation)
+
+    assert Api().call(answer.access).status == 200
+    assert Api().call(answer["id_token"]).status == 401
+
+
+def test_a_token_of_a_client_has_no_user(
+    elsewhere: Callable[..., None], make_bound: Callable[..., Site], validation: str
+) -> None:
+    site = make_bound("jwt", "client_credentials", as_user=None)
+    token = site.bound("backend").access
+    elsewhere(validation)
+
+    assert Api().call(token).data["user"] is None
+    assert Api().call(token, "/for-users/").status in (401, 403)
+
+
+def test_resources(elsewhere: Callable[..., None], make_bound: Callable[..., Site], validation: str) -> None:
+    """A token that was asked for on behalf of another API is not for this one (RFC 8707)."""
+    site = make_bound("jwt")
+    token = site.bound("phone", resource="https://orders.example").access
+    elsewhere(validation)
+    assert Api().call(token).status == 401
+
+    elsewhere(validation, AUDIENCE=["https://orders.example", "https://other.example"])
+    assert Api().call(token).status == 200
+
+
+def test_wrong_credentials(
+    elsewhere: Callable[..., None], make_bound: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    token = make_bound().bound("phone").access
+    elsewhere("introspection", CLIENT_SECRET="wrong")
+
+    assert Api().call(token).status == 503
+    assert "does not accept CLIENT_ID and CLIENT_SECRET" in caplog.text
+    assert "wrong" not in caplog.text
+
+
+def test_a_server_without_a_feed(
+    elsewhere: Callable[..., None], make_bound: Callable[..., Site], settings: Any
+) -> None:
+    token = make_bound("jwt").bound("phone").access
+    elsewhere("local")
+    settings.OAUTH_BINDING = {}
+
+    assert Api().call(token).status == 503
+
+
+def with_metadata(challenge: str) -> str:
+    return f'{challenge},resource_metadata="http://testserver/oauth2/.well-known/oauth-protected-resource"'
