@@ -20,11 +20,7 @@ from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Site
 from tests.helpers.project import Project
 
 #: What is about Django REST framework is not collected where it is not installed.
-collect_ignore = (
-    ["contrib", "resource_server"]
-    if find_spec("rest_framework") is None
-    else []
-)
+collect_ignore = ["contrib", "resource_server"] if find_spec("rest_framework") is None else []
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.helpers.browser import PEOPLE, Example
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-client-secret-of-some-length"
 
 #: Where pictures of the pages go, for instance docs/images; by default none are taken.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import random
 import re
@@ -168,19 +169,35 @@ def exchange_at_once(
     return _send_at_once(address, client_id, send, bindings)
 
 
-def _mix(address: str, client_id: str, bindings: list[str | None], until: float, seed: int) -> list[Event]:
-    """Log in, refresh with the same token several times at once, and revoke, at random."""
+#: What follows the logins of five rounds of a mix, in an order that is shuffled.
+ACTIONS = ("refresh", "refresh", "refresh", "revoke", "none")
+
+#: How long a mix may take beyond the time that it is given, in seconds: it is stuck then.
+LIMIT = 300
+
+
+def _mix(
+    address: str, client_id: str, bindings: list[str | None], rounds: int, until: float, seed: int
+) -> list[Event]:
+    """Log in, refresh with the same token several times at once, and revoke, in a random order."""
     choose = random.Random(seed)
     senders = [Sender(address, client_id) for _ in range(3)]
     events: list[Event] = []
+    actions: list[str] = []
+    latest = max(until, time.monotonic()) + LIMIT
     with ThreadPoolExecutor(len(senders)) as pool:
-        while time.monotonic() < until:
+        for number in itertools.count():
+            if number >= rounds and time.monotonic() >= until:
+                break
+            if time.monotonic() > latest:
+                raise TimeoutError(f"{number} rounds of {rounds}, {LIMIT} seconds after their time")
+            actions = actions or choose.sample(ACTIONS, len(ACTIONS))
+            action = actions.pop()
             binding = choose.choice(bindings)
             login = senders[0].login(binding)
             events.append(login)
             if login.status != 200:
                 continue
-            action = choose.choice(["refresh", "refresh", "refresh", "revoke", "none"])
             token = login.data["refresh_token"]
             if action == "refresh":
                 attempts = [pool.submit(sender.refresh, binding, token) for sender in senders]
@@ -191,11 +208,22 @@ def _mix(address: str, client_id: str, bindings: list[str | None], until: float,
 
 
 def mix(
-    address: str, client_ids: list[str], bindings: list[str | None], seconds: float, seed: int
+    address: str,
+    client_ids: list[str],
+    bindings: list[str | None],
+    *,
+    rounds: int,
+    seed: int,
+    seconds: float = 0,
 ) -> list[Event]:
-    """Do all kinds of requests at once for a time, from two processes per client."""
+    """Do all kinds of requests at once, from two processes per client.
+
+    :param rounds: how often each process logs in and does something with what it gets; each five rounds it
+        does everything.
+    :param seconds: how long it goes on at least, where something else has to happen meanwhile.
+    """
     until = time.monotonic() + seconds
     return in_processes(
-        partial(_mix, address, client_id, bindings, until, seed + number)
+        partial(_mix, address, client_id, bindings, rounds, until, seed + number)
         for number, client_id in enumerate(client_ids * 2)
     )

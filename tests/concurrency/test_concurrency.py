@@ -22,6 +22,8 @@ from django.db import connection
 from tests.concurrency.load import Event, Sender, User, exchange_at_once, log_in_at_once, mix
 from tests.concurrency.site import EXCHANGING, REPOSITORY, RunningSite, running_site
 
+pytestmark = pytest.mark.slow
+
 TOKEN_TYPES = ("opaque", "jwt")
 
 #: More rounds and longer ones than one wants to wait for every time.
@@ -31,15 +33,16 @@ SECONDS = 4.0 * ROUNDS
 #: A shell command that restarts the database server, which other tests then miss for a moment.
 RESTART = os.environ.get("CONCURRENCY_RESTART", "")
 
-#: Cleans up and signs devices out at random, for a time.
+#: Cleans up and signs devices out at random, until its standard input is closed.
 _OPERATOR = """
-import random, time
+import random, sys, threading, time
 from django.db import OperationalError
 from oauth2_provider.models import clear_expired
 from oauth_binding.models import TokenBinding
 from oauth_binding.authorization_server import revoke_binding
-until = time.monotonic() + {seconds}
-while time.monotonic() < until:
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+while not ended.is_set():
     try:
         clear_expired()
     except OperationalError as error:
@@ -273,11 +276,12 @@ def test_an_exchange_that_races_with_revoking_what_it_exchanges_does_not_survive
 
 
 @contextmanager
-def _operator(site: RunningSite, seconds: float) -> Iterator[None]:
+def _operator(site: RunningSite) -> Iterator[None]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "django", "shell", "--no-imports", "-c", _OPERATOR.format(seconds=seconds)],
+        [sys.executable, "-m", "django", "shell", "--no-imports", "-c", _OPERATOR],
         env=site.environment,
         cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     try:
@@ -292,8 +296,8 @@ def test_everything_at_once(running_sites: Callable[..., RunningSite], grace_per
     """Logins, refreshes with the same token, revocations, devices signed out, and cleartokens."""
     devices: list[str | None] = [None, "phone", "laptop"]
     site = running_sites(REFRESH_TOKEN_GRACE_PERIOD_SECONDS=grace_period)
-    with _operator(site, SECONDS + 2):
-        events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 2, seed=grace_period)
+    with _operator(site):
+        events = mix(site.address, list(TOKEN_TYPES), devices, rounds=25 * ROUNDS, seed=grace_period)
     assert_statuses(events, 400)
     assert all(event.data["error"] == "invalid_grant" for event in events if event.status == 400)
     assert {event.kind for event in events if event.status == 200} == {"login", "refresh", "revoke"}
@@ -318,7 +322,7 @@ def test_workers_that_are_killed(running_sites: Callable[..., RunningSite]) -> N
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 4, seed=7)
+        events = mix(site.address, list(TOKEN_TYPES), devices, rounds=25, seed=7, seconds=SECONDS + 4)
     finally:
         ended.set()
         killer.join()
@@ -338,7 +342,7 @@ def test_database_that_is_restarted(running_sites: Callable[..., RunningSite]) -
     site = running_sites()
     restart = threading.Timer(4.0, subprocess.run, [RESTART], {"shell": True, "check": True})
     restart.start()
-    events = mix(site.address, list(TOKEN_TYPES), devices, SECONDS + 10, seed=11)
+    events = mix(site.address, list(TOKEN_TYPES), devices, rounds=25, seed=11, seconds=SECONDS + 10)
     restart.join()
     assert_statuses(events, 0, 400, 500, 503)
     assert any(event.status in {500, 503} for event in events)

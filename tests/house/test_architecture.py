@@ -1,16 +1,20 @@
-"""The house: which room may import which."""
+"""The house: which room may import which, and where its tests are."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import oauth_binding
 
 ROOT = Path(oauth_binding.__file__).parent
+REPOSITORY = ROOT.parent
+TESTS = REPOSITORY / "tests"
 
 #: From the ground up. A room imports what stands above it in this list, and its own modules.
 ROOMS = [
@@ -38,6 +42,19 @@ ROOMS = [
     "urls",
     "apps",
 ]
+
+#: Folders of tests that are about no one room.
+WHOLE = {"helpers", "sites", "browser", "concurrency", "house"}
+
+#: What the packages are called that the app imports, beside the standard library.
+DISTRIBUTIONS = {
+    "cryptography": "cryptography",
+    "django": "Django",
+    "jwcrypto": "jwcrypto",
+    "jwt": "PyJWT",
+    "oauth2_provider": "django-oauth-toolkit",
+    "oauthlib": "oauthlib",
+}
 
 
 def modules() -> Iterator[tuple[str, list[str]]]:
@@ -148,3 +165,46 @@ assert 'django' not in sys.modules
 """
 
     subprocess.run([sys.executable, "-c", program, str(ROOT / "binding" / "semantics.py")], check=True)
+
+
+def test_the_page_about_the_house_has_the_same_rooms() -> None:
+    page = (REPOSITORY / "docs/house.md").read_text()
+
+    folders = [room.replace(".", "/") for room in ROOMS if room != "authorization_server"]
+    assert re.findall(r"^\| `([\w/]+)/` \|", page, re.MULTILINE) == [
+        folder for folder in folders if (ROOT / folder).is_dir()
+    ]
+
+
+def test_what_is_imported_is_declared() -> None:
+    declared = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    names = {re.split(r"[\[<>=]", requirement)[0] for requirement in declared}
+    imported = {
+        name.split(".")[0]
+        for module, found in modules()
+        if not module.startswith("contrib.")
+        for name in found
+    } - {"oauth_binding", *sys.stdlib_module_names}
+
+    assert imported == DISTRIBUTIONS.keys()
+    assert names == set(DISTRIBUTIONS.values())
+
+
+def test_tests_are_laid_out_like_the_code() -> None:
+    folders = {".".join(path.parent.relative_to(TESTS).parts) for path in TESTS.rglob("test_*.py")}
+
+    strange = [
+        folder for folder in sorted(folders) if folder.split(".")[0] not in WHOLE and not room_of(folder)
+    ]
+    assert strange == []
+
+
+def test_what_tests_share_stands_in_helpers() -> None:
+    shared = [
+        f"{path.relative_to(TESTS)} imports {name}"
+        for path in sorted(TESTS.rglob("*.py"))
+        for name in imports(ast.parse(path.read_text()))
+        if re.match(r"tests(\.\w+)*\.(test_\w+|conftest)\b", name)
+    ]
+
+    assert shared == []

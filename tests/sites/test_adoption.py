@@ -28,6 +28,8 @@ import oauth_binding.migrations
 from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Site, is_jwt
 from tests.helpers.project import ADDED, OWN, Project, check, migrate, schema
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
 # With oauthlib 4, django-oauth-toolkit alone has no device grant.

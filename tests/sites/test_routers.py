@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
@@ -13,6 +14,8 @@ from oauth2_provider.models import Application
 from oauth_binding.devices import devices_of, sign_out
 from tests.helpers.client import PASSWORD, SECRET, Site
 from tests.helpers.project import ADDED, Project, check
+
+pytestmark = pytest.mark.slow
 
 # Users are where the tokens are, because django-oauth-toolkit's foreign keys point to them.
 ROUTER = """

@@ -10,6 +10,8 @@ import pytest
 
 from tests.helpers.project import ROOT, Project
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 from tests.settings import *
 from tests.settings import DATABASES, INSTALLED_APPS
@@ -60,4 +62,6 @@ def test_a_site_with_models_of_its_own(project: Project, site: str) -> None:
     project.write("swapped/models.py", models)
     project.run("with_binding", *MAKE_MIGRATION, TEST_DATABASE="sqlite")
 
-    project.run("with_binding", "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/sites/swapped/flows.py")
+    project.run(
+        "with_binding", "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/sites/swapped/flows.py"
+    )

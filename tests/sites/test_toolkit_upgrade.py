@@ -15,6 +15,8 @@ from oauth2_provider.models import Application
 from tests.helpers.client import PASSWORD, SECRET, Site
 from tests.helpers.project import ADDED, OWN, Project, check, migrate
 
+pytestmark = pytest.mark.slow
+
 #: A release that is yet to come, with fields and a migration under the toolkit's own label.
 UPGRADE = """
 INSTALLED_APPS.insert(INSTALLED_APPS.index("oauth2_provider") + 1, "next_release")

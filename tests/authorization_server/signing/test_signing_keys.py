@@ -871,6 +871,7 @@ class TestFile:
         assert {path.name: path.read_text() for path in keys.path.parent.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_of_rotations_at_once_one_announces_a_successor(keys: Keys, tmp_path: Path) -> None:
     keys.create("ES256")
     keys.create("RS256")

@@ -1,0 +1,43 @@
+# What .ci/run and .ci/full have in common. Makes a copy of what is there now, without what git ignores, in a temporary
+# folder, and goes there.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+repo=$work/repo
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore NO_MKDOCS_2_WARNING=1
+
+step() { printf '\n=== %s (%s s)\n' "$1" "$SECONDS"; }
+
+mkdir "$repo"
+(cd "$here" && git ls-files -z --cached --others --exclude-standard |
+    xargs -0 -I{} sh -c 'test ! -e "$1" || printf "%s\0" "$1"' _ {} | tar --null -T - -cf -) | tar -xf - -C "$repo"
+cd "$repo"
+python=$repo/.venv/bin/python
+
+# A line of the README, as it stands there.
+readme_line() {
+    grep -F -- "$1" README.md | grep '^python3 -m venv' || { echo "README.md has no line with: $1" >&2; exit 1; }
+}
+
+install() { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" > /dev/null; }
+
+start_mariadb() { start-stop-daemon --start --oknodo --background --exec /usr/sbin/mariadbd; }
+start_postgresql() { pg_ctlcluster --skip-systemctl-redirect "$(ls /etc/postgresql)" main start; }
+
+wait_for_databases() {
+    for _ in $(seq 60); do
+        pg_isready -q -h 127.0.0.1 && mariadb-admin --host 127.0.0.1 --user root --silent ping && break
+        sleep 1
+    done
+    pg_isready -h 127.0.0.1
+    mariadb-admin --host 127.0.0.1 --user root ping
+}
+
+# The newest Python that is here.
+newest_python() {
+    for candidate in "$HOME"/.pyenv/versions/3.*/bin/python3 /usr/local/bin/python3 /usr/bin/python3; do
+        "$candidate" -c 'import sys; print("%d.%03d" % sys.version_info[:2], sys.executable)' 2> /dev/null || true
+    done | sort | tail -n 1 | cut -d' ' -f2
+}
