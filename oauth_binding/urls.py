@@ -26,7 +26,7 @@ from oauth_binding.devices.views import (
 
 app_name = "oauth2_provider"
 
-_VIEWS: dict[str, type[View]] = {
+_OUR_VIEWS: dict[str, type[View]] = {
     "token": TokenView,
     "device-authorization": DeviceAuthorizationView,
     "revoke-token": RevokeTokenView,
@@ -40,7 +40,7 @@ _VIEWS: dict[str, type[View]] = {
 
 
 def _with_our_view(pattern: URLPattern) -> URLPattern:
-    view = _VIEWS.get(pattern.name or "")
+    view = _OUR_VIEWS.get(pattern.name or "")
     if view is None:
         return pattern
     return URLPattern(pattern.pattern, view.as_view(), pattern.default_args, pattern.name)

@@ -3,12 +3,11 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from oauth2_provider.contrib.rest_framework import TokenHasScope
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from oauth_binding.contrib.rest_framework import PresentsBinding
+from oauth_binding.contrib.rest_framework import PresentsBinding, TokenHasScope
 from oauth_binding.resource_server import protected_resource
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from oauth_binding.core import toolkit_paths
+
 if TYPE_CHECKING:
     from oauth_binding.console.applications import BindingApplicationAdmin
     from oauth_binding.console.tokens import BoundAccessTokenAdmin, BoundRefreshTokenAdmin
@@ -21,6 +23,6 @@ _ROOMS: Final = {
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(name)
-    # First: while it is being imported it asks for the classes here, which derive from its own.
-    import_module("oauth2_provider.admin")
+    # First: while the module of these is being imported it asks for the classes here, which derive from them.
+    _ = toolkit_paths.ApplicationAdmin
     return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)

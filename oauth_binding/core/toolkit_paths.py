@@ -11,14 +11,20 @@ models, and so that its admin module can be asked for classes while it is being 
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Final
 
 _DYNAMIC_REGISTRATION: Final = (
     "authorization_server.views.dynamic_client_registration",
     "views.dynamic_client_registration",
 )
+
+# At the same path in both, but their package can't always be imported; see _import().
+_AUTHENTICATION: Final = ("contrib.rest_framework.authentication",) * 2
+_PERMISSIONS: Final = ("contrib.rest_framework.permissions",) * 2
 
 #: The module of each name: by role, and before.
 PLACES: Final[dict[str, tuple[str, str]]] = {
@@ -27,11 +33,17 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "ApplicationForm": ("authorization_server.forms", "forms"),
     "GRANT_TYPE_MAP": _DYNAMIC_REGISTRATION,
     "IGNORED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
+    "IsAuthenticatedOrTokenHasScope": _PERMISSIONS,
+    "OAuth2Authentication": _AUTHENTICATION,
     "OAuthLibCore": ("core.backends_oauthlib", "oauth2_backends"),
     "OAuthLibCoreMixin": ("core.views", "views.mixins"),
     "ProtectedResourceMetadataMixin": ("resource_server.mixins", "views.mixins"),
     "REDIRECT_REQUIRED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
     "RefreshTokenAdmin": ("authorization_server.admin", "admin"),
+    "TokenHasReadWriteScope": _PERMISSIONS,
+    "TokenHasResourceScope": _PERMISSIONS,
+    "TokenHasScope": _PERMISSIONS,
+    "TokenMatchesOASRequirements": _PERMISSIONS,
     "app_authorized": ("core.signals", "signals"),
     "build_bearer_challenge": ("resource_server.www_authenticate", "www_authenticate"),
     "get_scopes_backend": ("core.scopes", "scopes"),
@@ -50,5 +62,20 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(name)
     by_role, before = PLACES[name]
     if IS_BY_ROLE:
-        return getattr(import_module(f"oauth2_provider.{by_role}"), name)
-    return getattr(import_module(f"oauth2_provider.{before}"), _NAMES_BEFORE.get(name, name))
+        return getattr(_import(f"oauth2_provider.{by_role}"), name)
+    return getattr(_import(f"oauth2_provider.{before}"), _NAMES_BEFORE.get(name, name))
+
+
+def _import(path: str) -> ModuleType:
+    """Import a module, or return one that is there although its package can't be imported.
+
+    In the layout by role, that for Django REST framework imports more than what is asked for here: its views,
+    which import the classes of the setting ``REST_FRAMEWORK``, which may be those that derive from what is
+    asked for; and django-oauth-toolkit's models, which an API elsewhere has not.
+    """
+    try:
+        return import_module(path)
+    except (ImportError, RuntimeError):
+        if path in sys.modules:
+            return sys.modules[path]
+        raise

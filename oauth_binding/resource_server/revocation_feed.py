@@ -98,7 +98,7 @@ class RevocationFeed(remote.RemoteDocument):
                 return  # nothing has changed
             raise
         since = None if last is None else last.next
-        claims = _read(answer.body, since)
+        claims = _read_page(answer.body, since)
         known = {} if last is None else last.tokens
         self.revoked = RevokedTokens(
             tokens={
@@ -115,7 +115,7 @@ class RevocationFeed(remote.RemoteDocument):
         )
 
 
-def _read(body: bytes, since: int | None) -> dict[str, Any]:
+def _read_page(body: bytes, since: int | None) -> dict[str, Any]:
     """Return the claims of an answer of the feed.
 
     :param since: what was asked for.

@@ -32,6 +32,7 @@ from oauth_binding.binding import ClientRequestBinder, TokenBinder
 from oauth_binding.checks import applications
 from oauth_binding.core import settings as core_settings
 from oauth_binding.models import TokenBinding
+from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
 
 pytestmark = pytest.mark.django_db
@@ -222,7 +223,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     (
         "E002",
         "another",
-        lambda: provider(OAUTH2_BACKEND_CLASS="oauth2_provider.oauth2_backends.JSONOAuthLibCore"),
+        lambda: provider(OAUTH2_BACKEND_CLASS=installed_path("oauth2_backends.JSONOAuthLibCore")),
     ),
     ("E003", "not set", lambda: provider_without("ACCESS_TOKEN_GENERATOR")),
     ("E003", "another", lambda: provider(ACCESS_TOKEN_GENERATOR="oauthlib.common.generate_token")),

@@ -16,6 +16,7 @@ from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_application_model
 
 from tests.helpers.client import GRANTS, REDIRECT_URI, SECRET, Site
+from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
 from tests.helpers.toolkit_alone import with_this_app, with_toolkit_alone
 
@@ -231,7 +232,7 @@ class Registrar:
 
 OPEN = {
     "DCR_ENABLED": True,
-    "DCR_REGISTRATION_PERMISSION_CLASSES": ["oauth2_provider.dcr.AllowAllDCRPermission"],
+    "DCR_REGISTRATION_PERMISSION_CLASSES": [installed_path("dcr.AllowAllDCRPermission")],
 }
 
 

@@ -53,7 +53,7 @@ class TokenExchangeGrant(GrantTypeBase):
 
         :raises OAuth2Error: the request can't be answered with a token.
         """
-        self._authenticate(request)
+        self._authenticate_client(request)
         self.validate_grant_type(request)
         if not may_exchange(request.client):
             raise UnauthorizedClientError(
@@ -62,7 +62,7 @@ class TokenExchangeGrant(GrantTypeBase):
         check_parameters(request)
         return authorize(request)
 
-    def _authenticate(self, request: Request) -> None:
+    def _authenticate_client(self, request: Request) -> None:
         validator = self.request_validator
         if validator.client_authentication_required(request):
             authenticated = validator.authenticate_client(request)

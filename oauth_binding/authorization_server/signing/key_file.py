@@ -183,7 +183,7 @@ class _LiveFile:
         if self._has_changed():
             with self.lock:
                 if self._has_changed():
-                    self._read()
+                    self._read_file()
         if self.good is None:
             raise KeyFileError(self.problem)
         return self.good
@@ -198,7 +198,7 @@ class _LiveFile:
             return None
         return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
-    def _read(self) -> None:
+    def _read_file(self) -> None:
         stamp = self._get_stamp()  # taken first: what changes meanwhile is read again
         try:
             self.good, problem = read(self.path), ""

@@ -1,9 +1,23 @@
 """Django REST framework APIs that access tokens open; the only part that needs the package.
 
-It works in the project of the server and in others.
+It works in the project of the server and in others. It hands on the permissions of django-oauth-toolkit
+that ask for scopes: its next release may have them only for a project where it is an installed app.
 """
 
 from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication
-from oauth_binding.contrib.rest_framework.permissions import IsBound, PresentsBinding
+from oauth_binding.contrib.rest_framework.permissions import (
+    IsBound,
+    PresentsBinding,
+    TokenHasReadWriteScope,
+    TokenHasResourceScope,
+    TokenHasScope,
+)
 
-__all__ = ["BearerAuthentication", "IsBound", "PresentsBinding"]
+__all__ = [
+    "BearerAuthentication",
+    "IsBound",
+    "PresentsBinding",
+    "TokenHasReadWriteScope",
+    "TokenHasResourceScope",
+    "TokenHasScope",
+]

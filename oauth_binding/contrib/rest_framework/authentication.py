@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from oauth2_provider.contrib.rest_framework import OAuth2Authentication
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from oauth_binding.contrib.rest_framework.exceptions import BearerAPIException
 from oauth_binding.contrib.rest_framework.scopes import required_scopes
+from oauth_binding.core.toolkit_paths import OAuth2Authentication
 from oauth_binding.resource_server.bearer import BearerError, MissingTokenError, get_authenticator
 
 

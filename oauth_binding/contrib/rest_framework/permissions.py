@@ -6,12 +6,21 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.contrib.rest_framework import TokenHasResourceScope
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from oauth_binding.contrib.rest_framework.exceptions import BearerAPIException
+from oauth_binding.core.toolkit_paths import TokenHasReadWriteScope, TokenHasResourceScope, TokenHasScope
 from oauth_binding.resource_server.bearer import BearerError, get_authenticator, is_bound
+
+__all__ = [
+    "IsBound",
+    "IsUserWithResourceScope",
+    "PresentsBinding",
+    "TokenHasReadWriteScope",
+    "TokenHasResourceScope",
+    "TokenHasScope",
+]
 
 
 class IsBound(BasePermission):

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.urls import NoReverseMatch, reverse
-from drf_spectacular.contrib.django_oauth_toolkit import DjangoOAuthToolkitScheme
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiResponse
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.contrib.rest_framework.scopes import required_scopes
-from oauth_binding.core.toolkit_paths import get_scopes_backend
+from oauth_binding.core.toolkit_paths import (
+    IsAuthenticatedOrTokenHasScope,
+    TokenHasScope,
+    TokenMatchesOASRequirements,
+    get_scopes_backend,
+)
 
 #: The grant types that the schema has words for: the flow, the endpoints, and which gate closes it.
 _FLOWS: Final = {
@@ -37,7 +42,7 @@ REFUSALS: Final = {
 }
 
 
-class BearerAuthenticationScheme(DjangoOAuthToolkitScheme):  # type: ignore[no-untyped-call]
+class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """An OAuth 2.0 scheme with the flows of the server, and the scopes that each operation asks for.
 
     The setting ``OAUTH2_FLOWS`` of drf-spectacular and its neighbours come first. Where there are none, and
@@ -45,6 +50,8 @@ class BearerAuthenticationScheme(DjangoOAuthToolkitScheme):  # type: ignore[no-u
     token.
     """
 
+    # As drf-spectacular calls that of django-oauth-toolkit, which it knows of one layout only.
+    name = "oauth2"
     target_class = "oauth_binding.contrib.rest_framework.authentication.BearerAuthentication"
     match_subclasses = True
 
@@ -52,21 +59,43 @@ class BearerAuthenticationScheme(DjangoOAuthToolkitScheme):  # type: ignore[no-u
         """Return the scopes of the operation, also where several permissions ask for some."""
         if not (spectacular_settings.OAUTH2_FLOWS or _flows()):
             return {self.name: []}  # no other type of scheme has scopes
-        scopes = required_scopes(auto_schema.view.request, auto_schema.view)
+        view, request = auto_schema.view, auto_schema.view.request
+        scopes = required_scopes(request, view)
         if scopes:
             return {self.name: scopes}
-        toolkit: Any = super()
-        return toolkit.get_security_requirement(auto_schema) or {self.name: []}
+        for permission in view.get_permissions():
+            if isinstance(permission, TokenMatchesOASRequirements):
+                alternatives = permission.get_required_alternate_scopes(request, view)
+                return [{self.name: group} for group in alternatives.get(auto_schema.method, [])]
+            if isinstance(permission, IsAuthenticatedOrTokenHasScope):
+                return {self.name: TokenHasScope().get_scopes(request, view)}
+        return {self.name: []}
 
     def get_security_definition(self, auto_schema: Any) -> Any:
         """Return the security scheme object (OpenAPI 3.0.3 section 4.7.24)."""
-        if spectacular_settings.OAUTH2_FLOWS:
-            toolkit: Any = super()
-            return toolkit.get_security_definition(auto_schema)
-        flows = _flows()
+        flows = _chosen_flows() or _flows()
         if flows:
             return {"type": "oauth2", "flows": flows}
         return {"type": "http", "scheme": "bearer", "bearerFormat": "OAuth 2.0 access token"}
+
+
+def _chosen_flows() -> dict[str, dict[str, Any]]:
+    """Return the flows that the site's settings of drf-spectacular have."""
+    endpoints = {
+        "authorizationUrl": spectacular_settings.OAUTH2_AUTHORIZATION_URL,
+        "tokenUrl": spectacular_settings.OAUTH2_TOKEN_URL,
+    }
+    refresh = spectacular_settings.OAUTH2_REFRESH_URL
+    scopes = spectacular_settings.OAUTH2_SCOPES or get_scopes_backend().get_all_scopes()
+    urls_of = {flow: urls for flow, urls, _gate in _FLOWS.values()}
+    return {
+        flow: {
+            **{url: endpoints[url] for url in urls_of.get(flow, ())},
+            **({"refreshUrl": refresh} if refresh else {}),
+            "scopes": scopes,
+        }
+        for flow in spectacular_settings.OAUTH2_FLOWS
+    }
 
 
 def _flows() -> dict[str, dict[str, Any]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from oauth2_provider.contrib.rest_framework import TokenHasScope
 from rest_framework.request import Request
+
+from oauth_binding.core.toolkit_paths import TokenHasScope
 
 
 def required_scopes(request: Request, view: Any) -> list[str]:

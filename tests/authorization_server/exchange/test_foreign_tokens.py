@@ -29,10 +29,10 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.test import override_settings
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
-from oauth2_provider.utils import jwk_from_pem
 
 from oauth_binding.authorization_server.exchange import foreign_tokens as issuers
 from oauth_binding.core.jose import jwk_sets, remote
+from oauth_binding.core.toolkit_paths import jwk_from_pem
 from oauth_binding.models import TokenBinding, TokenExchange, TokenExchangeRule
 from tests.helpers.client import PASSWORD, Answer, Site
 from tests.helpers.provider import provider

@@ -33,9 +33,9 @@ from joserfc.jwk import KeySet
 from jwcrypto.jwk import JWK, JWKSet
 from jwcrypto.jwt import JWT
 from oauth2_provider.models import Application
-from oauth2_provider.utils import jwk_from_pem
 
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, parse
+from oauth_binding.core.toolkit_paths import jwk_from_pem
 from oauth_binding.models import TokenExchangeRule
 from tests.helpers.client import Site
 from tests.helpers.exchange import JWT as TOKEN_TYPE_JWT

@@ -6,14 +6,18 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
-from oauth2_provider.contrib.rest_framework import TokenHasReadWriteScope, TokenHasScope
 from rest_framework.permissions import BasePermission, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
-from oauth_binding.contrib.rest_framework import IsBound, PresentsBinding
+from oauth_binding.contrib.rest_framework import (
+    IsBound,
+    PresentsBinding,
+    TokenHasReadWriteScope,
+    TokenHasScope,
+)
 from oauth_binding.resource_server import is_bound, protected_resource
 
 
