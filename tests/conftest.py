@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +22,22 @@ from tests.helpers.project import Project
 
 #: What is about Django REST framework is not collected where it is not installed.
 collect_ignore = ["contrib", "resource_server"] if find_spec("rest_framework") is None else []
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Have a process of pytest-xdist's tell the one that writes the summary."""
+    output = getattr(items[0].config, "workeroutput", None) if items else None
+    if output is not None:
+        output["deselected"] = output.get("deselected", 0) + len(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add to the summary how many tests were deselected, which each process has found for itself."""
+    reporter = node.config.pluginmanager.get_plugin("terminalreporter")
+    deselected = getattr(node, "workeroutput", {}).get("deselected", 0)
+    if reporter is not None and not reporter.stats.get("deselected"):
+        reporter.stats["deselected"] = [SimpleNamespace() for _ in range(deselected)]
 
 
 @pytest.fixture
