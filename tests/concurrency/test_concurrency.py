@@ -33,7 +33,8 @@ SECONDS = 4.0 * ROUNDS
 #: A shell command that restarts the database server, which other tests then miss for a moment.
 RESTART = os.environ.get("CONCURRENCY_RESTART", "")
 
-#: Cleans up and signs devices out at random, until its standard input is closed.
+#: Cleans up and signs devices out at random, until its standard input is closed. Says when it is at work, and
+#: how many devices it has signed out.
 _OPERATOR = """
 import random, sys, threading, time
 from django.db import OperationalError
@@ -42,6 +43,8 @@ from oauth_binding.models import TokenBinding
 from oauth_binding.authorization_server import revoke_binding
 ended = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+signed_out = 0
+print("at work", flush=True)
 while not ended.is_set():
     try:
         clear_expired()
@@ -51,7 +54,9 @@ while not ended.is_set():
             raise
     for binding in random.sample(list(TokenBinding.objects.all()), min(2, TokenBinding.objects.count())):
         revoke_binding(binding)
+        signed_out += 1
     time.sleep(0.05)
+print(signed_out)
 """
 
 #: Per binding, more than one access or refresh token that is live; and live refresh tokens without a slot.
@@ -282,13 +287,18 @@ def _operator(site: RunningSite) -> Iterator[None]:
         env=site.environment,
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    assert process.stdout is not None
     try:
+        # Empty if it could not begin; then it says below why.
+        process.stdout.readline()
         yield
     finally:
-        _out, errors = process.communicate(timeout=60)
+        signed_out, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors.decode()
+    assert int(signed_out) > 0
 
 
 @pytest.mark.parametrize("grace_period", [0, 2])
