@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from example_project.demo.server import running_server
-from tests.helpers.browser import _POPULATE, Example
+from tests.helpers.browser import POPULATE, Example
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -41,7 +41,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("DJANGO_SETTINGS_MODULE", "example_project.settings")
         environment.setenv("DJANGO_SQLITE_PATH", str(tmp_path_factory.mktemp("example") / "db.sqlite3"))
-        for command in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", _POPULATE]):
+        for command in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", POPULATE]):
             subprocess.run([sys.executable, "manage.py", *command], check=True)
         with running_server() as server:
             yield Example(server.address)

@@ -9,7 +9,7 @@ import requests
 
 PEOPLE = {"operator": "the operator's password", "alice": "alice's password"}
 
-_POPULATE = f"""
+POPULATE = f"""
 from django.contrib.auth.models import User
 User.objects.create_superuser("operator", password={PEOPLE["operator"]!r})
 User.objects.create_user("alice", password={PEOPLE["alice"]!r})
