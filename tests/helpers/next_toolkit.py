@@ -120,6 +120,9 @@ COLUMNS: Final = {
     },
 }
 
+#: Names that a design among its open changes has for columns of tokens: what they are bound to, and for what.
+THOUGHT_OF: Final = {"cnf", "authorization_details", "session"}
+
 #: The tables that it gets, in its development version and in its open changes.
 TABLES: Final = {
     "oauth2_provider_pushedauthorizationrequest",
