@@ -97,6 +97,8 @@ OAUTH2_PROVIDER = {
     "OIDC_ENABLED": True,
     "OIDC_RSA_PRIVATE_KEY": os.environ.get("OIDC_RSA_PRIVATE_KEY") or _keys["OIDC_RSA_PRIVATE_KEY"],
     "ACCESS_TOKEN_EXPIRE_SECONDS": 3600,
+    # The password grant stays allowed; django-oauth-toolkit 4.0 refuses it by default.
+    "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT": False,
 }
 
 REST_FRAMEWORK: dict[str, Any] = {

@@ -8,7 +8,18 @@ from oauth_binding.checks import (
     models,
     provider,
     settings,
+    toolkit_defaults,
     urls,
 )
 
-__all__ = ["applications", "client_secrets", "database", "keys", "models", "provider", "settings", "urls"]
+__all__ = [
+    "applications",
+    "client_secrets",
+    "database",
+    "keys",
+    "models",
+    "provider",
+    "settings",
+    "toolkit_defaults",
+    "urls",
+]

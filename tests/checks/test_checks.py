@@ -22,11 +22,12 @@ from django.core.checks import INFO, CheckMessage, run_checks
 from django.db import OperationalError, connection, connections, models
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
+from django.utils.module_loading import import_string
 from oauth2_provider.models import get_application_model, get_refresh_token_model
 
 import oauth_binding
 from oauth_binding import checks
-from oauth_binding.authorization_server import BindingOAuth2Validator
+from oauth_binding.authorization_server import BindingOAuth2Validator, BindingOAuthLibCore
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
 from oauth_binding.checks import applications
@@ -38,6 +39,8 @@ from tests.helpers.provider import provider
 pytestmark = pytest.mark.django_db
 
 ROOT = Path(oauth_binding.__file__).parent.parent
+
+JSONOAuthLibCore: Any = import_string(installed_path("oauth2_backends.JSONOAuthLibCore"))
 
 CLIENT_REQUEST = "oauth_binding.binding.ClientRequestBinder"
 
@@ -54,6 +57,10 @@ PUBLIC_KEY = {"kty": "RSA", "n": "AQAB", "e": "AQAB"}
 
 class Validator(BindingOAuth2Validator):
     """A site's own validator."""
+
+
+class JSONBackend(BindingOAuthLibCore, JSONOAuthLibCore):
+    """A backend that reads JSON as well."""
 
 
 class BinderWithoutType(TokenBinder):
@@ -127,9 +134,19 @@ def key_on_an_unknown_curve() -> str:
 @contextmanager
 def application(**fields: Any) -> Iterator[None]:
     get_application_model().objects.create(
-        client_type="confidential", authorization_grant_type="client-credentials", **fields
+        **{"client_type": "confidential", "authorization_grant_type": "client-credentials", **fields}
     )
     yield
+
+
+@contextmanager
+def password_grant(**fields: Any) -> Iterator[None]:
+    with application(**fields), provider_without("COMPLIANT_BCP_RFC9700_PASSWORD_GRANT"):
+        yield
+
+
+def json_backend(**entries: Any) -> AbstractContextManager[None]:
+    return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend", **entries)
 
 
 @contextmanager
@@ -333,6 +350,9 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W004", "a key without a successor", lambda: es256_application(es256(ends=6))),
     ("W004", "a successor too late", lambda: es256_application(es256(ends=6), es256(begins=7))),
     ("W005", "a weak key", lambda: provider(OIDC_RSA_PRIVATE_KEY=weak_key())),
+    ("W006", "the grant type", lambda: password_grant(authorization_grant_type="password")),
+    ("W006", "one of several", lambda: password_grant(additional_grant_types="implicit password")),
+    ("W007", "a backend that reads JSON", json_backend),
 ]
 
 
@@ -454,6 +474,20 @@ def test_a_subclass_of_the_validator_is_accepted() -> None:
 
 def test_the_fast_hasher_for_client_secrets_is_accepted() -> None:
     with hashers(SLOW_HASHER, FAST_HASHER), provider(CLIENT_SECRET_HASHER="oauth_binding_sha256"):
+        assert messages() == []
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_what_the_site_has_decided_is_left_to_it(choice: bool) -> None:
+    grant = application(authorization_grant_type="password")
+    with grant, provider(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=choice):
+        assert messages() == []
+    with json_backend(REQUIRE_FORM_ENCODED_REQUEST_BODY=choice):
+        assert messages() == []
+
+
+def test_without_the_password_grant_its_default_does_not_matter() -> None:
+    with password_grant(additional_grant_types="authorization-code"):
         assert messages() == []
 
 
