@@ -186,8 +186,10 @@ class OAuthLibMixin(AuthorizationServerViewMixin, ResourceServerViewMixin):
 """
 
 # What it has for Django REST framework limits the rate of requests, too.
-_LOAD_VIEWS: Final = """
+_FOR_THROTTLING: Final = """
 from rest_framework.views import APIView
+
+from oauth2_provider.models import AbstractAccessToken
 """
 
 # Django's admin looks for the module "admin" of an app, which is gone with the shims.
@@ -221,7 +223,7 @@ def lay_out_by_role(directory: Path, *, with_shims: bool = True) -> None:
     _move(target)
     _split(target)
     _add_columns(target)
-    _append(target / "contrib" / "rest_framework" / "__init__.py", _LOAD_VIEWS)
+    _append(target / "contrib" / "rest_framework" / "__init__.py", _FOR_THROTTLING)
     if with_shims:
         _write_shims(target)
     else:

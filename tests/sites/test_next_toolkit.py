@@ -65,10 +65,11 @@ warnings.filterwarnings("ignore", "The default scheme will be changed", Deprecat
 sys.path.insert(0, {directory!r})
 
 from {settings} import *
-from {settings} import INSTALLED_APPS, OAUTH2_PROVIDER
 """
 
 THIS_APP_FIRST = """
+from today import INSTALLED_APPS
+
 INSTALLED_APPS.remove("oauth_binding")
 INSTALLED_APPS.insert(INSTALLED_APPS.index("oauth2_provider"), "oauth_binding")
 """
@@ -111,6 +112,21 @@ from {settings} import OAUTH2_PROVIDER
 OAUTH2_PROVIDER["APPLICATION_ADMIN_CLASS"] = "own_admin.OwnApplicationAdmin"
 """
 
+CHECK_ELSEWHERE = """
+import importlib
+import sys
+
+import django
+from django.core.management import call_command
+
+django.setup()
+importlib.import_module({first!r})
+call_command("check", fail_level="DEBUG")
+importlib.import_module("example_project.resource_server.api")
+assert "oauth2_provider.core" in sys.modules
+assert "oauth2_provider.models" not in sys.modules
+"""
+
 pytestmark = pytest.mark.skipif(IS_BY_ROLE, reason="The installed release is laid out by role.")
 
 
@@ -125,6 +141,8 @@ def site(project: Project, make_database: Callable[[], dict[str, Any]]) -> Proje
         text = SETTINGS.format(directory=str(directory), settings="today")
         project.write(f"{name}.py", text)
         project.write(f"{name}_reversed.py", text + THIS_APP_FIRST)
+        elsewhere = "example_project.resource_server.settings"
+        project.write(f"{name}_elsewhere.py", SETTINGS.format(directory=str(directory), settings=elsewhere))
     return project
 
 
@@ -184,6 +202,13 @@ def test_a_site_derives_its_own_admin_class(site: Project, release: str) -> None
     site.run(
         "own", "-c", IMPORT_FIRST.format(first="oauth2_provider", registered="own_admin.OwnApplicationAdmin")
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("release", ["next", "four"])
+@pytest.mark.parametrize("first", ["rest_framework.views", "example_project.resource_server.api"])
+def test_an_api_elsewhere_needs_nothing_of_the_server(site: Project, release: str, first: str) -> None:
+    site.run(f"{release}_elsewhere", "-c", CHECK_ELSEWHERE.format(first=first))
 
 
 # The columns
