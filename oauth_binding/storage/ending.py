@@ -8,8 +8,10 @@ a replay. Refresh tokens come first: django-oauth-toolkit locks the two in this 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -18,6 +20,20 @@ from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import BoundAccessToken, RevokedToken
 from oauth_binding.storage.liveness import live_access_tokens
+
+#: How far the clocks of the server's hosts may be apart, in seconds.
+CLOCK_LEEWAY: Final = 300
+
+_ENDED: Final = datetime(1970, 1, 2, tzinfo=UTC)
+
+
+def ended() -> datetime:
+    """Return what ``expires`` is of an access token that was ended: long ago, whatever a clock says.
+
+    A revocation would otherwise take effect elsewhere as late as the clock there is behind. When it was ended
+    is in ``updated``.
+    """
+    return _ENDED if settings.USE_TZ else _ENDED.replace(tzinfo=None)
 
 
 def not_ended() -> Q:
@@ -37,11 +53,12 @@ def revoke_refresh_tokens(refresh_tokens: Any) -> int:
 
 
 def expire_access_tokens(access_tokens: Any) -> int:
-    """Let the access tokens of a queryset expire now and leave their slots, and return how many they are."""
-    now = timezone.now()
+    """End the access tokens of a queryset: they leave their slots. Return how many they are."""
     if binding_settings.revocation_feed:
-        add_to_revocation_feed(access_tokens.filter(live_access_tokens(), jti__isnull=False))
-    count: int = access_tokens.update(slot=None, expires=now, updated=now, source_refresh_token=None)
+        add_to_revocation_feed(access_tokens.filter(jti__isnull=False))
+    count: int = access_tokens.update(
+        slot=None, expires=ended(), updated=timezone.now(), source_refresh_token=None
+    )
     return count
 
 
@@ -52,11 +69,12 @@ def add_to_revocation_feed(access_tokens: Iterable[BoundAccessToken]) -> None:
     """
     if not binding_settings.revocation_feed:
         return
-    now = timezone.now()
+    # Also those that have expired by the clock here, and elsewhere have not.
+    oldest = timezone.now() - timedelta(seconds=CLOCK_LEEWAY)
     revoked = [
         RevokedToken(jti=token.jti, expires=token.expires)
         for token in access_tokens
-        if token.jti is not None and token.expires > now
+        if token.jti is not None and token.expires > oldest
     ]
     if revoked:
         written(RevokedToken).bulk_create(revoked, ignore_conflicts=True)

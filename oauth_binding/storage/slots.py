@@ -12,6 +12,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
 from oauth_binding.storage import prepared
+from oauth_binding.storage.ending import ended
 from oauth_binding.storage.liveness import is_live
 
 
@@ -72,17 +73,18 @@ def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
     :param has_refresh_tokens: whether the slot can have any.
     """
     connection = connections[using]
-    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    adapt = connection.ops.adapt_datetimefield_value
+    now = adapt(timezone.now())
     revoke, expire = _statements(using)
-    parameters = [now, now, slot]  # of either
+    of_revoke, of_expire = [now, now, slot], [adapt(ended()), now, slot]
     with connection.cursor() as cursor:
         if not has_refresh_tokens:
-            cursor.execute(expire, parameters)
+            cursor.execute(expire, of_expire)
         elif _takes_several_statements(connection):
-            cursor.execute(f"{revoke}; {expire}", parameters * 2)
+            cursor.execute(f"{revoke}; {expire}", of_revoke + of_expire)
         else:
-            cursor.execute(revoke, parameters)
-            cursor.execute(expire, parameters)
+            cursor.execute(revoke, of_revoke)
+            cursor.execute(expire, of_expire)
 
 
 def _takes_several_statements(connection: Any) -> bool:

@@ -15,12 +15,13 @@ from oauth_binding.authorization_server.signing.key_file import SigningKey
 from oauth_binding.core.databases import written
 from oauth_binding.core.jose.jws import REVOKED_TOKENS_TYPE
 from oauth_binding.models import RevokedToken
+from oauth_binding.storage.ending import CLOCK_LEEWAY
 
 #: How long an answer may be relied on, in seconds.
 LIFETIME: Final = 600
 
 #: How long an expired token is still named, in seconds: an API whose clock is behind may still accept it.
-LEEWAY: Final = 300
+LEEWAY: Final = CLOCK_LEEWAY
 
 #: How far an answer reaches back behind the last one, in seconds. A transaction that revokes may be open for
 #: so long, and the clocks of the server's hosts so far apart, without a revocation being missed.
