@@ -36,8 +36,6 @@ class Authenticator(BearerAuthenticator):
                 description = error.get("error_description", "The access token is invalid.")
                 raise InvalidTokenError(str(description))
         token: BoundAccessToken = oauthlib_request.access_token
-        if token.user is not None and not token.user.is_active:
-            raise InvalidTokenError("The access token is invalid.")
         return token
 
     def requires_presented_binding(self, token: BoundAccessToken) -> bool:

@@ -61,6 +61,11 @@ class Sender:
         }
         return self._send("exchange", binding, subject_token, "token", form)
 
+    def redeem(self, binding: str | None, device_code: str) -> Event:
+        form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": device_code}
+        form["client_id"] = self.client_id
+        return self._send("redeem", binding, device_code, "token", form)
+
     def refresh(self, binding: str | None, refresh_token: str) -> Event:
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
         return self._send("refresh", binding, refresh_token, "token", form)
@@ -167,6 +172,11 @@ def exchange_at_once(
     """Exchange a token with each binding, in the same way."""
     send = partial(Sender.exchange, subject_token=subject_token)
     return _send_at_once(address, client_id, send, bindings)
+
+
+def redeem_at_once(address: str, client_id: str, bindings: list[str | None], device_code: str) -> list[Event]:
+    """Redeem a device code with each binding, in the same way."""
+    return _send_at_once(address, client_id, partial(Sender.redeem, device_code=device_code), bindings)
 
 
 #: What follows the logins of five rounds of a mix, in an order that is shuffled.

@@ -31,8 +31,11 @@ USERNAME, PASSWORD = "alice", "correct horse battery staple"
 #: The applications that may exchange the tokens of "opaque", one per kind of token.
 EXCHANGING = ("exchanging opaque", "exchanging jwt", "exchanging unbound")
 
+#: The applications of devices without a browser (RFC 8628), one per kind of token.
+DEVICES = ("device opaque", "device jwt", "device unbound")
+
 #: What the site starts with: an application per token type, whose client_id is the type's name, and one
-#: without binding; and those that exchange tokens.
+#: without binding; those that exchange tokens; and those of devices.
 _POPULATE = f"""
 from django.contrib.auth.models import User
 from oauth2_provider.models import Application
@@ -51,6 +54,8 @@ for name in {EXCHANGING!r}:
         client=make(name, authorization_grant_type="token-exchange"),
         subject_client=opaque, impersonation=True, refresh_tokens=True,
     )
+for name in {DEVICES!r}:
+    make(name, authorization_grant_type="urn:ietf:params:oauth:grant-type:device_code")
 """
 
 _EMPTY = """

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from tests.concurrency.load import Event, Sender, User, exchange_at_once, log_in_at_once, mix
-from tests.concurrency.site import EXCHANGING, REPOSITORY, RunningSite, running_site
+from tests.concurrency.load import Event, Sender, User, exchange_at_once, log_in_at_once, mix, redeem_at_once
+from tests.concurrency.site import DEVICES, EXCHANGING, REPOSITORY, RunningSite, running_site
 
 pytestmark = pytest.mark.slow
 
@@ -219,6 +219,37 @@ def test_a_refresh_that_races_with_signing_out_does_not_survive(
             assert {senders[0].refresh(None, token).status for token in refresh_tokens} == {400}
         assert "Traceback" not in site.errors()
     assert outcomes == {200, 400}
+
+
+#: Approves a device code of each application, and returns it by application.
+_APPROVE = """
+import secrets
+from datetime import timedelta
+from django.contrib.auth.models import User
+from django.utils import timezone
+from oauth2_provider.models import DeviceGrant
+result = {}
+for client_id in %r:
+    grant = DeviceGrant.objects.create(
+        user=User.objects.get(), device_code=secrets.token_urlsafe(32), user_code=secrets.token_hex(4),
+        client_id=client_id, scope="read", status=DeviceGrant.AUTHORIZED, interval=5,
+        expires=timezone.now() + timedelta(minutes=10),
+    )
+    result[client_id] = grant.device_code
+"""
+
+
+@in_the_long_form_on_sqlite
+def test_64_simultaneous_requests_with_one_device_code(running_sites: Callable[..., RunningSite]) -> None:
+    site = running_sites()
+    for number in range(ROUNDS):
+        for client_id, device_code in site.run(_APPROVE % (DEVICES,)).items():
+            # One device 64 times, and 64 devices that have the code.
+            names: list[str | None] = [f"device {number}-{n}" if number % 2 else "phone" for n in range(64)]
+            events = redeem_at_once(site.address, client_id, names, device_code)
+            assert Counter(event.status for event in events) == {200: 1, 400: 63}
+            assert {event.data["error"] for event in events if event.status == 400} == {"expired_token"}
+    assert "Traceback" not in site.errors()
 
 
 @in_the_long_form_on_sqlite

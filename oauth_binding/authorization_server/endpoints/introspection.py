@@ -18,6 +18,7 @@ from oauth_binding.authorization_server.endpoints.responses import error_respons
 from oauth_binding.authorization_server.signing.jwt_access_tokens import read_claims
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
+from oauth_binding.storage.standing import has_standing
 from oauth_binding.storage.token_values import token_checksum
 
 if TYPE_CHECKING:
@@ -70,15 +71,20 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         validator = self.get_oauthlib_core().server.request_validator
         row = validator.find_access_token(token)
         if row is not None:
+            if not self._has_standing(request, row):
+                return JsonResponse({"active": False})
             return self._access_token_response(request, row, token)
         checksum = token_checksum(token)
         related = ("user", "application", "binding", "exchange", "access_token")
         refresh = get_refresh_token_model().objects.select_related(*related)
         unrevoked = refresh.filter(token_checksum=checksum, revoked__isnull=True)
         row = unrevoked.filter(application=self.client).first()
-        if row is not None:
+        if row is not None and self._has_standing(request, row):
             return self._refresh_token_response(request, row)
         return JsonResponse({"active": False})
+
+    def _has_standing(self, request: HttpRequest, row: BoundAccessToken | BoundRefreshToken) -> bool:
+        return has_standing(row.user, row.application, self.get_oauthlib_core().oauthlib_request(request))
 
     def _access_token_response(self, request: HttpRequest, row: BoundAccessToken, token: str) -> HttpResponse:
         if not is_live(row.expires):

@@ -82,8 +82,7 @@ def is_in_good_standing(request: Request) -> bool:
     clients = (exchange.client, exchange.subject_client)
     is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
     return bool(
-        request.user.is_active
-        and is_known
+        is_known
         and exchange.client.allows_grant_type(TOKEN_EXCHANGE)
         and all(client is None or client.is_usable(request) for client in clients)
         and rules.exists()

@@ -14,6 +14,7 @@ from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.binding.semantics import subject_key
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
+from oauth_binding.storage.standing import has_standing
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
@@ -67,11 +68,7 @@ def find_subject(request: Request, name: str) -> Subject:
         subject = _find_access_token(text, token_type)
     if subject is None and token_type == TYPE_JWT and name == "subject_token":
         subject = _find_foreign_token(text)
-    if (
-        subject is None
-        or (subject.client is not None and not subject.client.is_usable(request))
-        or (subject.user is not None and not subject.user.is_active)
-    ):
+    if subject is None or not has_standing(subject.user, subject.client, request):
         raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
     return subject
 

@@ -86,7 +86,9 @@ class RequestState:
     refresh_token: BoundRefreshToken | None = None
     #: The authorization code that was found to be valid.
     code: str | None = field(default=None, repr=False)
-    #: Whether that code was redeemed in the transaction that issued.
+    #: The device code that was found to be approved.
+    device_code: str | None = field(default=None, repr=False)
+    #: Whether the authorization code was redeemed in the transaction that issued.
     is_code_redeemed: bool = False
     #: What the request may exchange, in a token exchange request.
     exchange: Exchange | None = None

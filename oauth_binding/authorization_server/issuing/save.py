@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
-from oauth2_provider.models import get_access_token_model, get_grant_model, get_refresh_token_model
+from oauth2_provider.models import (
+    AbstractDeviceGrant,
+    get_access_token_model,
+    get_device_grant_model,
+    get_grant_model,
+    get_refresh_token_model,
+)
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
+from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 
 from oauth_binding.authorization_server.issuing.plan import get_plan, may_reuse, recover_live
 from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, state_of
@@ -59,10 +66,10 @@ def save_bound_token(writer: TokenWriter, request: Request, token: dict[str, Any
         if not isinstance(plan, BoundPlan):
             return False
         _update_response(writer, plan, request, token)
-        if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
-            _note_reuse(plan.reused, plan.binding)
-            return True
         try:
+            if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
+                _answer_again(plan.reused, plan.binding, request)
+                return True
             _save(writer, plan, request, token)
             return True
         except _PlanOutdatedError as outdated:
@@ -112,6 +119,7 @@ def _save(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[st
             _check_reused(plan.reused)
             reused = access_tokens().get(pk=plan.reused.pk)
             writer.create_refresh_token(request, plan.refresh.text, reused, state.refresh_token)
+            redeem_device_code(request)
             return
         source = _clear_slot(plan, request)
         access = writer.create_access_token(request, token, source)
@@ -120,6 +128,7 @@ def _save(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[st
         elif "refresh_token" in token:
             writer.create_refresh_token(request, plan.refresh.text, access, state.refresh_token)
         _redeem_code(request)
+        redeem_device_code(request)
 
 
 def save_exchange(plan: Plan) -> None:
@@ -153,7 +162,9 @@ def check_subject(request: Request) -> None:
         raise InvalidGrantError(description="The subject_token is not valid.", request=request)
 
 
-def _note_reuse(reused: SlotToken, binding: TokenBinding) -> None:
+def _answer_again(reused: SlotToken, binding: TokenBinding, request: Request) -> None:
+    if state_of(request).device_code is not None:
+        redeem_device_code(request)
     bindings.touch(binding.key, reused.binding_last_used)
     model = get_access_token_model()
     if token_reused.has_listeners(model):
@@ -243,3 +254,18 @@ def _redeem_code(request: Request) -> None:
         if not code.delete()[0]:
             raise InvalidGrantError(request=request)
         state.is_code_redeemed = True
+
+
+def redeem_device_code(request: Request) -> None:
+    """Redeem the device code of a request, if it has one: in the transaction that issues, so only once.
+
+    :raises ExpiredTokenError: another request was first (RFC 8628 section 3.5).
+    """
+    state = state_of(request)
+    if state.device_code is None:
+        return
+    grants = written(get_device_grant_model())
+    approved = grants.filter(device_code=state.device_code, status=AbstractDeviceGrant.AUTHORIZED)
+    # The row stays: django-oauth-toolkit answers 404 where there is none.
+    if not approved.update(status=AbstractDeviceGrant.EXPIRED):
+        raise ExpiredTokenError(request=request)

@@ -61,9 +61,13 @@ class BindingOAuthLibCore(OAuthLibCore):
         response: tuple[str | None, dict[str, str], str, int] = super().create_token_response(request)
         return response
 
+    def oauthlib_request(self, request: HttpRequest) -> OAuthlibRequest:
+        """Return what oauthlib makes of a request."""
+        return OAuthlibRequest(*self._extract_params(request))
+
     def authenticate_client(self, request: HttpRequest) -> Any:
         """Return the application that authenticates itself with a request (RFC 6749 section 2.3), or None."""
-        oauthlib_request = OAuthlibRequest(*self._extract_params(request))
+        oauthlib_request = self.oauthlib_request(request)
         if not self.server.request_validator.authenticate_client(oauthlib_request):
             return None
         return oauthlib_request.client

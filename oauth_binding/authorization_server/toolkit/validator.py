@@ -31,7 +31,12 @@ from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented import check_refresh_binding, read_binding_value
 from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, state_of
-from oauth_binding.authorization_server.issuing.save import check_subject, save_bound_token, save_exchange
+from oauth_binding.authorization_server.issuing.save import (
+    check_subject,
+    redeem_device_code,
+    save_bound_token,
+    save_exchange,
+)
 from oauth_binding.authorization_server.revocation.cascade import (
     revoke_exchanged,
     subjects_of,
@@ -45,6 +50,7 @@ from oauth_binding.core.databases import read_alias, written
 from oauth_binding.models import TOKEN_EXCHANGE
 from oauth_binding.storage import prepared
 from oauth_binding.storage.ending import add_to_revocation_feed
+from oauth_binding.storage.standing import has_standing
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, tokens_database
 
@@ -113,6 +119,8 @@ class BindingOAuth2Validator(OAuth2Validator):
                 # django-oauth-toolkit has just revoked its family, if it was used before.
                 revoke_exchanged(Q(subject__in=subjects_of_reused(refresh_token)))
             return False
+        if not has_standing(request.user, client, request):
+            return False
         state_of(request).refresh_token = request.refresh_token_instance
         check_refresh_binding(request)
         return is_in_good_standing(request)
@@ -121,6 +129,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         self, client_id: str, code: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
         if not super().validate_code(client_id, code, client, request, *args, **kwargs):
+            return False
+        if not has_standing(request.user, client, request):
             return False
         state_of(request).code = code
         return True
@@ -154,8 +164,11 @@ class BindingOAuth2Validator(OAuth2Validator):
         if grant.is_expired():
             return str(ExpiredTokenError.error)
         if grant.status == grant.AUTHORIZED:
+            if not has_standing(grant.user, request.client, request):
+                return "access_denied"
             request.user = grant.user
             request.scopes = grant.scope.split()
+            state_of(request).device_code = device_code
             return "authorized"
         return {grant.DENIED: "access_denied"}.get(grant.status, "authorization_pending")
 
@@ -189,6 +202,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if refreshed is not None and not self.rotate_refresh_token(request):
             _check_not_revoked_meanwhile(refreshed, request)
         check_subject(request)
+        redeem_device_code(request)
         try:
             super()._save_bearer_token(token, request, *args, **kwargs)
         except (get_access_token_model().DoesNotExist, get_refresh_token_model().DoesNotExist):
@@ -361,6 +375,9 @@ class BindingOAuth2Validator(OAuth2Validator):
         except (JWException, ImproperlyConfigured, ValueError, KeyError, TypeError):
             return None  # django-oauth-toolkit's reading of it is not guarded against junk
 
+    def validate_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
+        return bool(super().validate_bearer_token(token, scopes, request)) and _has_standing_at_api(request)
+
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
         """Validate an access or ID token that came as a bearer token and looks like a JWT.
 
@@ -370,13 +387,26 @@ class BindingOAuth2Validator(OAuth2Validator):
         if token and is_jwt_access_token(token):
             return bool(self.validate_bearer_token(token, scopes, request))
         try:
-            return bool(super().validate_jwt_bearer_token(token, scopes, request))
+            valid = bool(super().validate_jwt_bearer_token(token, scopes, request))
+            return valid and _has_standing_at_api(request)
         except (JWException, ValueError, KeyError, TypeError):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
-            request.oauth2_error = OrderedDict(
-                error="invalid_token", error_description="The access token is invalid."
-            )
+            _refuse_token(request)
             return False
+
+
+def _has_standing_at_api(request: Request) -> bool:
+    """Return whether user and client of a valid token have standing; without it, say that it is not valid."""
+    if has_standing(request.user, request.client, request):
+        return True
+    _refuse_token(request)
+    return False
+
+
+def _refuse_token(request: Request) -> None:
+    request.oauth2_error = OrderedDict(
+        error="invalid_token", error_description="The access token is invalid."
+    )
 
 
 def _is_access_token(row: Any) -> TypeGuard[BoundAccessToken]:
