@@ -2,6 +2,7 @@
 
 from oauth_binding.models.application import ApplicationBindingFields, BoundApplication, grant_type_choices
 from oauth_binding.models.binding import TokenBinding, binding_type_choices
+from oauth_binding.models.contributed_fields import CONTRIBUTED_FIELDS
 from oauth_binding.models.exchange import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
 from oauth_binding.models.revoked_token import RevokedToken
 from oauth_binding.models.tokens import (
@@ -10,7 +11,6 @@ from oauth_binding.models.tokens import (
     BoundRefreshToken,
     RefreshTokenBindingFields,
 )
-from oauth_binding.models.toolkit import CONTRIBUTED_FIELDS
 
 __all__ = [
     "CONTRIBUTED_FIELDS",

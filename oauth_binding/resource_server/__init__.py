@@ -15,7 +15,7 @@ from oauth_binding.resource_server.bearer import (
     is_bound,
 )
 from oauth_binding.resource_server.middleware import BearerTokenMiddleware
-from oauth_binding.resource_server.verified_tokens import get_user
+from oauth_binding.resource_server.verified_token import get_user
 from oauth_binding.resource_server.views import ProtectedResourceMixin, authorize, protected_resource
 
 __all__ = [

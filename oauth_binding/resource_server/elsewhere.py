@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from oauth_binding.core.jose.jws import is_jwt
 from oauth_binding.resource_server.bearer import BearerAuthenticator
 from oauth_binding.resource_server.errors import RefusedTokenError
-from oauth_binding.resource_server.introspection import introspect
+from oauth_binding.resource_server.introspection_client import introspect
 from oauth_binding.resource_server.jwt_validation import validate
-from oauth_binding.resource_server.revocation_feed import revocation_feed
+from oauth_binding.resource_server.revocation_feed_client import revocation_feed
 from oauth_binding.resource_server.settings import resource_server_settings
-from oauth_binding.resource_server.verified_tokens import AccessToken
+from oauth_binding.resource_server.verified_token import AccessToken
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

@@ -8,7 +8,7 @@ import jwt
 
 from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.jwk_sets import KeysUnavailableError, remote_jwk_set
-from oauth_binding.core.jose.remote import MALFORMED
+from oauth_binding.core.jose.remote_document import MALFORMED
 from oauth_binding.resource_server import claim_rules
 from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
 from oauth_binding.resource_server.settings import resource_server_settings

@@ -11,7 +11,7 @@ from django.utils import timezone
 from oauth_binding.core.databases import write_alias, written
 from oauth_binding.core.signals import binding_created, send_after_commit
 from oauth_binding.models import TokenBinding
-from oauth_binding.storage import prepared
+from oauth_binding.storage import prepared_sql
 
 #: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
@@ -54,7 +54,7 @@ def touch(binding_key: str, last_used: datetime | None) -> None:
 
 def _fetch_locked(field: str, value: Any) -> list[Any] | None:
     """Lock the row of a binding, and return its primary key and when it was last used."""
-    return prepared.fetch(
+    return prepared_sql.fetch(
         write_alias(TokenBinding), TokenBinding, field, value, ("pk", "last_used"), lock=True
     )
 

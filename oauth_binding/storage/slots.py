@@ -11,7 +11,7 @@ from django.db import connections
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
-from oauth_binding.storage import prepared
+from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.ending import ended
 from oauth_binding.storage.liveness import is_live
 
@@ -54,7 +54,7 @@ def find(using: str, field: str, value: Any) -> SlotToken | None:
     :param value: what it is.
     """
     model, names = _names()
-    values = prepared.fetch(using, model, field, value, names)
+    values = prepared_sql.fetch(using, model, field, value, names)
     return None if values is None else SlotToken(*values)
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
 from oauth_binding.authorization_server import BindingOAuth2Validator, revoke_unbound_tokens
-from oauth_binding.authorization_server.revocation import locked
+from oauth_binding.authorization_server.revocation import under_lock
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of, find_device
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import PASSWORD, Answer, Site
@@ -430,7 +430,7 @@ def commit_a_pair_after_the_first_pass(
     monkeypatch: pytest.MonkeyPatch, commit: Callable[[], Any]
 ) -> list[int]:
     """Let a refresh that the first pass has waited for commit after it; return what the passes have ended."""
-    original = locked._end_unbound
+    original = under_lock._end_unbound
     counts: list[int] = []
 
     def end(*arguments: Any) -> int:
@@ -439,7 +439,7 @@ def commit_a_pair_after_the_first_pass(
             commit()
         return counts[-1]
 
-    monkeypatch.setattr(locked, "_end_unbound", end)
+    monkeypatch.setattr(under_lock, "_end_unbound", end)
     return counts
 
 

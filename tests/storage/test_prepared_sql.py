@@ -15,7 +15,7 @@ from django.forms.models import model_to_dict
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
 from oauth_binding.models import TokenBinding
-from oauth_binding.storage import ending, prepared, slots, tokens
+from oauth_binding.storage import ending, prepared_sql, slots, tokens
 from tests.helpers.client import Site
 
 NAMESPACE = {**vars(tokens), **vars(ending)}
@@ -95,7 +95,7 @@ def test_values_of_a_row(site: Site, user: User, lock: bool) -> None:
         (get_access_token_model(), "token_checksum", row.token_checksum, ("slot", "id_token")),
         (User, "username", user.username, ("is_active", "date_joined")),
     ]
-    form = orm_form(prepared.fetch)
+    form = orm_form(prepared_sql.fetch)
 
     with transaction.atomic():
         for model, field, value, all_names in cases:
@@ -103,7 +103,7 @@ def test_values_of_a_row(site: Site, user: User, lock: bool) -> None:
             names = tuple(name for name in all_names if not lock or "__" not in name)
             expected = form(connection.alias, model, field, value, names, lock)
             for _again in range(2):
-                values = prepared.fetch(connection.alias, model, field, value, names, lock=lock)
+                values = prepared_sql.fetch(connection.alias, model, field, value, names, lock=lock)
                 assert values == (None if expected is None else list(expected))
 
 
@@ -117,10 +117,10 @@ def test_a_row(site: Site, make_site: Callable[..., Site]) -> None:
         *((model, "token_checksum", checksum, related) for checksum in checksums),
         (get_application_model(), "client_id", site.application.client_id, ()),
     ]
-    form = orm_form(prepared.find)
+    form = orm_form(prepared_sql.find)
 
     for model, field, value, names in cases:
-        row = prepared.find(connection.alias, model, field, value, names)
+        row = prepared_sql.find(connection.alias, model, field, value, names)
         expected = form(connection.alias, model, field, value, names)
         assert row == expected
         assert row is None or model_to_dict(row) == model_to_dict(expected)

@@ -23,7 +23,7 @@ from oauth_binding.core.databases import write_alias
 from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.claims import check_types, is_for, valid_from
 from oauth_binding.core.jose.jwk_sets import JWKSet, remote_jwk_set
-from oauth_binding.core.jose.remote import MALFORMED
+from oauth_binding.core.jose.remote_document import MALFORMED
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import jwk_from_pem
 from oauth_binding.core.trusted_issuers import Issuer, read_issuer

@@ -9,13 +9,13 @@ from oauth2_provider.models import get_access_token_model
 from oauthlib.oauth2.rfc6749.errors import InvalidClientError, OAuth2Error, UnauthorizedClientError
 from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
 
-from oauth_binding.authorization_server.exchange.authorize import authorize, may_exchange
 from oauth_binding.authorization_server.exchange.parameters import (
     TYPE_REFRESH,
     check_parameters,
     issued_token_type,
 )
-from oauth_binding.authorization_server.issuing.request import state_of
+from oauth_binding.authorization_server.exchange.policy import authorize, may_exchange
+from oauth_binding.authorization_server.issuing.request_state import state_of
 from oauth_binding.core.signals import send_after_commit, token_exchanged
 from oauth_binding.storage.tokens import tokens_database
 

@@ -14,8 +14,8 @@ from django.utils import timezone
 from oauthlib.common import generate_token
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
-from oauth_binding.authorization_server.issuing.presented import read_binding_value
-from oauth_binding.authorization_server.issuing.request import (
+from oauth_binding.authorization_server.issuing.presented_binding import read_binding_value
+from oauth_binding.authorization_server.issuing.request_state import (
     BoundPlan,
     Exchange,
     Plan,
@@ -23,7 +23,7 @@ from oauth_binding.authorization_server.issuing.request import (
     state_of,
     user_of,
 )
-from oauth_binding.authorization_server.issuing.writer import get_writer
+from oauth_binding.authorization_server.issuing.token_writer import get_writer
 from oauth_binding.authorization_server.signing import jwt_access_tokens
 from oauth_binding.binding.semantics import (
     NO_BINDING,

@@ -23,13 +23,13 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 
 from oauth_binding.authorization_server.issuing.plan import get_plan, may_reuse, recover_live
-from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, state_of
+from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
 from oauth_binding.core.databases import written
 from oauth_binding.core.errors import SlotContendedError
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.signals import send_after_commit, token_reused, token_superseded
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
-from oauth_binding.storage import bindings, prepared, slots
+from oauth_binding.storage import bindings, prepared_sql, slots
 from oauth_binding.storage.ending import add_to_revocation_feed, expire_access_tokens, revoke_refresh_tokens
 from oauth_binding.storage.liveness import is_live, live_access_tokens
 from oauth_binding.storage.slots import SlotToken
@@ -38,7 +38,7 @@ from oauth_binding.storage.tokens import access_tokens, refresh_tokens, tokens_d
 if TYPE_CHECKING:
     from oauthlib.common import Request
 
-    from oauth_binding.authorization_server.issuing.writer import TokenWriter
+    from oauth_binding.authorization_server.issuing.token_writer import TokenWriter
 
 logger = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
         _empty_slot(plan)
         return None
 
-    consumed: BoundRefreshToken | None = prepared.find(
+    consumed: BoundRefreshToken | None = prepared_sql.find(
         tokens_database(), type(presented), "pk", presented.pk, ("binding",)
     )
     if consumed is None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from oauth_binding.authorization_server.revocation.locked import revoke_locked, revoke_unbound
+from oauth_binding.authorization_server.revocation.under_lock import revoke_locked, revoke_unbound
 from oauth_binding.binding.semantics import subject_key
 from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings

@@ -9,7 +9,7 @@ from django.db.models import Q
 from oauth2_provider import models as toolkit_models
 
 from oauth_binding.authorization_server.revocation.cascade import revoke_exchanged, subjects_of_rows
-from oauth_binding.authorization_server.revocation.locked import revoke_locked, revoke_unbound
+from oauth_binding.authorization_server.revocation.under_lock import revoke_locked, revoke_unbound
 from oauth_binding.core.databases import write_alias
 from oauth_binding.core.signals import binding_revoked, send_after_commit
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding

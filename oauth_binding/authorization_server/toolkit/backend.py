@@ -9,7 +9,7 @@ from oauthlib.common import Request as OAuthlibRequest
 
 from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
-from oauth_binding.authorization_server.issuing.request import ISSUING
+from oauth_binding.authorization_server.issuing.request_state import ISSUING
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCore
 

@@ -26,11 +26,14 @@ from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
-from oauth_binding.authorization_server.exchange.authorize import is_in_good_standing
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
+from oauth_binding.authorization_server.exchange.policy import is_in_good_standing
 from oauth_binding.authorization_server.issuing.plan import get_plan
-from oauth_binding.authorization_server.issuing.presented import check_refresh_binding, read_binding_value
-from oauth_binding.authorization_server.issuing.request import BoundPlan, Plan, state_of
+from oauth_binding.authorization_server.issuing.presented_binding import (
+    check_refresh_binding,
+    read_binding_value,
+)
+from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
 from oauth_binding.authorization_server.issuing.save import (
     check_subject,
     redeem_device_code,
@@ -48,7 +51,7 @@ from oauth_binding.authorization_server.toolkit.client_secrets import is_orphane
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.core.databases import read_alias, written
 from oauth_binding.models import TOKEN_EXCHANGE
-from oauth_binding.storage import prepared
+from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.ending import add_to_revocation_feed
 from oauth_binding.storage.standing import has_standing
 from oauth_binding.storage.token_values import token_checksum
@@ -84,7 +87,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None  # psycopg refuses it, not as django-oauth-toolkit expects
         model = get_application_model()
         if not isinstance(request.client, model):
-            request.client = prepared.find(read_alias(model), model, "client_id", client_id)
+            request.client = prepared_sql.find(read_alias(model), model, "client_id", client_id)
         client = super()._load_application(client_id, request)
         if client is not None and state_of(request).is_token_request:
             # Here, as it is the last moment before any credential is checked.
@@ -355,7 +358,7 @@ class BindingOAuth2Validator(OAuth2Validator):
     def _load_access_token(self, token: str) -> BoundAccessToken | None:
         # As the overridden method, with what the token is bound to.
         model = get_access_token_model()
-        row: BoundAccessToken | None = prepared.find(
+        row: BoundAccessToken | None = prepared_sql.find(
             read_alias(model),
             model,
             "token_checksum",
@@ -424,7 +427,7 @@ def _check_not_revoked_meanwhile(refreshed: BoundRefreshToken, request: Request)
 
     :raises InvalidGrantError: it was revoked since it was validated.
     """
-    current = prepared.fetch(
+    current = prepared_sql.fetch(
         tokens_database(), get_refresh_token_model(), "pk", refreshed.pk, ("revoked",), lock=True
     )
     if current is None or current[0] != refreshed.revoked:

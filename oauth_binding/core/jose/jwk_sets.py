@@ -8,7 +8,7 @@ import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from oauth_binding.core.jose.algorithms import ALGORITHMS, MIN_RSA_BITS
-from oauth_binding.core.jose.remote import RemoteDocument, download
+from oauth_binding.core.jose.remote_document import RemoteDocument, download
 from oauth_binding.core.jose.strict_json import read_object
 
 #: How long a JWK set is used before it is fetched again, in seconds.

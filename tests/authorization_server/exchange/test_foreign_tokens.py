@@ -31,7 +31,7 @@ from django.test import override_settings
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
 from oauth_binding.authorization_server.exchange import foreign_tokens as issuers
-from oauth_binding.core.jose import jwk_sets, remote
+from oauth_binding.core.jose import jwk_sets, remote_document
 from oauth_binding.core.toolkit_paths import jwk_from_pem
 from oauth_binding.models import TokenBinding, TokenExchange, TokenExchangeRule
 from tests.helpers.client import PASSWORD, Answer, Site
@@ -95,7 +95,7 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal passed
         passed += seconds
 
-    monkeypatch.setattr(remote, "now", lambda: time.monotonic() + passed)
+    monkeypatch.setattr(remote_document, "now", lambda: time.monotonic() + passed)
     return later
 
 
@@ -893,7 +893,7 @@ class TestKeySets:
         caplog: pytest.LogCaptureFixture,
         failure: Callable[[BaseHTTPRequestHandler], None],
     ) -> None:
-        monkeypatch.setattr(remote, "TIMEOUT", 0.2)
+        monkeypatch.setattr(remote_document, "TIMEOUT", 0.2)
         server.respond = failure
         started = time.monotonic()
 
@@ -917,7 +917,7 @@ class TestKeySets:
         monkeypatch: pytest.MonkeyPatch,
         failure: Callable[[BaseHTTPRequestHandler], None],
     ) -> None:
-        monkeypatch.setattr(remote, "TIMEOUT", 0.2)
+        monkeypatch.setattr(remote_document, "TIMEOUT", 0.2)
         exchange(backend, token())
         server.respond = failure
         pass_time(301)

@@ -14,7 +14,7 @@ from oauth2_provider.models import AbstractAccessToken, AbstractRefreshToken
 
 from oauth_binding.authorization_server import revoke_binding, revoke_unbound_tokens
 from oauth_binding.authorization_server.issuing import save as issuing
-from oauth_binding.authorization_server.revocation import locked
+from oauth_binding.authorization_server.revocation import under_lock
 from oauth_binding.authorization_server.toolkit import validator as toolkit
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import Answer, Site
@@ -127,7 +127,7 @@ def test_a_login_while_a_user_is_being_signed_out(
 def before_revoking(monkeypatch: pytest.MonkeyPatch, function: Callable[[], Any]) -> None:
     """Call a function when revoking has begun and has not revoked anything yet."""
     call = once(function)
-    owners: list[tuple[Any, str]] = [(locked, "in_transaction")]
+    owners: list[tuple[Any, str]] = [(under_lock, "in_transaction")]
     owners += [(model, "revoke") for model in (AbstractRefreshToken, AbstractAccessToken)]
     for owner, name in owners:
         monkeypatch.setattr(owner, name, _first(call, vars(owner)[name]))

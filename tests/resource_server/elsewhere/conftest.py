@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from django.core.cache import cache
 
-from oauth_binding.core.jose import jwk_sets, remote
-from oauth_binding.resource_server import revocation_feed
+from oauth_binding.core.jose import jwk_sets, remote_document
+from oauth_binding.resource_server import revocation_feed_client
 from tests.helpers.resource_server import AUDIENCE, CLIENT_ID, CLIENT_SECRET, ISSUER, Api, Issuer
 from tests.helpers.servers import serve
 
@@ -21,7 +21,7 @@ from tests.helpers.servers import serve
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(jwk_sets, "_remote", {})
-    monkeypatch.setattr(revocation_feed, "_feeds", {})
+    monkeypatch.setattr(revocation_feed_client, "_feeds", {})
     cache.clear()
     yield
     cache.clear()
@@ -77,11 +77,11 @@ def pass_time(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
         nonlocal passed
         passed += seconds
 
-    monkeypatch.setattr(remote, "now", lambda: time.monotonic() + passed)
+    monkeypatch.setattr(remote_document, "now", lambda: time.monotonic() + passed)
     return later
 
 
 @pytest.fixture
 def short_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let requests to the issuer wait for a short time only."""
-    monkeypatch.setattr(remote, "TIMEOUT", 0.5)
+    monkeypatch.setattr(remote_document, "TIMEOUT", 0.5)

@@ -13,7 +13,7 @@ from django.test import RequestFactory
 
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.resource_server import BearerTokenMiddleware, InvalidTokenError, get_user
-from oauth_binding.resource_server.verified_tokens import AccessToken, TokenUser
+from oauth_binding.resource_server.verified_token import AccessToken, TokenUser
 from tests.helpers.resource_server import INVALID, Api, Issuer, assert_invalid
 
 BOUND: dict[str, Any] = {"binding_type": "client-request", "binding_ref": binding_reference("téléphone")}

@@ -3,7 +3,7 @@
 The delay of a revocation is bounded. As long as the feed can be fetched, the list that is looked into is no
 older than ``REVOCATION_INTERVAL``: the first request after half of it fetches the list, while others go on
 with the one that is there; after all of it everybody waits for the one that fetches, as long as
-``TIMEOUT`` in core/jose/remote.py. While the feed can't be fetched, the last list serves until it is
+``TIMEOUT`` in core/jose/remote_document.py. While the feed can't be fetched, the last list serves until it is
 ``REVOCATION_MAX_STALE`` old. Then, or where there never was one, requests with JWTs are answered 503.
 
 Each process has a list of its own, in memory.
@@ -18,7 +18,7 @@ from urllib.error import HTTPError
 
 import jwt
 
-from oauth_binding.core.jose import jws, remote
+from oauth_binding.core.jose import jws, remote_document
 from oauth_binding.core.jose.jwk_sets import remote_jwk_set
 from oauth_binding.core.setting_rules import is_number
 from oauth_binding.resource_server.errors import ExpiredTokenError, RefusedTokenError, ServerUnavailableError
@@ -50,7 +50,7 @@ class RevokedTokens:
     completed: float
 
 
-class RevocationFeed(remote.RemoteDocument):
+class RevocationFeed(remote_document.RemoteDocument):
     """The revocation feed at an address."""
 
     name = "revocation feed"
@@ -83,7 +83,7 @@ class RevocationFeed(remote.RemoteDocument):
             raise RefusedTokenError("it is revoked")
 
     def load(self) -> None:
-        asked = remote.now()
+        asked = remote_document.now()
         last = self.revoked
         if last is not None and asked - last.completed > COMPLETE_INTERVAL:
             last = None
@@ -92,7 +92,7 @@ class RevocationFeed(remote.RemoteDocument):
         if last is not None and last.url == url and last.etag and last.expires > time():
             headers["If-None-Match"] = last.etag
         try:
-            answer = remote.download(url, headers, max_size=MAX_SIZE)
+            answer = remote_document.download(url, headers, max_size=MAX_SIZE)
         except HTTPError as error:
             if error.code == 304 and "If-None-Match" in headers:
                 return  # nothing has changed

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
-from oauth_binding.authorization_server.issuing.request import state_of
+from oauth_binding.authorization_server.issuing.request_state import state_of
 from oauth_binding.binding.semantics import NO_BINDING
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.settings import binding_settings

@@ -11,8 +11,11 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding import OAUTH2_PROVIDER_ENTRIES
-from oauth_binding.authorization_server.toolkit import generators as tokens
 from oauth_binding.authorization_server.toolkit.backend import BindingOAuthLibCore
+from oauth_binding.authorization_server.toolkit.generators import (
+    generate_access_token,
+    generate_refresh_token,
+)
 from oauth_binding.authorization_server.toolkit.validator import BindingOAuth2Validator
 
 _ENTRIES_HINT = (
@@ -32,8 +35,8 @@ def _check_entries() -> Iterator[CheckMessage]:
         ("E002", "OAUTH2_BACKEND_CLASS", BindingOAuthLibCore),
     ]
     generators = [
-        ("E003", "ACCESS_TOKEN_GENERATOR", "token_generator", tokens.generate_access_token),
-        ("E004", "REFRESH_TOKEN_GENERATOR", "refresh_token_generator", tokens.generate_refresh_token),
+        ("E003", "ACCESS_TOKEN_GENERATOR", "token_generator", generate_access_token),
+        ("E004", "REFRESH_TOKEN_GENERATOR", "refresh_token_generator", generate_refresh_token),
     ]
     for code, entry, base in classes:
         configured = _provider_entry(entry)

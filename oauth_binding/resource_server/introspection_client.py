@@ -17,7 +17,7 @@ from urllib.parse import quote_plus, urlencode
 
 from django.core.cache import cache
 
-from oauth_binding.core.jose.remote import MALFORMED, TIMEOUT, download
+from oauth_binding.core.jose.remote_document import MALFORMED, TIMEOUT, download
 from oauth_binding.core.jose.strict_json import read_object
 from oauth_binding.resource_server import claim_rules
 from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError

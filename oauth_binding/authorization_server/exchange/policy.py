@@ -20,7 +20,7 @@ from oauth_binding.authorization_server.exchange.parameters import (
     values_of,
 )
 from oauth_binding.authorization_server.exchange.subjects import Subject, find_subject, save_user
-from oauth_binding.authorization_server.issuing.request import Exchange, state_of
+from oauth_binding.authorization_server.issuing.request_state import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
 from oauth_binding.core.jose.strict_json import depth
 from oauth_binding.core.settings import binding_settings

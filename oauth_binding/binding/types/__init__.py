@@ -1,0 +1,1 @@
+"""The binding types of this app, one file each."""
