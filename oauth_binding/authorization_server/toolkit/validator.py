@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import OrderedDict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
@@ -23,7 +23,7 @@ from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2 import RequestValidator
 from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
-from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
+from oauthlib.oauth2.rfc8628.errors import AccessDenied, AuthorizationPendingError, ExpiredTokenError
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
@@ -61,6 +61,13 @@ if TYPE_CHECKING:
     from oauthlib.common import Request
 
     from oauth_binding.models import BoundAccessToken, BoundRefreshToken
+
+
+#: The status of a device grant that a user has approved; others are error codes (RFC 8628 section 3.5).
+_AUTHORIZED: Final = "authorized"
+_DEVICE_ERRORS: Final = {
+    str(error.error): error for error in (AccessDenied, AuthorizationPendingError, ExpiredTokenError)
+}
 
 
 class BindingOAuth2Validator(OAuth2Validator):
@@ -150,10 +157,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         if is_device_grant and not hasattr(RequestValidator, "validate_device_code"):
             # oauthlib 4 asks validate_device_code() next; oauthlib 3.3 asks nobody.
             status = self.validate_device_code(client.client_id, request.device_code, request)
-            if status == ExpiredTokenError.error:
-                raise ExpiredTokenError(request=request)
-            if status is None:
-                raise InvalidGrantError(request=request)
+            if status != _AUTHORIZED:
+                raise _DEVICE_ERRORS.get(status or "", InvalidGrantError)(request=request)
         return True
 
     def validate_device_code(
@@ -168,12 +173,13 @@ class BindingOAuth2Validator(OAuth2Validator):
             return str(ExpiredTokenError.error)
         if grant.status == grant.AUTHORIZED:
             if not has_standing(grant.user, request.client, request):
-                return "access_denied"
+                return str(AccessDenied.error)
             request.user = grant.user
             request.scopes = grant.scope.split()
             state_of(request).device_code = device_code
-            return "authorized"
-        return {grant.DENIED: "access_denied"}.get(grant.status, "authorization_pending")
+            return _AUTHORIZED
+        pending = grant.status != grant.DENIED
+        return str(AuthorizationPendingError.error if pending else AccessDenied.error)
 
     def _check_and_set_request_resource(self, request: Request) -> None:
         # What an exchange asks for is checked against its rule.
