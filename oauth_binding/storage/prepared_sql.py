@@ -63,8 +63,8 @@ def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...
 
     It does what this does, of which tests/storage/ makes sure::
 
-        rows = model.objects.using(using).select_related(*related).filter(**{field: value})
-        next(iter(rows), None)
+        rows = model.objects.using(using).filter(**{field: value})
+        next(iter(rows.select_related(*related) if related else rows), None)
 
     :param using: alias of the database.
     :param field: a unique field of the model, or "pk".

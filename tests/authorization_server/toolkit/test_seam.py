@@ -169,6 +169,8 @@ def test_private_parts_are_as_they_were_when_the_seam_was_written() -> None:
 
 @pytest.mark.parametrize("name", PLACES)
 def test_what_moves_in_the_next_release_is_found(name: str) -> None:
+    if "rest_framework" in PLACES[name][0]:
+        pytest.importorskip("rest_framework")
     paths = import_module("oauth_binding.core.toolkit_paths")
 
     assert getattr(paths, name) is not None
