@@ -21,6 +21,7 @@ from oauth2_provider.models import Application
 
 from oauth_binding.authorization_server import revoke_binding
 from oauth_binding.binding.semantics import binding_reference
+from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
 from tests.helpers.rows import expire
@@ -445,3 +446,11 @@ def test_no_header_is_an_error_of_the_server(user: User, header: str) -> None:
         if answer.status_code != 200:
             assert answer["WWW-Authenticate"].startswith("Bearer ")
             assert answer["WWW-Authenticate"].isascii()
+
+
+def test_an_api_leaves_the_toolkits_views_their_own_core(make_site: Callable[..., Site]) -> None:
+    """django-oauth-toolkit keeps it on the class that asks, and each view would inherit that of the mixin."""
+    token = make_site().token().access
+
+    assert call("drf/any", token).status_code == 200
+    assert "_oauthlib_core" not in vars(OAuthLibCoreMixin)

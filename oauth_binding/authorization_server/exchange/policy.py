@@ -25,6 +25,7 @@ from oauth_binding.binding.semantics import exchange_key
 from oauth_binding.core.jose.strict_json import depth
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
+from oauth_binding.storage.standing import has_standing
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -84,7 +85,7 @@ def is_in_good_standing(request: Request) -> bool:
     return bool(
         is_known
         and exchange.client.allows_grant_type(TOKEN_EXCHANGE)
-        and all(client is None or client.is_usable(request) for client in clients)
+        and all(has_standing(None, client, request) for client in clients)
         and rules.exists()
     )
 

@@ -163,8 +163,7 @@ def check_subject(request: Request) -> None:
 
 
 def _answer_again(reused: SlotToken, binding: TokenBinding, request: Request) -> None:
-    if state_of(request).device_code is not None:
-        redeem_device_code(request)
+    redeem_device_code(request)
     bindings.touch(binding.key, reused.binding_last_used)
     model = get_access_token_model()
     if token_reused.has_listeners(model):
