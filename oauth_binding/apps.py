@@ -12,12 +12,11 @@ class OAuthBindingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django.db.models.signals import pre_delete
-        from oauth2_provider.models import get_access_token_model
-
         from oauth_binding import checks  # noqa: F401
-        from oauth_binding.storage.ending import add_deleted_to_revocation_feed
+        from oauth_binding.authorization_server.revocation import model_changes
+        from oauth_binding.core.databases import put_before_routers
 
-        pre_delete.connect(add_deleted_to_revocation_feed, sender=get_access_token_model())
+        model_changes.connect()
+        put_before_routers()
         if apps.is_installed("drf_spectacular"):
             import_module("oauth_binding.contrib.rest_framework.device_schema")

@@ -6,6 +6,14 @@ from oauth_binding.core.signals import (
     token_exchanged,
     token_reused,
     token_superseded,
+    user_signed_out,
 )
 
-__all__ = ["binding_created", "binding_revoked", "token_exchanged", "token_reused", "token_superseded"]
+__all__ = [
+    "binding_created",
+    "binding_revoked",
+    "token_exchanged",
+    "token_reused",
+    "token_superseded",
+    "user_signed_out",
+]

@@ -6,9 +6,17 @@ from django.urls import URLPattern, path
 from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
-from oauth_binding.authorization_server.endpoints.device_authorization import DeviceAuthorizationView
+from oauth_binding.authorization_server.endpoints.authorized_tokens import (
+    AuthorizedTokenDeleteView,
+    AuthorizedTokensListView,
+)
+from oauth_binding.authorization_server.endpoints.device_authorization import (
+    DeviceAuthorizationView,
+    DeviceConfirmView,
+)
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
 from oauth_binding.authorization_server.endpoints.jwks import JwksInfoView
+from oauth_binding.authorization_server.endpoints.logout import RPInitiatedLogoutView
 from oauth_binding.authorization_server.endpoints.metadata import OAuthServerMetadataView
 from oauth_binding.authorization_server.endpoints.registration import (
     DynamicClientRegistrationManagementView,
@@ -17,6 +25,7 @@ from oauth_binding.authorization_server.endpoints.registration import (
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.databases import deciding
 from oauth_binding.devices.views import (
     DeviceListView,
     DeviceRenameView,
@@ -29,21 +38,24 @@ app_name = "oauth2_provider"
 _OUR_VIEWS: dict[str, type[View]] = {
     "token": TokenView,
     "device-authorization": DeviceAuthorizationView,
+    "device-confirm": DeviceConfirmView,
     "revoke-token": RevokeTokenView,
     "introspect": IntrospectTokenView,
     "jwks-info": JwksInfoView,
     "oauth-server-metadata": OAuthServerMetadataView,
     "oauth-server-metadata-issuer": OAuthServerMetadataView,
+    "authorized-token-list": AuthorizedTokensListView,
+    "authorized-token-delete": AuthorizedTokenDeleteView,
+    "rp-initiated-logout": RPInitiatedLogoutView,
     "dcr-register": DynamicClientRegistrationView,
     "dcr-register-management": DynamicClientRegistrationManagementView,
 }
 
 
 def _with_our_view(pattern: URLPattern) -> URLPattern:
-    view = _OUR_VIEWS.get(pattern.name or "")
-    if view is None:
-        return pattern
-    return URLPattern(pattern.pattern, view.as_view(), pattern.default_args, pattern.name)
+    ours = _OUR_VIEWS.get(pattern.name or "")
+    view = pattern.callback if ours is None else ours.as_view()
+    return URLPattern(pattern.pattern, deciding()(view), pattern.default_args, pattern.name)
 
 
 #: Guides of other servers write these addresses without the trailing slash.

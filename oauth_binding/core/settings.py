@@ -16,6 +16,9 @@ from oauth_binding.core import installed_binders, trusted_issuers
 from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
 from oauth_binding.core.setting_rules import is_flag
 
+#: Which tokens end with a password: those of applications that bind, all of the user, or none.
+PASSWORD_CHANGE_ENDS: Final = ("bound", "all", "off")
+
 
 def _flag_problems(value: Any) -> Iterator[str]:
     if not is_flag(value):
@@ -30,6 +33,11 @@ def _header_problems(name: Any) -> Iterator[str]:
 def _path_problems(path: Any) -> Iterator[str]:
     if path and not (isinstance(path, str | os.PathLike) and Path(path).is_absolute()):
         yield "is not an absolute path"
+
+
+def _ending_problems(value: Any) -> Iterator[str]:
+    if value not in PASSWORD_CHANGE_ENDS:
+        yield f"is {value!r}"
 
 
 def _algorithm_problems(algorithm: Any) -> Iterator[str]:
@@ -70,6 +78,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         problems=_header_problems,
         check="oauth_binding.E014",
         hint="Give a name of letters, digits and dashes, such as 'Token-Binding-Id'.",
+    ),
+    "PASSWORD_CHANGE_ENDS": Setting(
+        default="bound",
+        problems=_ending_problems,
+        check="oauth_binding.E018",
+        hint=f"Give one of {', '.join(map(repr, PASSWORD_CHANGE_ENDS))}.",
     ),
     "REVOCATION_FEED": _flag(default=False),
     "SIGNING_ALGORITHM": Setting(
@@ -120,6 +134,11 @@ class BindingSettings:
     def binding_header(self) -> str:
         """The header in which an API request names what its token is bound to."""
         return str(self._get("BINDING_HEADER"))
+
+    @property
+    def password_change_ends(self) -> str:
+        """Which of a user's tokens end when the password is changed: one of ``PASSWORD_CHANGE_ENDS``."""
+        return str(self._get("PASSWORD_CHANGE_ENDS"))
 
     @property
     def revocation_feed(self) -> bool:

@@ -21,6 +21,10 @@ binding_created: Final = Signal()
 #: ``sender`` is the TokenBinding model, ``binding`` the binding.
 binding_revoked: Final = Signal()
 
+#: The tokens of a user were ended, on all devices or all but one. ``sender`` is the user model, ``user`` the
+#: user, and ``cause`` is ``sign_out_everywhere``, ``password_change`` or ``deactivation``.
+user_signed_out: Final = Signal()
+
 #: A request was answered with the live token of its slot.
 #: ``sender`` is the access-token model, ``access_token`` the token.
 token_reused: Final = Signal()

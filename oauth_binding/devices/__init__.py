@@ -8,7 +8,7 @@ from oauth_binding.devices.registry import (
     find_device,
     rename,
     sign_out,
-    sign_out_others,
+    sign_out_everywhere,
     validate_name,
 )
 
@@ -20,6 +20,6 @@ __all__ = [
     "find_device",
     "rename",
     "sign_out",
-    "sign_out_others",
+    "sign_out_everywhere",
     "validate_name",
 ]

@@ -14,7 +14,12 @@ from django.db.models import Exists, Max, Min, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_application_model
 
-from oauth_binding.authorization_server.revocation.revoke import revoke_binding, revoke_unbound_tokens
+from oauth_binding.authorization_server.revocation.cascade import NOTHING
+from oauth_binding.authorization_server.revocation.revoke import (
+    revoke_binding,
+    revoke_unbound_tokens,
+    sign_out_user,
+)
 from oauth_binding.core.databases import written
 from oauth_binding.models import TokenBinding
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
@@ -110,15 +115,26 @@ def sign_out(user: AbstractBaseUser, device: Device) -> None:
         revoke_binding(device.binding)
 
 
-def sign_out_others(user: AbstractBaseUser, device_id: str | None) -> int:
-    """Sign a user out on all devices but one, whatever their applications are, and return on how many.
+def sign_out_everywhere(user: AbstractBaseUser, keep: str | None = None) -> int:
+    """Sign a user out on all devices, or on all but one, and return on how many.
 
-    :param device_id: the :attr:`Device.id` of the one that stays as it is; None for none.
+    All access and refresh tokens of the user end for good, whatever their applications are, and so do all
+    authorization codes and approved device codes that are not redeemed yet. Requests that are being answered
+    are waited for. Call it wherever the password is changed other than by ``set_password()`` and ``save()``.
+
+    :param keep: the :attr:`Device.id` of the one that stays as it is; None for none.
     """
-    others = [other for other in devices_of(user) if other.id != device_id]
-    for other in others:
-        sign_out(user, other)
+    kept = None if keep is None else find_device(user, keep)
+    others = [other for other in devices_of(user) if kept is None or other.id != kept.id]
+    sign_out_user(user, "sign_out_everywhere", keep=NOTHING if kept is None else _tokens_of(kept))
     return len(others)
+
+
+def _tokens_of(device: Device) -> Q:
+    """Return the condition of the access and refresh tokens that are on a device."""
+    if device.binding is None:
+        return Q(application=device.application, binding__isnull=True)
+    return Q(binding=device.binding)
 
 
 def validate_name(name: str) -> None:

@@ -24,7 +24,7 @@ from oauth_binding.devices.registry import (
     find_device,
     rename,
     sign_out,
-    sign_out_others,
+    sign_out_everywhere,
     validate_name,
 )
 
@@ -119,7 +119,7 @@ class DeviceSignOutOthersView(DeviceActionView):
     """Signs the user out everywhere but on a device."""
 
     def act(self, device: Device) -> HttpResponse:
-        count = sign_out_others(self.user, device.id)
+        count = sign_out_everywhere(self.user, keep=device.id)
         message = ngettext("Signed out: one other.", "Signed out: %(count)d others.", count)
         return self.done(message % {"count": count})
 

@@ -2,6 +2,7 @@
 
 from oauth_binding.models.application import ApplicationBindingFields, BoundApplication, grant_type_choices
 from oauth_binding.models.binding import TokenBinding, binding_type_choices
+from oauth_binding.models.code_context import CodeContext
 from oauth_binding.models.contributed_fields import CONTRIBUTED_FIELDS
 from oauth_binding.models.exchange import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
 from oauth_binding.models.revoked_token import RevokedToken
@@ -20,6 +21,7 @@ __all__ = [
     "BoundAccessToken",
     "BoundApplication",
     "BoundRefreshToken",
+    "CodeContext",
     "RefreshTokenBindingFields",
     "RevokedToken",
     "TokenBinding",

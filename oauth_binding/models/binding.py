@@ -48,6 +48,8 @@ class TokenBinding(models.Model):
     key = models.CharField(max_length=64, unique=True, editable=False)
     created = models.DateTimeField(_("first seen"), default=timezone.now)
     last_used = models.DateTimeField(_("last used"), default=timezone.now)
+    # Counts who had the lock of the row: taking it is a write (see storage/bindings.py).
+    revision = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         verbose_name = _("token binding")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.utils.translation import override
 from oauthlib.common import Request as OAuthlibRequest
 
+from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
 from oauth_binding.resource_server.bearer import BearerAuthenticator, InvalidTokenError
@@ -24,6 +25,7 @@ class _Resource(OAuthLibCoreMixin):
 class Authenticator(BearerAuthenticator):
     """Finds access tokens in the database, opaque ones and JWTs alike, in one query."""
 
+    @deciding()
     def find_token(self, text: str, request: HttpRequest) -> BoundAccessToken:
         # Not by DOT's backend: with OIDC on, oauthlib takes an ID token for an access token there.
         core = _Resource.get_oauthlib_core()

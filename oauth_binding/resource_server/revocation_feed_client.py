@@ -37,6 +37,8 @@ class RevokedTokens:
 
     #: The ``exp`` of each by its ``jti``.
     tokens: dict[str, float]
+    #: The same of the tokens of users who are not active; each answer has them all.
+    suspended: dict[str, float]
     #: What time it was for the server. Of a token that had expired by then, the list says nothing.
     as_of: float
     #: Until when the answer may be relied on (its ``exp``).
@@ -81,6 +83,8 @@ class RevocationFeed(remote_document.RemoteDocument):
             raise ExpiredTokenError
         if claims["jti"] in revoked.tokens:
             raise RefusedTokenError("it is revoked")
+        if claims["jti"] in revoked.suspended:
+            raise RefusedTokenError("its user is not active")
 
     def load(self) -> None:
         asked = remote_document.now()
@@ -106,6 +110,7 @@ class RevocationFeed(remote_document.RemoteDocument):
                 for jti, expires in {**known, **claims["revoked"]}.items()
                 if expires > claims["iat"]
             },
+            suspended=claims["suspended"],
             as_of=claims["iat"],
             expires=claims["exp"],
             next=claims["next"],
@@ -139,9 +144,11 @@ def _read_page(body: bytes, since: int | None) -> dict[str, Any]:
         raise ValueError("it is not of this time")
     if claims.get("since") != since:
         raise ValueError("it is not what was asked for")
-    revoked = claims.get("revoked")
-    if not isinstance(revoked, dict) or not all(map(is_number, revoked.values())):
-        raise ValueError("it has no list of tokens")
+    claims.setdefault("suspended", {})  # which earlier releases do not say
+    for name in ("revoked", "suspended"):
+        tokens = claims.get(name)
+        if not isinstance(tokens, dict) or not all(map(is_number, tokens.values())):
+            raise ValueError(f"it has no list of {name} tokens")
     return {**claims, "next": int(claims["next"])}
 
 

@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
@@ -78,8 +77,3 @@ def add_to_revocation_feed(access_tokens: Iterable[BoundAccessToken]) -> None:
     ]
     if revoked:
         written(RevokedToken).bulk_create(revoked, ignore_conflicts=True)
-
-
-def add_deleted_to_revocation_feed(sender: type[models.Model], instance: Any, **kwargs: Any) -> None:
-    """Let the feed name a deleted access token, on ``pre_delete``: some revoking is deleting."""
-    add_to_revocation_feed([instance])

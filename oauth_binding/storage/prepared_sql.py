@@ -9,9 +9,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal
 
 from django.db import connections, models
+
+#: How a row is locked: not at all, against whoever changes it, or alone.
+Lock = Literal["", "share", "update"]
+
+#: What locks the rows of a query against whoever changes them, which Django has nothing for. Elsewhere they
+#: are locked alone.
+_SHARED: Final = {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,29 +30,37 @@ class _Select:
 
 
 def fetch(
-    using: str, model: Any, field: str, value: Any, names: tuple[str, ...], *, lock: bool = False
+    using: str,
+    model: Any,
+    field: str,
+    value: Any,
+    names: tuple[str, ...],
+    *,
+    lock: Lock = "",
+    manager: str = "objects",
 ) -> list[Any] | None:
     """Return values of a row, or None.
 
     It does what this does, of which tests/storage/ makes sure::
 
         rows = model.objects.using(using).filter(**{field: value}).values_list(*names)
-        next(iter(rows.select_for_update() if lock else rows), None)
+        next(iter(rows.select_for_update() if lock == "update" else rows), None)
 
     :param using: alias of the database.
     :param field: a unique field of the model, or "pk".
     :param value: what it is.
     :param names: of the values, as for ``values_list()``.
-    :param lock: whether the row is locked, as by ``select_for_update()``.
+    :param lock: whether the row is locked, as by ``select_for_update()``, or with others who share the lock.
+    :param manager: which of the model's managers has the row.
     """
     connection = connections[using]
-    if type(model.objects).get_queryset is models.Manager.get_queryset:
-        select = _prepare(using, model, field, names, lock)
+    if type(getattr(model, manager)).get_queryset is models.Manager.get_queryset:
+        select = _prepare(using, model, manager, field, names, lock)
         column = model._meta.pk if field == "pk" else model._meta.get_field(field)
         parameters: Any = [column.get_db_prep_value(value, connection)]
     else:
         # It may choose among the rows, and not always the same.
-        select = _write(using, model, field, value, names, lock)
+        select = _write(using, model, manager, field, value, names, lock)
         parameters = select.parameters
     with connection.cursor() as cursor:
         cursor.execute(select.sql, parameters)
@@ -99,9 +114,12 @@ def _columns(model: Any, related: tuple[str, ...]) -> tuple[list[tuple[Any, list
     return columns, tuple(names)
 
 
-def _write(using: str, model: Any, field: str, value: Any, names: tuple[str, ...], lock: bool) -> _Select:
-    rows = model.objects.using(using).filter(**{field: value}).values_list(*names)
-    if lock:
+def _write(
+    using: str, model: Any, manager: str, field: str, value: Any, names: tuple[str, ...], lock: Lock
+) -> _Select:
+    shared = _SHARED.get(connections[using].vendor, "") if lock == "share" else ""
+    rows = getattr(model, manager).using(using).filter(**{field: value}).values_list(*names)
+    if lock and not shared:
         rows = rows.select_for_update()
     compiler = rows.query.get_compiler(using)
     sql, parameters = compiler.as_sql()
@@ -109,9 +127,9 @@ def _write(using: str, model: Any, field: str, value: Any, names: tuple[str, ...
     converters = [
         (index, convert, expression) for index, (chain, expression) in found.items() for convert in chain
     ]
-    return _Select(sql, tuple(parameters), converters)
+    return _Select(sql + shared, tuple(parameters), converters)
 
 
 @functools.cache
-def _prepare(using: str, model: Any, field: str, names: tuple[str, ...], lock: bool) -> _Select:
-    return _write(using, model, field, 0, names, lock)
+def _prepare(using: str, model: Any, manager: str, field: str, names: tuple[str, ...], lock: Lock) -> _Select:
+    return _write(using, model, manager, field, 0, names, lock)

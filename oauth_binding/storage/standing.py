@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from oauth_binding.core.databases import written
+from oauth_binding.core.settings import binding_settings
+from oauth_binding.core.toolkit_paths import get_scopes_backend
+from oauth_binding.models import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
+from oauth_binding.storage.liveness import is_live, live_refresh_tokens
+from oauth_binding.storage.tokens import access_tokens, refresh_tokens
+
+if TYPE_CHECKING:
+    from oauth_binding.models import BoundAccessToken, BoundRefreshToken
 
 
 def has_standing(user: Any, application: Any, request: Any) -> bool:
@@ -17,4 +28,68 @@ def has_standing(user: Any, application: Any, request: Any) -> bool:
     """
     return (user is None or bool(user.is_active)) and (
         application is None or bool(application.is_usable(request))
+    )
+
+
+def token_has_standing(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
+    """Return whether a token's user and application have standing, and the rule it was exchanged by is there.
+
+    :param token: an access token, or a refresh token, for which the rule has to allow refresh tokens, too.
+    :param request: as for :func:`has_standing`.
+    """
+    if not has_standing(token.user, token.application, request):
+        return False
+    if token.exchange_id is None:
+        return True
+    related = ("client", "subject_client")
+    exchange = written(TokenExchange).select_related(*related).filter(pk=token.exchange_id).first()
+    return exchange is not None and _exchange_has_standing(
+        exchange, request, is_refresh_token=hasattr(token, "revoked")
+    )
+
+
+def offered_scopes(scopes: Iterable[str], application: Any, request: Any) -> list[str]:
+    """Return those of some scopes that the server still offers an application; it ends no token.
+
+    :param scopes: what was granted.
+    :param request: oauthlib's, for the site's scopes backend.
+    """
+    available = set(get_scopes_backend().get_available_scopes(application=application, request=request))
+    return [scope for scope in scopes if scope in available]
+
+
+def find_login(id_token: Any) -> BoundAccessToken | BoundRefreshToken | None:
+    """Return the access or refresh token of the login that an ID token stands for, as long as that goes on.
+
+    None where the login was ended or has expired, or where the ID token was issued without an access token.
+
+    :param id_token: the row of an ID token.
+    """
+    access: BoundAccessToken | None = (
+        access_tokens().select_related("user", "application", "binding").filter(id_token=id_token.pk).first()
+    )
+    if access is None or is_live(access.expires):
+        return access
+    related = ("user", "application", "binding", "access_token")
+    refresh: BoundRefreshToken | None = (
+        refresh_tokens().select_related(*related).filter(live_refresh_tokens(), access_token=access).first()
+    )
+    return refresh
+
+
+def _exchange_has_standing(exchange: TokenExchange, request: Any, *, is_refresh_token: bool) -> bool:
+    rules = written(TokenExchangeRule).filter(
+        client_id=exchange.client_id,
+        subject_client_id=exchange.subject_client_id,
+        subject_issuer=exchange.subject_issuer,
+    )
+    if is_refresh_token:
+        rules = rules.filter(refresh_tokens=True)
+    is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
+    clients = (exchange.client, exchange.subject_client)
+    return bool(
+        is_known
+        and exchange.client.allows_grant_type(TOKEN_EXCHANGE)
+        and all(has_standing(None, client, request) for client in clients)
+        and rules.exists()
     )

@@ -19,7 +19,6 @@ from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
 from oauth_binding.authorization_server import BindingOAuth2Validator, revoke_unbound_tokens
-from oauth_binding.authorization_server.revocation import under_lock
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of, find_device
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import PASSWORD, Answer, Site
@@ -424,37 +423,6 @@ def test_other_users_are_not_touched(make_bound: Callable[..., Site], user: User
     assert_signed_out(site, mine)
     assert_signed_in(site, tablet)
     assert_signed_in(theirs, phone)
-
-
-def commit_a_pair_after_the_first_pass(
-    monkeypatch: pytest.MonkeyPatch, commit: Callable[[], Any]
-) -> list[int]:
-    """Let a refresh that the first pass has waited for commit after it; return what the passes have ended."""
-    original = under_lock._end_unbound
-    counts: list[int] = []
-
-    def end(*arguments: Any) -> int:
-        counts.append(original(*arguments))
-        if len(counts) == 1:
-            commit()
-        return counts[-1]
-
-    monkeypatch.setattr(under_lock, "_end_unbound", end)
-    return counts
-
-
-def test_a_pair_that_is_saved_meanwhile_does_not_survive(
-    make_site: Callable[..., Site], user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site = make_site()
-    site.token()
-    pairs: list[Answer] = []
-    counts = commit_a_pair_after_the_first_pass(monkeypatch, lambda: pairs.append(site.token()))
-
-    revoke_unbound_tokens(user, site.application)
-
-    assert counts == [2, 2, 0]
-    assert_signed_out(site, pairs[0])
 
 
 @pytest.mark.parametrize("token_type", ["opaque", "jwt"])

@@ -32,6 +32,7 @@ ADDED = {
 
 #: Its own tables.
 OWN = {
+    "oauth_binding_codecontext",
     "oauth_binding_revokedtoken",
     "oauth_binding_tokenbinding",
     "oauth_binding_tokenexchange",

@@ -83,8 +83,8 @@ def test_emptying_a_slot(site: Site, make_bound: Callable[..., Site], has_refres
             assert (left == before) is (slot != held.slot)
 
 
-@pytest.mark.parametrize("lock", [False, True])
-def test_values_of_a_row(site: Site, user: User, lock: bool) -> None:
+@pytest.mark.parametrize("lock", ["", "share", "update"])
+def test_values_of_a_row(site: Site, user: User, lock: prepared_sql.Lock) -> None:
     site.bound("phone")
     binding, row = TokenBinding.objects.get(), get_access_token_model().objects.get()
     cases: list[tuple[Any, str, Any, tuple[str, ...]]] = [
@@ -101,7 +101,7 @@ def test_values_of_a_row(site: Site, user: User, lock: bool) -> None:
         for model, field, value, all_names in cases:
             # PostgreSQL locks no row of a table that is joined and may lack one.
             names = tuple(name for name in all_names if not lock or "__" not in name)
-            expected = form(connection.alias, model, field, value, names, lock)
+            expected = form(connection.alias, model, field, value, names, lock, "objects")
             for _again in range(2):
                 values = prepared_sql.fetch(connection.alias, model, field, value, names, lock=lock)
                 assert values == (None if expected is None else list(expected))

@@ -1,11 +1,15 @@
-"""The device authorization endpoint (RFC 8628)."""
+"""The device authorization endpoint and the page of approval (RFC 8628)."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
+
+from oauth_binding.authorization_server.issuing.in_flight import is_as_authenticated
+from oauth_binding.storage.attempts import in_transaction
 
 
 class DeviceAuthorizationView(views.DeviceAuthorizationView):
@@ -17,3 +21,18 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
             # oauthlib 4 adds the scope, which django-oauth-toolkit does not expect. RFC 8628 has none here.
             body.pop("scope", None)
         return headers, body, status
+
+
+class DeviceConfirmView(views.DeviceConfirmView):
+    """The page on which a user approves a device, or denies it (RFC 8628 section 3.3)."""
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        approve = super().form_valid
+
+        def approve_now() -> HttpResponse:
+            if not is_as_authenticated(self.request.user):
+                raise PermissionDenied  # deactivated, or with another password, since this request began
+            response: HttpResponse = approve(form)
+            return response
+
+        return in_transaction(approve_now)

@@ -16,9 +16,10 @@ from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
 
 from oauth_binding.authorization_server.endpoints.responses import error_response
 from oauth_binding.authorization_server.signing.jwt_access_tokens import read_claims
+from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
-from oauth_binding.storage.standing import has_standing
+from oauth_binding.storage.standing import offered_scopes, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
-@method_decorator((csrf_exempt, login_not_required, never_cache), name="dispatch")
+@method_decorator((csrf_exempt, login_not_required, never_cache, deciding()), name="dispatch")
 class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
@@ -76,7 +77,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             return self._access_token_response(request, row, token)
         checksum = token_checksum(token)
         related = ("user", "application", "binding", "exchange", "access_token")
-        refresh = get_refresh_token_model().objects.select_related(*related)
+        refresh = written(get_refresh_token_model()).select_related(*related)
         unrevoked = refresh.filter(token_checksum=checksum, revoked__isnull=True)
         row = unrevoked.filter(application=self.client).first()
         if row is not None and self._has_standing(request, row):
@@ -84,13 +85,20 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         return JsonResponse({"active": False})
 
     def _has_standing(self, request: HttpRequest, row: BoundAccessToken | BoundRefreshToken) -> bool:
-        return has_standing(row.user, row.application, self.get_oauthlib_core().oauthlib_request(request))
+        return token_has_standing(row, self.get_oauthlib_core().oauthlib_request(request))
+
+    def _scope(self, request: HttpRequest, row: BoundAccessToken | BoundRefreshToken, scope: str) -> str:
+        """Return what is left of a token's scope: a scope that is no longer offered is not said."""
+        if row.application is None:
+            return scope
+        oauthlib_request = self.get_oauthlib_core().oauthlib_request(request)
+        return " ".join(offered_scopes(scope.split(), row.application, oauthlib_request))
 
     def _access_token_response(self, request: HttpRequest, row: BoundAccessToken, token: str) -> HttpResponse:
         if not is_live(row.expires):
             return JsonResponse({"active": False})
         answer = self._common(request, row) | {
-            "scope": row.scope,
+            "scope": self._scope(request, row, row.scope),
             "token_type": "Bearer",
             "exp": int(row.expires.timestamp()),
         }
@@ -105,7 +113,10 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         expires = refresh_token_expiry(row.access_token)
         if not is_live(expires):
             return JsonResponse({"active": False})
-        answer = self._common(request, row) | {"scope": row.access_token.scope, "token_type": "refresh_token"}
+        answer = self._common(request, row) | {
+            "scope": self._scope(request, row, row.access_token.scope),
+            "token_type": "refresh_token",
+        }
         if expires is not None:
             answer["exp"] = int(expires.timestamp())
         return JsonResponse(answer)

@@ -24,8 +24,9 @@ class RevokedTokensView(View):
     """Answers the revoked tokens that have not long expired: all, or those revoked at ``since`` or later.
 
     ``since`` is the ``next`` of an earlier answer, in seconds since the epoch. An answer has the claims
-    ``iss``, ``iat``, ``exp``, ``since`` where there was one, ``next``, and ``revoked``: a dict of the ``jti``
-    of each token with its ``exp``.
+    ``iss``, ``iat``, ``exp``, ``since`` where there was one, ``next``, and two dicts of the ``jti`` of each
+    token with its ``exp``: ``revoked``, and ``suspended`` with the tokens of users who are not active now,
+    always all of them.
     """
 
     http_method_names = ["get", "head", "options"]
@@ -42,18 +43,18 @@ class RevokedTokensView(View):
         except ValueError:
             description = "since is not the next of an earlier answer."
             return JsonResponse({"error": "invalid_request", "error_description": description}, status=400)
-        revoked = feed.read_revoked(now, since)
+        revoked, suspended = feed.read_revoked(now, since), feed.read_suspended(now)
         try:
             key = get_signing_key()
         except ImproperlyConfigured:
             raise Http404 from None  # it is not set up (manage.py check: E009)
         issuer = oauth2_settings.oidc_issuer(request)
         window = int(now.timestamp()) // (feed.LIFETIME // 2)
-        parts = [key.kid, issuer, str(since), str(window), *revoked]
+        parts = [key.kid, issuer, str(since), str(window), *revoked, "suspended", *suspended]
         etag = f'"{hashlib.sha256(" ".join(parts).encode()).hexdigest()}"'
         response = get_conditional_response(request, etag=etag)
         if response is None:
-            text = feed.sign(key, issuer, int(now.timestamp()), since, revoked)
+            text = feed.sign(key, issuer, int(now.timestamp()), since, revoked, suspended)
             response = HttpResponse(text, content_type="application/jwt", headers={"ETag": etag})
         # May be kept, and asked for anew each time: an answer is as old as the request that gets it.
         response["Cache-Control"] = "public, no-cache"

@@ -19,6 +19,7 @@ from oauth_binding.authorization_server.endpoints.responses import (
     error_response,
     without_content_type,
 )
+from oauth_binding.core.databases import deciding
 from oauth_binding.core.toolkit_paths import app_authorized
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens
@@ -44,7 +45,7 @@ def _check_parameters(request: HttpRequest) -> None:
         raise InvalidRequestError(description="Missing device_code parameter.")
 
 
-@method_decorator(sensitive_post_parameters(), name="dispatch")
+@method_decorator((sensitive_post_parameters(), deciding()), name="dispatch")
 class TokenView(views.TokenView):
     """The token endpoint (RFC 6749 section 3.2)."""
 

@@ -22,10 +22,10 @@ from oauth_binding.authorization_server.exchange.parameters import (
 from oauth_binding.authorization_server.exchange.subjects import Subject, find_subject, save_user
 from oauth_binding.authorization_server.issuing.request_state import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
+from oauth_binding.core.databases import written
 from oauth_binding.core.jose.strict_json import depth
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.models import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
-from oauth_binding.storage.standing import has_standing
+from oauth_binding.models import TokenExchange, TokenExchangeRule
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -61,42 +61,19 @@ def authorize(request: Request) -> TokenExchangeRule:
         act=act,
         key=exchange_key(str(request.client.pk), subject.key, act),
     )
-    state_of(request).exchange = Exchange(record, subject.expires, targets, subject.row)
+    rows = {"subject_token": subject.row, "actor_token": None if actor is None else actor.row}
+    presented = {name: row for name, row in rows.items() if row is not None}
+    state_of(request).exchange = Exchange(record, subject.expires, targets, presented)
     return rule
-
-
-def is_in_good_standing(request: Request) -> bool:
-    """Return whether a refresh token may be used, as far as it was once exchanged from something.
-
-    :param request: a refresh request whose refresh token was found to be valid.
-    """
-    refresh_token = state_of(request).refresh_token
-    exchange = None if refresh_token is None else refresh_token.exchange
-    if exchange is None:
-        return True
-    rules = TokenExchangeRule.objects.filter(
-        client_id=exchange.client_id,
-        subject_client_id=exchange.subject_client_id,
-        subject_issuer=exchange.subject_issuer,
-        refresh_tokens=True,
-    )
-    clients = (exchange.client, exchange.subject_client)
-    is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
-    return bool(
-        is_known
-        and exchange.client.allows_grant_type(TOKEN_EXCHANGE)
-        and all(has_standing(None, client, request) for client in clients)
-        and rules.exists()
-    )
 
 
 def _find_rule(request: Request, subject: Subject) -> TokenExchangeRule:
     if subject.user is None:
         raise InvalidGrantError(description="The subject_token belongs to no user.", request=request)
-    rules = TokenExchangeRule.objects.filter(
+    rules = written(TokenExchangeRule).filter(
         client=request.client, subject_client=subject.client, subject_issuer=subject.issuer
     )
-    rule = rules.first()
+    rule: TokenExchangeRule | None = rules.first()
     if rule is None:
         raise UnauthorizedClientError(
             description="This client may not exchange the tokens of the subject_token's client.",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from oauth2_provider.models import get_refresh_token_model
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
@@ -14,7 +15,7 @@ from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.binding.semantics import subject_key
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
-from oauth_binding.storage.standing import has_standing
+from oauth_binding.storage.standing import find_login, has_standing, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
@@ -68,9 +69,15 @@ def find_subject(request: Request, name: str) -> Subject:
         subject = _find_access_token(text, token_type)
     if subject is None and token_type == TYPE_JWT and name == "subject_token":
         subject = _find_foreign_token(text)
-    if subject is None or not has_standing(subject.user, subject.client, request):
+    if subject is None or not _has_standing(subject, request):
         raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
     return subject
+
+
+def _has_standing(subject: Subject, request: Request) -> bool:
+    if subject.row is not None:
+        return token_has_standing(subject.row, request)
+    return has_standing(subject.user, subject.client, request)
 
 
 def _find_access_token(text: str, token_type: str) -> Subject | None:
@@ -81,8 +88,6 @@ def _find_access_token(text: str, token_type: str) -> Subject | None:
         return None
     if token_type == TYPE_JWT and not is_jwt_access_token(text):
         return None
-    families = refresh_tokens().filter(access_token=token)
-    family = families.values_list("token_family", flat=True).first()
     return Subject(
         user=token.user,
         client=token.application,
@@ -93,7 +98,7 @@ def _find_access_token(text: str, token_type: str) -> Subject | None:
         binding=token.binding,
         act=None if token.exchange is None else token.exchange.act,
         may_act=(read_claims(text) or {}).get("may_act"),
-        key=_pair_key(family, token),
+        key=_key_of(token),
         row=token,
     )
 
@@ -127,22 +132,28 @@ def _find_refresh_token(text: str) -> Subject | None:
 def _find_id_token(text: str, request: Request) -> Subject | None:
     """Return what a valid ID token says that this server issued to the requesting client, or None.
 
-    Whoever is not its audience must not accept an ID token (OpenID Connect Core 1.0 section 3.1.3.7).
+    Whoever is not its audience must not accept an ID token (OpenID Connect Core 1.0 section 3.1.3.7). It ends
+    with the login that it stands for.
     """
     token = oauth2_settings.OAUTH2_VALIDATOR_CLASS().find_id_token(text)
     if token is None or not is_live(token.expires) or token.application != request.client:
         return None
+    login: Any = find_login(token)
+    if login is None:
+        return None
+    access = login.access_token if isinstance(login, get_refresh_token_model()) else login
     return Subject(
         user=token.user,
         client=token.application,
         issuer="",
-        scopes=token.scope.split(),
-        targets=[],
+        scopes=access.scope.split(),
+        targets=list(login.resource),
         expires=token.expires,
-        binding=None,
+        binding=login.binding,
         act=None,
         may_act=None,
-        key=subject_key("ID token", str(token.jti)),
+        key=_key_of(login),
+        row=login,
     )
 
 
@@ -175,6 +186,13 @@ def save_user(request: Request, subject: Subject) -> Any:
     if user is None or not user.is_active:
         raise InvalidGrantError(description="The subject_token is not valid.", request=request)
     return user
+
+
+def _key_of(login: BoundAccessToken | BoundRefreshToken) -> str:
+    if isinstance(login, get_refresh_token_model()):
+        return _pair_key(login.token_family, login.access_token)
+    families = refresh_tokens().filter(access_token=login).values_list("token_family", flat=True)
+    return _pair_key(families.first(), login)
 
 
 def _pair_key(family: Any, access_token: BoundAccessToken) -> str:

@@ -35,8 +35,8 @@ class Exchange:
     expires: datetime | None
     #: The audiences and resources of the new token.
     targets: list[str]
-    #: The access or refresh token that is exchanged; None where none of this server is.
-    subject: BoundAccessToken | BoundRefreshToken | None
+    #: The access and refresh tokens of this server that are presented, by the parameter they are in.
+    presented: dict[str, BoundAccessToken | BoundRefreshToken]
 
 
 @dataclass(slots=True)
@@ -90,6 +90,10 @@ class RequestState:
     device_code: str | None = field(default=None, repr=False)
     #: Whether the authorization code was redeemed in the transaction that issued.
     is_code_redeemed: bool = False
+    #: Whether another request was first with the authorization code.
+    is_code_replayed: bool = False
+    #: Whether the user's row has changed since the password was checked.
+    is_user_changed: bool = False
     #: What the request may exchange, in a token exchange request.
     exchange: Exchange | None = None
     #: What it is going to be answered, once that is planned.

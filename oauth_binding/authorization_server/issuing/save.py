@@ -1,27 +1,23 @@
-"""Saving what was planned, under a lock on the binding.
+"""Saving what was planned: in one transaction, with the user's row shared and a lock on the binding.
 
 oauthlib saves a token after it has built the answer, and the answer is brought in line with what was saved. A
-plan that another request has outdated by then is made again.
+plan that another request has outdated by then is made again. Locks are taken in one order everywhere: the
+user, the code or device code, the binding, refresh tokens, access tokens.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import IntegrityError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
-from oauth2_provider.models import (
-    AbstractDeviceGrant,
-    get_access_token_model,
-    get_device_grant_model,
-    get_grant_model,
-    get_refresh_token_model,
-)
-from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
+from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
+from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 
+from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
 from oauth_binding.authorization_server.issuing.plan import get_plan, may_reuse, recover_live
 from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
 from oauth_binding.core.databases import written
@@ -29,10 +25,18 @@ from oauth_binding.core.errors import SlotContendedError
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.signals import send_after_commit, token_reused, token_superseded
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
-from oauth_binding.storage import bindings, prepared_sql, slots
+from oauth_binding.storage import bindings, codes, prepared_sql, slots
+from oauth_binding.storage.attempts import (
+    OutdatedError,
+    in_transaction,
+    is_given_up,
+    repeat,
+    tokens_transaction,
+)
 from oauth_binding.storage.ending import add_to_revocation_feed, expire_access_tokens, revoke_refresh_tokens
-from oauth_binding.storage.liveness import is_live, live_access_tokens
+from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.slots import SlotToken
+from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens, tokens_database
 
 if TYPE_CHECKING:
@@ -42,50 +46,123 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: How often a plan is made before the request is refused as ``temporarily_unavailable``.
-MAX_ATTEMPTS: Final = 5
 
-
-class _PlanOutdatedError(Exception):
-    """Another request changed what the plan was made from."""
-
-
-def save_bound_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> bool:
-    """Save a bound token, and bring the answer in line with what was saved.
-
-    Return whether the token is a bound one; another is not saved here.
+def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> None:
+    """Save what a request is answered, and bring the answer in line with what was saved.
 
     :param writer: makes the rows.
     :param token: the token response to be (RFC 6749 section 5.1).
-    :raises InvalidGrantError: the refresh token or authorization code was revoked or redeemed meanwhile.
-    :raises SlotContendedError: other requests overtook this one :data:`MAX_ATTEMPTS` times.
+    :raises InvalidGrantError: what the request presents was revoked or redeemed meanwhile.
+    :raises SlotContendedError: others overtook the request for as long as storage/attempts.py has patience.
     """
-    error: Exception | None = None
-    for _attempt in range(MAX_ATTEMPTS):
+    answered = dict(token)
+
+    def once() -> None:
+        _authenticate_again(writer, request)
         plan = get_plan(request)
-        if not isinstance(plan, BoundPlan):
-            return False
-        _update_response(writer, plan, request, token)
         try:
-            if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
-                _answer_again(plan.reused, plan.binding, request)
-                return True
-            _save(writer, plan, request, token)
-            return True
-        except _PlanOutdatedError as outdated:
-            error = outdated
-        except IntegrityError as collision:
-            if not access_tokens().filter(slot=plan.slot).exists():
-                raise
-            error = collision
-        except OperationalError as failure:
-            # A serialization failure or deadlock; in a transaction of the site's own nothing can be retried.
-            if transaction.get_connection(tokens_database()).in_atomic_block:
-                raise
-            error = failure
-        state_of(request).plan = None
-    logger.warning("A token request was outdated %s times, last by: %r", MAX_ATTEMPTS, error)
-    raise SlotContendedError(request=request) from error
+            if isinstance(plan, BoundPlan):
+                _save_bound(writer, plan, request, token)
+            else:
+                token.clear()
+                token.update(answered)
+                _save_unbound(writer, plan, request, token)
+        except Exception as error:
+            _forget(plan, request, error)
+            raise
+
+    try:
+        repeat(once, lambda error: isinstance(error, OutdatedError) or is_given_up(error))
+    except (OutdatedError, OperationalError) as error:
+        if not isinstance(error, OutdatedError) and not is_given_up(error):
+            raise
+        logger.warning("A token request was outdated again and again, last by: %r", error)
+        raise SlotContendedError(request=request) from error
+
+
+def _authenticate_again(writer: TokenWriter, request: Request) -> None:
+    """Check the password of a user again whose row has changed; a new hash of the same one is no change."""
+    state = state_of(request)
+    if state.is_user_changed and not writer.authenticate_user_again(request):
+        raise refusal(request)
+    state.is_user_changed = False
+
+
+def _forget(plan: Plan, request: Request, error: Exception) -> None:
+    """Forget a plan that could not be carried out.
+
+    :raises OutdatedError: another request has got the slot, which its unique constraint tells.
+    :raises InvalidClientError: the application was deleted meanwhile.
+    """
+    state = state_of(request)
+    state.is_user_changed = isinstance(error, UserChangedError)
+    if isinstance(plan, BoundPlan):
+        state.plan = None
+    if not isinstance(error, IntegrityError):
+        return
+    if isinstance(plan, BoundPlan) and access_tokens().filter(slot=plan.slot).exists():
+        raise OutdatedError from error
+    if not written(get_application_model()).filter(pk=request.client.pk).exists():
+        raise InvalidClientError(request=request) from error
+
+
+def _save_bound(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> None:
+    _update_response(writer, plan, request, token)
+    if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
+        _answer_again(plan.reused, plan.binding, request, token)
+        return
+    save_exchange(plan)
+    with tokens_transaction():
+        check_user(request)
+        _redeem(request)
+        # Where its slot has not been looked up yet, the binding is most likely there.
+        if not bindings.lock(plan.binding, is_expected=not may_reuse(plan)):
+            raise OutdatedError
+        _check_presented(request)
+        access = _write(writer, plan, request, token)
+        _note_redeemed(request, access.pk)
+
+
+def _write(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> BoundAccessToken:
+    """Write the rows of what is planned, and return that of the access token."""
+    state = state_of(request)
+    if plan.reused is not None:
+        _check_reused(plan.reused)
+        reused: BoundAccessToken = access_tokens().get(pk=plan.reused.pk)
+        writer.create_refresh_token(request, plan.refresh.text, reused, state.refresh_token)
+        _move_id_token(plan.reused, request, token)
+        return reused
+    source = _clear_slot(plan, request)
+    access = writer.create_access_token(request, token, source)
+    if plan.kept_refresh is not None:
+        _repoint(plan.kept_refresh, access)
+    elif "refresh_token" in token:
+        writer.create_refresh_token(request, plan.refresh.text, access, state.refresh_token)
+    return access
+
+
+def _save_unbound(writer: TokenWriter, plan: Plan, request: Request, token: dict[str, Any]) -> None:
+    """Let django-oauth-toolkit save a token that is bound to nothing."""
+    # What it puts aside of the request while it saves; a second try needs it again.
+    refreshed = vars(request).get("refresh_token_instance")
+    save_exchange(plan)
+    try:
+        with tokens_transaction():
+            check_user(request)
+            # It reads the code's resources, which are gone with the code.
+            writer.set_resources(request)
+            _redeem(request)
+            _check_presented(request)
+            writer.save_unbound_token(request, token)
+            if state_of(request).code is not None:
+                checksum = token_checksum(token["access_token"])
+                _note_redeemed(
+                    request, access_tokens().values_list("pk", flat=True).get(token_checksum=checksum)
+                )
+    except Exception:
+        if refreshed is not None:
+            request.refresh_token_instance = refreshed
+        raise
 
 
 def _update_response(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> None:
@@ -103,79 +180,81 @@ def _update_response(writer: TokenWriter, plan: BoundPlan, request: Request, tok
         writer.sign_id_token_again(token, request)
 
 
-def _save(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> None:
-    """Save what is planned, in one transaction.
-
-    :raises _PlanOutdatedError: another request changed what the plan was made from.
-    """
-    state = state_of(request)
-    save_exchange(plan)
-    with transaction.atomic(using=tokens_database()):
-        # Where its slot has not been looked up yet, the binding is most likely there.
-        if not bindings.lock(plan.binding, is_expected=not may_reuse(plan)):
-            raise _PlanOutdatedError
-        check_subject(request)
-        if plan.reused is not None:
-            _check_reused(plan.reused)
-            reused = access_tokens().get(pk=plan.reused.pk)
-            writer.create_refresh_token(request, plan.refresh.text, reused, state.refresh_token)
-            redeem_device_code(request)
-            return
-        source = _clear_slot(plan, request)
-        access = writer.create_access_token(request, token, source)
-        if plan.kept_refresh is not None:
-            _repoint(plan.kept_refresh, access)
-        elif "refresh_token" in token:
-            writer.create_refresh_token(request, plan.refresh.text, access, state.refresh_token)
-        _redeem_code(request)
-        redeem_device_code(request)
-
-
 def save_exchange(plan: Plan) -> None:
     """Save what a plan's tokens are exchanged from, in a transaction of its own before that of the tokens."""
     if plan.exchange is None or not plan.exchange._state.adding:
         return
-    records = written(TokenExchange)
-    this = records.filter(key=plan.exchange.key)
-    for _attempt in range(MAX_ATTEMPTS):
-        records.bulk_create([plan.exchange], ignore_conflicts=True)
-        # clearbindings leaves alone what was used just now, but may have deleted it before.
-        if this.update(last_used=timezone.now()):
-            break
-    plan.exchange = this.get()
+    exchange = plan.exchange
+
+    def save() -> TokenExchange:
+        # In one statement, which locks the row: clearbindings leaves alone what was used just now.
+        records = written(TokenExchange)
+        records.bulk_create([exchange], ignore_conflicts=True)
+        this = records.filter(key=exchange.key)
+        if not this.update(last_used=timezone.now()):
+            raise OutdatedError  # deleted between the two
+        saved: TokenExchange = this.get()
+        return saved
+
+    plan.exchange = in_transaction(save)
 
 
-def check_subject(request: Request) -> None:
-    """Check again, in the transaction that issues, that what a request exchanges was not revoked meanwhile.
+def _check_presented(request: Request) -> None:
+    """Check again, in the transaction that issues, that what a request exchanges was not ended meanwhile.
 
-    Whoever revokes it from now on waits for its row, and then finds what was issued here.
+    It is a write: whoever ends it from now on waits for its row, and then finds what was issued here.
 
-    :raises InvalidGrantError: it was revoked, or has expired.
+    :raises InvalidGrantError: it was ended, or has expired.
     """
     exchange = state_of(request).exchange
-    if exchange is None or exchange.subject is None:
-        return
-    is_refresh_token = isinstance(exchange.subject, get_refresh_token_model())
-    rows = refresh_tokens() if is_refresh_token else access_tokens()
-    current: Any = next(iter(rows.select_for_update().filter(pk=exchange.subject.pk)), None)
-    if current is None or (current.revoked is not None if is_refresh_token else not is_live(current.expires)):
-        raise InvalidGrantError(description="The subject_token is not valid.", request=request)
+    for name, row in () if exchange is None else exchange.presented.items():
+        if isinstance(row, get_refresh_token_model()):
+            there = refresh_tokens().filter(pk=row.pk, revoked__isnull=True)
+        else:
+            there = access_tokens().filter(live_access_tokens(), pk=row.pk)
+        if not there.update(updated=timezone.now()):
+            raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
 
 
-def _answer_again(reused: SlotToken, binding: TokenBinding, request: Request) -> None:
-    redeem_device_code(request)
+def _answer_again(reused: SlotToken, binding: TokenBinding, request: Request, token: dict[str, Any]) -> None:
+    state = state_of(request)
+    if state.code is not None or state.device_code is not None or "id_token" in token:
+        with tokens_transaction():
+            check_user(request)
+            _redeem(request)
+            _confirm(reused)
+            _move_id_token(reused, request, token)
+            _note_redeemed(request, reused.pk)
+    else:
+        _confirm(reused)
     bindings.touch(binding.key, reused.binding_last_used)
     model = get_access_token_model()
     if token_reused.has_listeners(model):
-        for token in access_tokens().filter(pk=reused.pk):
-            send_after_commit(token_reused, model, tokens_database(), access_token=token)
+        for row in access_tokens().filter(pk=reused.pk):
+            send_after_commit(token_reused, model, tokens_database(), access_token=row)
+
+
+def _confirm(reused: SlotToken) -> SlotToken:
+    """Return what is there now of a token to be answered again.
+
+    :raises OutdatedError: it was ended since it was looked up: by another request, or by the site's own code.
+    """
+    current = slots.find(tokens_database(), "pk", reused.pk)
+    if current is None or current.slot != reused.slot or not current.is_live:
+        raise OutdatedError
+    return current
+
+
+def _move_id_token(reused: SlotToken, request: Request, token: dict[str, Any]) -> None:
+    """Link a token that is answered again to the ID token of this answer: it stands for the same login."""
+    if "id_token" in token:
+        access_tokens().filter(pk=reused.pk).update(id_token=request.id_token)
 
 
 def _check_reused(reused: SlotToken) -> None:
     """Check under the lock that the token to be answered is still there, and still lacks a refresh token."""
-    current = slots.find(tokens_database(), "pk", reused.pk)
-    if current is None or current.slot != reused.slot or not current.is_live or current.has_refresh_token:
-        raise _PlanOutdatedError
+    if _confirm(reused).has_refresh_token:
+        raise OutdatedError
 
 
 def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
@@ -190,7 +269,7 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
             if held is None:
                 return None
             if recover_live(held, plan) is not None:
-                raise _PlanOutdatedError
+                raise OutdatedError
         _empty_slot(plan)
         return None
 
@@ -202,12 +281,12 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     was_consumed = presented.revoked is not None
     state.refresh_token = consumed
     if (consumed.revoked is not None) is not was_consumed:
-        raise _PlanOutdatedError
+        raise OutdatedError
     predecessor = consumed.access_token_id
     if plan.successor is not None:
         predecessor = plan.successor.pk
         if not access_tokens().filter(pk=predecessor, source_refresh_token_id=consumed.pk).exists():
-            raise _PlanOutdatedError
+            raise OutdatedError
     if predecessor is None:
         raise InvalidGrantError(request=request)  # an orphan: its access token was deleted meanwhile
     if access_tokens().filter(slot=plan.slot).exclude(pk=predecessor).exists():
@@ -242,29 +321,27 @@ def _announce_superseded(ended: Any) -> None:
 def _repoint(refresh_token_id: Any, access_token: BoundAccessToken) -> None:
     unrevoked = refresh_tokens().filter(pk=refresh_token_id, revoked__isnull=True)
     if not unrevoked.update(access_token=access_token, updated=timezone.now()):
-        raise _PlanOutdatedError
+        raise OutdatedError
 
 
-def _redeem_code(request: Request) -> None:
-    """Redeem the authorization code together with issuing, so that two requests can't both redeem it."""
-    state = state_of(request)
-    if state.code is not None:
-        code = get_grant_model().objects.filter(code=state.code, application=request.client)
-        if not code.delete()[0]:
-            raise InvalidGrantError(request=request)
-        state.is_code_redeemed = True
+def _redeem(request: Request) -> None:
+    """Redeem the code of a request, if it has one: in the transaction that issues, so only once.
 
-
-def redeem_device_code(request: Request) -> None:
-    """Redeem the device code of a request, if it has one: in the transaction that issues, so only once.
-
-    :raises ExpiredTokenError: another request was first (RFC 8628 section 3.5).
+    :raises InvalidGrantError: another request was first with the authorization code.
+    :raises ExpiredTokenError: another request was first with the device code (RFC 8628 section 3.5).
     """
     state = state_of(request)
-    if state.device_code is None:
-        return
-    grants = written(get_device_grant_model())
-    approved = grants.filter(device_code=state.device_code, status=AbstractDeviceGrant.AUTHORIZED)
-    # The row stays: django-oauth-toolkit answers 404 where there is none.
-    if not approved.update(status=AbstractDeviceGrant.EXPIRED):
+    if state.code is not None:
+        if not codes.redeem(state.code, request.client):
+            state.is_code_replayed = True
+            raise InvalidGrantError(request=request)
+        state.is_code_redeemed = True
+    if state.device_code is not None and not codes.redeem_device_code(state.device_code):
         raise ExpiredTokenError(request=request)
+
+
+def _note_redeemed(request: Request, access_token: Any) -> None:
+    """Keep what an authorization code was redeemed for, so that a replay can end it."""
+    code = state_of(request).code
+    if code is not None:
+        codes.note_redeemed(code, access_token)

@@ -18,6 +18,15 @@ class TokenWriter(Protocol):
     def rotate_refresh_token(self, request: Request) -> bool:
         """Return whether a refresh request is answered with a new refresh token."""
 
+    def authenticate_user_again(self, request: Request) -> bool:
+        """Return whether the user of a password request is the one that the password is right for now."""
+
+    def save_unbound_token(self, request: Request, token: dict[str, Any]) -> None:
+        """Let django-oauth-toolkit save a token, and bring the answer in line with what it has saved.
+
+        :param token: the token response to be.
+        """
+
     def set_resources(self, request: Request) -> None:
         """Make ``request.resource`` the list of what is granted (RFC 8707 section 2.2).
 

@@ -15,7 +15,9 @@ from oauth_binding.authorization_server.signing.key_file import SigningKey
 from oauth_binding.core.databases import written
 from oauth_binding.core.jose.jws import REVOKED_TOKENS_TYPE
 from oauth_binding.models import RevokedToken
+from oauth_binding.storage import users
 from oauth_binding.storage.ending import CLOCK_LEEWAY
+from oauth_binding.storage.tokens import access_tokens
 
 #: How long an answer may be relied on, in seconds.
 LIFETIME: Final = 600
@@ -44,7 +46,26 @@ def read_revoked(now: datetime, since: int | None) -> dict[str, int]:
     return {jti: int(expires.timestamp()) for jti, expires in rows.values_list("jti", "expires")}
 
 
-def sign(key: SigningKey, issuer: str, now: int, since: int | None, revoked: dict[str, int]) -> str:
+def read_suspended(now: datetime) -> dict[str, int]:
+    """Return the ``exp`` of each live token of users who are not active, by its ``jti``.
+
+    Such tokens are not ended: when the user is active again, they are, too.
+
+    :param now: what time it is.
+    """
+    live = access_tokens().filter(jti__isnull=False, expires__gt=now)
+    of_others = live.filter(user__in=users.inactive())
+    return {jti: int(expires.timestamp()) for jti, expires in of_others.values_list("jti", "expires")}
+
+
+def sign(
+    key: SigningKey,
+    issuer: str,
+    now: int,
+    since: int | None,
+    revoked: dict[str, int],
+    suspended: dict[str, int],
+) -> str:
     """Return an answer of the feed.
 
     :param key: what signs it.
@@ -52,6 +73,7 @@ def sign(key: SigningKey, issuer: str, now: int, since: int | None, revoked: dic
     :param now: what time it is, in seconds since the epoch.
     :param since: as for :func:`read_revoked`.
     :param revoked: what that has returned.
+    :param suspended: what :func:`read_suspended` has returned.
     """
     claims: dict[str, Any] = {
         "iss": issuer,
@@ -59,6 +81,7 @@ def sign(key: SigningKey, issuer: str, now: int, since: int | None, revoked: dic
         "exp": now + LIFETIME,
         "next": (now - OVERLAP) // GRID * GRID,
         "revoked": revoked,
+        "suspended": suspended,
     }
     if since is not None:
         claims["since"] = since

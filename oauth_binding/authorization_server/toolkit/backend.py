@@ -10,6 +10,7 @@ from oauthlib.common import Request as OAuthlibRequest
 from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.issuing.request_state import ISSUING
+from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCore
 
@@ -53,6 +54,7 @@ class BindingOAuthLibCore(OAuthLibCore):
             body += [(parameter, value) for value in request.POST.getlist(parameter)[:-1]]
         return body
 
+    @deciding()
     def create_token_response(self, request: HttpRequest) -> tuple[str | None, dict[str, str], str, int]:
         # django-oauth-toolkit hands META to oauthlib as the headers.
         request.META[ISSUING] = "1"
@@ -61,10 +63,35 @@ class BindingOAuthLibCore(OAuthLibCore):
         response: tuple[str | None, dict[str, str], str, int] = super().create_token_response(request)
         return response
 
+    @deciding()
+    def validate_authorization_request(self, request: HttpRequest) -> Any:
+        return super().validate_authorization_request(request)
+
+    @deciding()
+    def create_authorization_response(self, *args: Any, **kwargs: Any) -> Any:
+        return super().create_authorization_response(*args, **kwargs)
+
+    @deciding()
+    def create_device_authorization_response(self, request: HttpRequest) -> Any:
+        return super().create_device_authorization_response(request)
+
+    @deciding()
+    def create_revocation_response(self, request: HttpRequest) -> Any:
+        return super().create_revocation_response(request)
+
+    @deciding()
+    def create_userinfo_response(self, request: HttpRequest) -> Any:
+        return super().create_userinfo_response(request)
+
+    @deciding()
+    def verify_request(self, request: HttpRequest, scopes: Any) -> Any:
+        return super().verify_request(request, scopes)
+
     def oauthlib_request(self, request: HttpRequest) -> OAuthlibRequest:
         """Return what oauthlib makes of a request."""
         return OAuthlibRequest(*self._extract_params(request))
 
+    @deciding()
     def authenticate_client(self, request: HttpRequest) -> Any:
         """Return the application that authenticates itself with a request (RFC 6749 section 2.3), or None."""
         oauthlib_request = self.oauthlib_request(request)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
-from django.db.models import Q
 from django.utils import timezone
 from jwcrypto.common import JWException
 from oauth2_provider.models import (
@@ -22,40 +21,36 @@ from oauth2_provider.models import (
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2 import RequestValidator
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError
+from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError, InvalidScopeError
+from oauthlib.oauth2.rfc6749.grant_types.authorization_code import (
+    code_challenge_method_plain,
+    code_challenge_method_s256,
+)
+from oauthlib.oauth2.rfc6749.utils import scope_to_list
 from oauthlib.oauth2.rfc8628.errors import AccessDenied, AuthorizationPendingError, ExpiredTokenError
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
-from oauth_binding.authorization_server.exchange.policy import is_in_good_standing
+from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
     check_refresh_binding,
     read_binding_value,
 )
 from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
-from oauth_binding.authorization_server.issuing.save import (
-    check_subject,
-    redeem_device_code,
-    save_bound_token,
-    save_exchange,
-)
-from oauth_binding.authorization_server.revocation.cascade import (
-    revoke_exchanged,
-    subjects_of,
-    subjects_of_reused,
-)
-from oauth_binding.authorization_server.revocation.revoke import revoke_bound_token
+from oauth_binding.authorization_server.issuing.save import save_token
+from oauth_binding.authorization_server.revocation.revoke import revoke_family, revoke_token
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, jti_of
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.core.databases import read_alias, written
 from oauth_binding.models import TOKEN_EXCHANGE
-from oauth_binding.storage import prepared_sql
+from oauth_binding.storage import codes, prepared_sql
+from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
-from oauth_binding.storage.standing import has_standing
+from oauth_binding.storage.standing import find_login, has_standing, offered_scopes, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
-from oauth_binding.storage.tokens import access_tokens, tokens_database
+from oauth_binding.storage.tokens import access_tokens, refresh_tokens, tokens_database
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -124,24 +119,36 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
-        if not super().validate_refresh_token(refresh_token, client, request, *args, **kwargs):
+        validate = super().validate_refresh_token
+        # It may revoke the family, and be given up for another transaction.
+        if not repeat(lambda: validate(refresh_token, client, request, *args, **kwargs)):
             if oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION:
-                # django-oauth-toolkit has just revoked its family, if it was used before.
-                revoke_exchanged(Q(subject__in=subjects_of_reused(refresh_token)))
+                _end_reused(refresh_token)
             return False
-        if not has_standing(request.user, client, request):
+        refreshed = request.refresh_token_instance
+        if not token_has_standing(refreshed, request):
             return False
-        state_of(request).refresh_token = request.refresh_token_instance
+        state_of(request).refresh_token = refreshed
         check_refresh_binding(request)
-        return is_in_good_standing(request)
+        return True
+
+    def get_original_scopes(self, refresh_token: str, request: Request, *args: Any, **kwargs: Any) -> Any:
+        """Return the scopes that a refresh may grant: those of the token that the server still offers."""
+        granted = super().get_original_scopes(refresh_token, request, *args, **kwargs)
+        scopes = offered_scopes(scope_to_list(granted), request.client, request)
+        if granted and not scopes:
+            raise InvalidScopeError(request=request)
+        return scopes
 
     def validate_code(
         self, client_id: str, code: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
         if not super().validate_code(client_id, code, client, request, *args, **kwargs):
+            _end_replayed(code, request)
             return False
         if not has_standing(request.user, client, request):
             return False
+        request.scopes = offered_scopes(request.scopes, client, request)
         state_of(request).code = code
         return True
 
@@ -165,7 +172,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         self, client_id: str, device_code: str, request: Request, *args: Any, **kwargs: Any
     ) -> str | None:
         """Return the status of a device grant (RFC 8628 section 3.5), or None: the client has no such one."""
-        grants = get_device_grant_model().objects.select_related("user")
+        grants = written(get_device_grant_model()).select_related("user")
         grant = grants.filter(device_code=device_code, client_id=client_id).first()
         if grant is None:
             return None
@@ -175,7 +182,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             if not has_standing(grant.user, request.client, request):
                 return str(AccessDenied.error)
             request.user = grant.user
-            request.scopes = grant.scope.split()
+            request.scopes = offered_scopes(grant.scope.split(), request.client, request)
             state_of(request).device_code = device_code
             return _AUTHORIZED
         pending = grant.status != grant.DENIED
@@ -202,16 +209,20 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Issuing
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
-        if not save_bound_token(self, request, token):
-            save_exchange(get_plan(request))
-            super().save_bearer_token(token, request, *args, **kwargs)
+        try:
+            save_token(self, request, token)
+        except InvalidGrantError:
+            if state_of(request).is_code_replayed:
+                _end_replayed(request.code, request)
+            raise
+
+    def save_unbound_token(self, request: Request, token: dict[str, Any]) -> None:
+        self._save_bearer_token(token, request)
 
     def _save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
         refreshed = state_of(request).refresh_token
         if refreshed is not None and not self.rotate_refresh_token(request):
             _check_not_revoked_meanwhile(refreshed, request)
-        check_subject(request)
-        redeem_device_code(request)
         try:
             super()._save_bearer_token(token, request, *args, **kwargs)
         except (get_access_token_model().DoesNotExist, get_refresh_token_model().DoesNotExist):
@@ -225,6 +236,27 @@ class BindingOAuth2Validator(OAuth2Validator):
             # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
             rows = access_tokens().filter(token_checksum=token_checksum(plan.access.text))
             rows.update(expires=plan.expires)
+
+    def authenticate_user_again(self, request: Request) -> bool:
+        if request.grant_type != "password" or not state_of(request).is_token_request:
+            return False
+        return self.validate_user(request.username, request.password, request.client, request)
+
+    def save_authorization_code(
+        self, client_id: str, code: dict[str, Any], request: Request, *args: Any, **kwargs: Any
+    ) -> None:
+        save = super().save_authorization_code
+
+        def save_with_context() -> None:
+            check_user(request)
+            challenge, method = request.code_challenge or "", request.code_challenge_method or ""
+            codes.note_requested(code["code"], request.client, request.user, challenge, method)
+            save(client_id, code, request, *args, **kwargs)
+
+        try:
+            in_transaction(save_with_context)
+        except UserChangedError:
+            raise refusal(request) from None
 
     def _set_token_value(self, token_instance: BoundAccessToken | BoundRefreshToken, raw_token: str) -> None:
         super()._set_token_value(token_instance, raw_token)
@@ -354,10 +386,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     def revoke_token(
         self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
     ) -> None:
-        if not revoke_bound_token(token, request.client):
-            subjects = subjects_of(token, request.client)
-            super().revoke_token(token, token_type_hint, request, *args, **kwargs)
-            revoke_exchanged(Q(subject__in=subjects))
+        # Not as the overridden method, which deletes rows, and knows nothing of what is issued meanwhile.
+        revoke_token(token, request.client)
 
     # Protected resources
 
@@ -385,7 +415,8 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None  # django-oauth-toolkit's reading of it is not guarded against junk
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
-        return bool(super().validate_bearer_token(token, scopes, request)) and _has_standing_at_api(request)
+        valid = bool(super().validate_bearer_token(token, scopes, request))
+        return valid and _has_standing_at_api(request.access_token, request)
 
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
         """Validate an access or ID token that came as a bearer token and looks like a JWT.
@@ -397,16 +428,19 @@ class BindingOAuth2Validator(OAuth2Validator):
             return bool(self.validate_bearer_token(token, scopes, request))
         try:
             valid = bool(super().validate_jwt_bearer_token(token, scopes, request))
-            return valid and _has_standing_at_api(request)
+            return valid and _has_standing_at_api(find_login(request.access_token), request)
         except (JWException, ValueError, KeyError, TypeError):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
 
 
-def _has_standing_at_api(request: Request) -> bool:
-    """Return whether user and client of a valid token have standing; without it, say that it is not valid."""
-    if has_standing(request.user, request.client, request):
+def _has_standing_at_api(token: Any, request: Request) -> bool:
+    """Return whether a valid token has standing; without it, say that it is not valid.
+
+    :param token: for an ID token, that of the login it stands for; None where that has ended.
+    """
+    if token is not None and token_has_standing(token, request):
         return True
     _refuse_token(request)
     return False
@@ -428,13 +462,41 @@ def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: Plan) -> None
         row.save(update_fields=["exchange"])
 
 
+def _end_reused(refresh_token: str) -> None:
+    """End the family of a refresh token that is used again, with what was exchanged from it."""
+    checksum = token_checksum(refresh_token)
+    revoked = refresh_tokens().filter(token_checksum=checksum, revoked__isnull=False)
+    for user, family in set(revoked.values_list("user", "token_family")):
+        if family is not None:
+            revoke_family(user, family)
+
+
+def _end_replayed(code: str, request: Request) -> None:
+    """End what an authorization code was redeemed for that comes again (RFC 6749 section 4.1.2).
+
+    Only on the word of the client that has it: the right ``code_verifier``, or without one its secret.
+    """
+    context = codes.find_redeemed(code, request.client)
+    if context is None:
+        return
+    if context.code_challenge:
+        known = {"S256": code_challenge_method_s256, "plain": code_challenge_method_plain}
+        verify = known.get(context.code_challenge_method or "plain")
+        verifier = request.code_verifier or ""
+        is_client = verify is not None and verify(verifier, context.code_challenge)
+    else:
+        is_client = request.client.client_type == AbstractApplication.CLIENT_CONFIDENTIAL
+    if is_client:
+        revoke_family(context.user_id, context.token_family, context.access_token)
+
+
 def _check_not_revoked_meanwhile(refreshed: BoundRefreshToken, request: Request) -> None:
     """Check again, under a lock, a refresh token that is used more than once.
 
     :raises InvalidGrantError: it was revoked since it was validated.
     """
     current = prepared_sql.fetch(
-        tokens_database(), get_refresh_token_model(), "pk", refreshed.pk, ("revoked",), lock=True
+        tokens_database(), get_refresh_token_model(), "pk", refreshed.pk, ("revoked",), lock="update"
     )
     if current is None or current[0] != refreshed.revoked:
         raise InvalidGrantError(request=request)

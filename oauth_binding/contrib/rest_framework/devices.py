@@ -32,7 +32,7 @@ from oauth_binding.devices.registry import (
     find_device,
     rename,
     sign_out,
-    sign_out_others,
+    sign_out_everywhere,
     validate_name,
 )
 
@@ -191,4 +191,4 @@ class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Gener
         return self._sign_out_others(self.current_device_id)
 
     def _sign_out_others(self, device_id: str | None) -> Response:
-        return Response({"signed_out": sign_out_others(self.user, device_id)})
+        return Response({"signed_out": sign_out_everywhere(self.user, keep=device_id)})

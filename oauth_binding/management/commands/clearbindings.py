@@ -9,16 +9,23 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
 from oauth_binding.authorization_server.revocation.feed import LEEWAY
+from oauth_binding.authorization_server.revocation.revoke import sign_out_user
 from oauth_binding.core.databases import written
-from oauth_binding.models import RevokedToken, TokenBinding, TokenExchange
+from oauth_binding.models import CodeContext, RevokedToken, TokenBinding, TokenExchange
+from oauth_binding.storage import users
+from oauth_binding.storage.ending import not_ended
+from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
 #: Bindings that are locked and deleted in one transaction.
 BATCH_SIZE = 1000
+
+#: How long it is known what an authorization code was redeemed for.
+CODE_LIFETIME = timedelta(days=1)
 
 #: Bindings that are looked at between two lines of progress.
 PROGRESS_INTERVAL = 100_000
@@ -34,7 +41,8 @@ def _days(text: str) -> int:
 class Command(BaseCommand):
     help = (
         "Delete token bindings that have not been used for a given time and hold no tokens any more, and "
-        "what is kept of revoked JWTs until they expire. Run it after cleartokens, which deletes the tokens."
+        "what is kept of revoked JWTs until they expire and of redeemed authorization codes for a day. End "
+        "the tokens of users who are not active. Run it after cleartokens, which deletes tokens."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -52,6 +60,38 @@ class Command(BaseCommand):
         self._clear(TokenBinding, "binding", moment, dry_run)
         self._clear(TokenExchange, "exchange", moment, dry_run)
         self._clear_revoked(dry_run)
+        self._clear_codes(dry_run)
+        self._end_of_inactive_users(dry_run)
+
+    def _clear_codes(self, dry_run: bool) -> None:
+        rows = written(CodeContext)
+        old = rows.filter(created__lt=timezone.now() - CODE_LIFETIME)
+        if dry_run:
+            count, verb = old.count(), "would be forgotten"
+        else:
+            count = sum(rows.filter(pk__in=batch).delete()[0] for batch in _batches(old))
+            verb = "forgotten"
+        if count:
+            self.stdout.write(self.style.SUCCESS(f"{count} authorization codes {verb}."))
+
+    def _end_of_inactive_users(self, dry_run: bool) -> None:
+        """End for good what users hold who are not active, whoever has made them so."""
+        inactive = Q(user__in=users.inactive())
+        holders = {
+            user
+            for tokens, unended in (
+                (access_tokens(), not_ended()),
+                (refresh_tokens(), Q(revoked__isnull=True)),
+            )
+            for user in tokens.filter(inactive & unended).order_by().values_list("user", flat=True).distinct()
+        }
+        if not dry_run:
+            for user in users.inactive().filter(pk__in=holders):
+                sign_out_user(user, "deactivation")
+        if holders:
+            verb = "would be ended" if dry_run else "ended"
+            message = f"The tokens of {len(holders)} users who are not active {verb}."
+            self.stdout.write(self.style.SUCCESS(message))
 
     def _clear(self, model: type[models.Model], field: str, moment: datetime, dry_run: bool) -> None:
         deleted = looked_at = 0

@@ -76,15 +76,15 @@ def test_a_request_that_is_overtaken_signs_its_id_token_again(
     site = make_bound("opaque", "authorization_code")
     rival_form = [*site.grant(scope="openid read"), ("tokenBindingId", "phone")]
     rivals: list[Answer] = []
-    save = issuing.save_bound_token
+    save = issuing.save_token
 
-    def overtaken(*arguments: Any) -> bool:
+    def overtaken(*arguments: Any) -> None:
         if not rivals:
             rivals.append(Answer(0, {}, {}))
             rivals[0] = site.post("/oauth2/token/", rival_form)
-        return save(*arguments)
+        save(*arguments)
 
-    monkeypatch.setattr(toolkit, "save_bound_token", overtaken)
+    monkeypatch.setattr(toolkit, "save_token", overtaken)
     answer = site.bound("phone", scope="openid read")
 
     assert answer.status == rivals[0].status == 200

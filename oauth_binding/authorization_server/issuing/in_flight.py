@@ -1,0 +1,64 @@
+"""Requests in flight: was what they were validated by ended before they save?
+
+What has a row (a refresh token, a code, a token that is exchanged) is consumed or read again in the
+transaction that issues. Where it has none (a password, a browser's session) the user's row is compared.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError, OAuth2Error
+
+from oauth_binding.authorization_server.issuing.request_state import state_of, user_of
+from oauth_binding.storage import users
+from oauth_binding.storage.attempts import OutdatedError
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+
+class UserChangedError(OutdatedError):
+    """The password of a user, or just its hash, has changed since the user was authenticated."""
+
+
+def check_user(request: Request) -> None:
+    """Check the user of a request again, and lock the row with others who issue to the user.
+
+    What ends the user's tokens waits for this transaction from now on, and then finds what it has issued.
+
+    :param request: one that was validated.
+    :raises OAuth2Error: the user is gone or not active any more.
+    :raises UserChangedError: the request was validated by the user's password or session, which has changed.
+    """
+    user = user_of(request)
+    if user is None:
+        return
+    state = state_of(request)
+    has_row = any((state.refresh_token, state.code, state.device_code, state.exchange))
+    current = users.share(user.pk)
+    if current is None or not current.is_active:
+        raise refusal(request)
+    if not has_row and _has_other_password(user, current):
+        raise UserChangedError
+
+
+def is_as_authenticated(user: Any) -> bool:
+    """Return whether a user is active and has the same password as when the instance was read.
+
+    It locks the user's row as :func:`check_user` does.
+
+    :param user: whose session it is.
+    """
+    current = users.share(user.pk)
+    return current is not None and current.is_active and not _has_other_password(user, current)
+
+
+def _has_other_password(user: Any, current: users.LockedUser) -> bool:
+    return current.password is not None and current.password != user.password
+
+
+def refusal(request: Request) -> OAuth2Error:
+    """Return the error of a request whose user has changed since it was validated."""
+    error = InvalidGrantError if state_of(request).is_token_request else AccessDeniedError
+    return error(description="The user has changed meanwhile.", request=request)

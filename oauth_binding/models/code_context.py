@@ -1,0 +1,38 @@
+"""What is known of an authorization code beside its row, which goes when it is redeemed."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from oauth2_provider.settings import oauth2_settings
+
+
+class CodeContext(models.Model):
+    """What an authorization code was requested with and redeemed for (RFC 6749 section 4.1.2)."""
+
+    #: SHA-256 of the code: 64 lower-case hexadecimal characters.
+    digest = models.CharField(max_length=64, unique=True)
+    # No constraints in the database, or they would block deletes once the app is gone.
+    application = models.ForeignKey(
+        oauth2_settings.APPLICATION_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+"
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+"
+    )
+    #: The ``code_challenge`` and its method (RFC 7636 section 4.3); empty without one.
+    code_challenge = models.CharField(max_length=128, blank=True)
+    code_challenge_method = models.CharField(max_length=10, blank=True)
+    created = models.DateTimeField(default=timezone.now, db_index=True)
+    #: The family of the refresh token that it was redeemed for, which stays as that is refreshed.
+    token_family = models.UUIDField(null=True)
+    #: The primary key of the access token that it was redeemed for; empty as long as it was not.
+    access_token = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("context of an authorization code")
+        verbose_name_plural = _("contexts of authorization codes")
+
+    def __str__(self) -> str:
+        return f"CodeContext #{self.pk}"

@@ -1,0 +1,66 @@
+"""The rows of users, locked: those who issue share the lock, and what ends a user's tokens has it alone.
+
+So whatever is issued to a user is there for an event to end, or it is issued after the event and finds what
+the event has changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
+
+from oauth_binding.core.databases import write_alias
+from oauth_binding.storage import prepared_sql
+
+
+@dataclass(frozen=True, slots=True)
+class LockedUser:
+    """What a user's row says while it is locked."""
+
+    is_active: bool
+    #: The hash of the password; None where the model has no such column.
+    password: str | None
+
+
+def share(pk: Any) -> LockedUser | None:
+    """Lock the row of a user with others who issue, and return what it says; None where it is gone.
+
+    :param pk: the user's primary key.
+    """
+    return _fetch(pk, "share")
+
+
+def lock(pk: Any) -> None:
+    """Lock the row of a user alone: nothing is issued to the user until the transaction ends.
+
+    :param pk: the user's primary key.
+    """
+    _fetch(pk, "update")
+
+
+def inactive() -> Any:
+    """Return a queryset of the users who are not active; none where the model has no such column."""
+    users = get_user_model()._base_manager.using(write_alias(get_user_model()))
+    return users.filter(is_active=False) if _has_column(users.model, "is_active") else users.none()
+
+
+def _fetch(pk: Any, lock: prepared_sql.Lock) -> LockedUser | None:
+    model = get_user_model()
+    names = tuple(name for name in ("is_active", "password") if _has_column(model, name))
+    values = prepared_sql.fetch(
+        write_alias(model), model, "pk", pk, ("pk", *names), lock=lock, manager="_base_manager"
+    )
+    if values is None:
+        return None
+    row = dict(zip(names, values[1:], strict=True))
+    return LockedUser(bool(row.get("is_active", True)), row.get("password"))
+
+
+def _has_column(model: Any, name: str) -> bool:
+    try:
+        return bool(model._meta.get_field(name).concrete)
+    except FieldDoesNotExist:
+        return False
