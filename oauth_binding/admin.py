@@ -1,5 +1,8 @@
 """Django's door: importing these registers what the admin shows."""
 
 from oauth_binding.console import bindings, exchange_rules
+from oauth_binding.console.users import add_to_admin_of_users
 
 __all__ = ["bindings", "exchange_rules"]
+
+add_to_admin_of_users()

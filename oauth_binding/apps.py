@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 
 from django.apps import AppConfig, apps
@@ -18,5 +19,8 @@ class OAuthBindingConfig(AppConfig):
 
         model_changes.connect()
         put_before_routers()
+        if "oauth_binding.admin" in sys.modules:
+            # The admins that Django has found after that of this app are there now, too.
+            import_module("oauth_binding.console.users").add_to_admin_of_users()
         if apps.is_installed("drf_spectacular"):
             import_module("oauth_binding.contrib.rest_framework.device_schema")

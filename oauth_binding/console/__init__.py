@@ -10,13 +10,15 @@ from oauth_binding.core import toolkit_paths
 if TYPE_CHECKING:
     from oauth_binding.console.applications import BindingApplicationAdmin
     from oauth_binding.console.tokens import BoundAccessTokenAdmin, BoundRefreshTokenAdmin
+    from oauth_binding.console.users import sign_out_users
 
-__all__ = ["BindingApplicationAdmin", "BoundAccessTokenAdmin", "BoundRefreshTokenAdmin"]
+__all__ = ["BindingApplicationAdmin", "BoundAccessTokenAdmin", "BoundRefreshTokenAdmin", "sign_out_users"]
 
 _ROOMS: Final = {
     "BindingApplicationAdmin": "applications",
     "BoundAccessTokenAdmin": "tokens",
     "BoundRefreshTokenAdmin": "tokens",
+    "sign_out_users": "users",
 }
 
 

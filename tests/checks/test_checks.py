@@ -337,6 +337,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "public clients that are no flag",
         lambda: override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_PUBLIC_CLIENTS": None}),
     ),
+    ("E018", "an unknown extent", lambda: override_settings(OAUTH_BINDING={"PASSWORD_CHANGE_ENDS": True})),
     ("E020", "preferred for passwords", lambda: hashers(FAST_HASHER, SLOW_HASHER)),
     ("E021", "not installed", lambda: provider(CLIENT_SECRET_HASHER="oauth_binding_sha256")),
     ("E022", "taken out", application_with_fast_hash),

@@ -15,6 +15,7 @@ from oauth_binding.authorization_server import revoke_binding, revoke_unbound_to
 from oauth_binding.authorization_server.issuing import save as issuing
 from oauth_binding.authorization_server.revocation import end as ending
 from oauth_binding.models import TokenBinding
+from oauth_binding.storage import attempts
 from tests.helpers.client import Answer, Site
 from tests.helpers.exchange import allow, exchange
 
@@ -124,7 +125,7 @@ def test_a_login_while_a_user_is_being_signed_out(
 def before_revoking(monkeypatch: pytest.MonkeyPatch, function: Callable[[], Any]) -> None:
     """Call a function when revoking has begun and has not revoked anything yet."""
     call = once(function)
-    monkeypatch.setattr(ending, "in_transaction", _first(call, ending.in_transaction))
+    monkeypatch.setattr(ending, "in_transaction", _first(call, attempts.in_transaction))
 
 
 def _first(call: Callable[[], None], function: Callable[..., Any]) -> Callable[..., Any]:

@@ -24,12 +24,12 @@ def count_queries(call: Callable[[], object]) -> int:
 @pytest.mark.parametrize(
     ("token_type", "first", "second", "number"),
     [
-        ("opaque", "phone", "phone", 3),
-        ("opaque", None, None, 3),
-        ("opaque", "phone", "laptop", 6),
-        ("jwt", "phone", "phone", 7),
-        ("jwt", None, None, 7),
-        ("jwt", "phone", "laptop", 8),
+        ("opaque", "phone", "phone", 4),
+        ("opaque", None, None, 4),
+        ("opaque", "phone", "laptop", 7),
+        ("jwt", "phone", "phone", 8),
+        ("jwt", None, None, 8),
+        ("jwt", "phone", "laptop", 9),
     ],
 )
 def test_a_login(
@@ -45,6 +45,8 @@ def test_a_login(
     site.bound(first)
     if connection.vendor == "postgresql" and token_type == "jwt":
         number -= 1  # what ends the token before is sent together
+    if connection.vendor == "mysql" and token_type == "jwt" and first == second:
+        number += 1  # an UPDATE returns no primary key
 
     assert count_queries(lambda: site.bound(second)) == number
 
@@ -72,7 +74,7 @@ def test_a_login_where_statements_can_not_be_sent_together(
 def test_a_login_at_an_application_without_binding(make_site: Callable[..., Site], token_type: str) -> None:
     site = make_site(token_type=token_type)
 
-    assert count_queries(site.token) == 4
+    assert count_queries(site.token) == 5
 
 
 @pytest.mark.parametrize("token_type", ["opaque", "jwt"])
