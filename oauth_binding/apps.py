@@ -13,11 +13,15 @@ class OAuthBindingConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from oauth2_provider.models import get_access_token_model
+
         from oauth_binding import checks  # noqa: F401
         from oauth_binding.authorization_server.revocation import model_changes
         from oauth_binding.core.databases import put_before_routers
+        from oauth_binding.storage.standing import ask_when_validated
 
         model_changes.connect()
+        ask_when_validated(get_access_token_model())
         put_before_routers()
         if "oauth_binding.admin" in sys.modules:
             # The admins that Django has found after that of this app are there now, too.

@@ -6,6 +6,7 @@ from django.urls import URLPattern, path
 from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
+from oauth_binding.authorization_server.endpoints.authorization import AuthorizationView
 from oauth_binding.authorization_server.endpoints.authorized_tokens import (
     AuthorizedTokenDeleteView,
     AuthorizedTokensListView,
@@ -36,6 +37,7 @@ from oauth_binding.devices.views import (
 app_name = "oauth2_provider"
 
 _OUR_VIEWS: dict[str, type[View]] = {
+    "authorize": AuthorizationView,
     "token": TokenView,
     "device-authorization": DeviceAuthorizationView,
     "device-confirm": DeviceConfirmView,

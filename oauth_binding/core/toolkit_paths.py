@@ -37,6 +37,7 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "OAuth2Authentication": _AUTHENTICATION,
     "OAuthLibCore": ("core.backends_oauthlib", "oauth2_backends"),
     "OAuthLibCoreMixin": ("core.views", "views.mixins"),
+    "OAuthToolkitError": ("core.exceptions", "exceptions"),
     "ProtectedResourceMetadataMixin": ("resource_server.mixins", "views.mixins"),
     "REDIRECT_REQUIRED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
     "RefreshTokenAdmin": ("authorization_server.admin", "admin"),

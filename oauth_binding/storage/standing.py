@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -32,20 +33,69 @@ def has_standing(user: Any, application: Any, request: Any) -> bool:
 
 
 def token_has_standing(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
-    """Return whether a token's user and application have standing, and the rule it was exchanged by is there.
+    """Return whether a token's user and application have standing, and those of what it was exchanged from.
 
-    :param token: an access token, or a refresh token, for which the rule has to allow refresh tokens, too.
+    :param token: an access token, or a refresh token, for which the exchange rule has to allow those, too.
     :param request: as for :func:`has_standing`.
     """
-    if not has_standing(token.user, token.application, request):
+    return is_backed(token) and applications_are_usable(token, request)
+
+
+def is_backed(token: BoundAccessToken | BoundRefreshToken) -> bool:
+    """Return whether a token's user is active, and the rule is there that it was exchanged by.
+
+    :param token: as for :func:`token_has_standing`.
+    """
+    if token.user is not None and not token.user.is_active:
         return False
-    if token.exchange_id is None:
-        return True
-    related = ("client", "subject_client")
-    exchange = written(TokenExchange).select_related(*related).filter(pk=token.exchange_id).first()
-    return exchange is not None and _exchange_has_standing(
-        exchange, request, is_refresh_token=hasattr(token, "revoked")
+    exchange = _exchange_of(token)
+    if exchange is None:
+        return token.exchange_id is None
+    rules = written(TokenExchangeRule).filter(
+        client_id=exchange.client_id,
+        subject_client_id=exchange.subject_client_id,
+        subject_issuer=exchange.subject_issuer,
     )
+    if hasattr(token, "revoked"):
+        rules = rules.filter(refresh_tokens=True)
+    is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
+    return bool(is_known and exchange.client.allows_grant_type(TOKEN_EXCHANGE) and rules.exists())
+
+
+def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
+    """Return whether a token's application is usable, and those of the exchange that it came from.
+
+    :param request: as for :func:`has_standing`.
+    """
+    exchange = _exchange_of(token)
+    clients = [token.application]
+    clients += [] if exchange is None else [exchange.client, exchange.subject_client]
+    return all(has_standing(None, client, request) for client in clients)
+
+
+def ask_when_validated(model: Any) -> None:
+    """Let the access tokens of a model be valid only as long as they are backed.
+
+    Every door of django-oauth-toolkit asks them, also its decorators, which know no other validator than its
+    own.
+
+    :param model: the model of access tokens.
+    """
+    is_valid = model.is_valid
+
+    @functools.wraps(is_valid)
+    def is_valid_and_backed(token: Any, scopes: Any = None) -> bool:
+        return bool(is_valid(token, scopes)) and is_backed(token)
+
+    model.is_valid = is_valid_and_backed
+
+
+def _exchange_of(token: BoundAccessToken | BoundRefreshToken) -> TokenExchange | None:
+    if token.exchange_id is None:
+        return None
+    exchanges = written(TokenExchange).select_related("client", "subject_client")
+    exchange: TokenExchange | None = exchanges.filter(pk=token.exchange_id).first()
+    return exchange
 
 
 def offered_scopes(scopes: Iterable[str], application: Any, request: Any) -> list[str]:
@@ -75,21 +125,3 @@ def find_login(id_token: Any) -> BoundAccessToken | BoundRefreshToken | None:
         refresh_tokens().select_related(*related).filter(live_refresh_tokens(), access_token=access).first()
     )
     return refresh
-
-
-def _exchange_has_standing(exchange: TokenExchange, request: Any, *, is_refresh_token: bool) -> bool:
-    rules = written(TokenExchangeRule).filter(
-        client_id=exchange.client_id,
-        subject_client_id=exchange.subject_client_id,
-        subject_issuer=exchange.subject_issuer,
-    )
-    if is_refresh_token:
-        rules = rules.filter(refresh_tokens=True)
-    is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
-    clients = (exchange.client, exchange.subject_client)
-    return bool(
-        is_known
-        and exchange.client.allows_grant_type(TOKEN_EXCHANGE)
-        and all(has_standing(None, client, request) for client in clients)
-        and rules.exists()
-    )

@@ -48,7 +48,13 @@ from oauth_binding.models import TOKEN_EXCHANGE
 from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
-from oauth_binding.storage.standing import find_login, has_standing, offered_scopes, token_has_standing
+from oauth_binding.storage.standing import (
+    applications_are_usable,
+    find_login,
+    has_standing,
+    offered_scopes,
+    token_has_standing,
+)
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens, tokens_database
 
@@ -415,8 +421,13 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None  # django-oauth-toolkit's reading of it is not guarded against junk
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
-        valid = bool(super().validate_bearer_token(token, scopes, request))
-        return valid and _has_standing_at_api(request.access_token, request)
+        # Whether the token is backed, it is asked itself.
+        if not super().validate_bearer_token(token, scopes, request):
+            return False
+        if not applications_are_usable(request.access_token, request):
+            _refuse_token(request)
+            return False
+        return True
 
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
         """Validate an access or ID token that came as a bearer token and looks like a JWT.
@@ -427,23 +438,17 @@ class BindingOAuth2Validator(OAuth2Validator):
         if token and is_jwt_access_token(token):
             return bool(self.validate_bearer_token(token, scopes, request))
         try:
-            valid = bool(super().validate_jwt_bearer_token(token, scopes, request))
-            return valid and _has_standing_at_api(find_login(request.access_token), request)
+            if not super().validate_jwt_bearer_token(token, scopes, request):
+                return False
+            login = find_login(request.access_token)
+            if login is not None and token_has_standing(login, request):
+                return True
+            _refuse_token(request)
+            return False
         except (JWException, ValueError, KeyError, TypeError):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
-
-
-def _has_standing_at_api(token: Any, request: Request) -> bool:
-    """Return whether a valid token has standing; without it, say that it is not valid.
-
-    :param token: for an ID token, that of the login it stands for; None where that has ended.
-    """
-    if token is not None and token_has_standing(token, request):
-        return True
-    _refuse_token(request)
-    return False
 
 
 def _refuse_token(request: Request) -> None:
