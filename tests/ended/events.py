@@ -172,7 +172,11 @@ def lose_rule(held: Held) -> Callable[[], None]:
     rules = TokenExchangeRule.objects.filter(client__in=clients)
     gone = list(rules.filter(subject_client=held.mobile.application))
     rules.filter(pk__in=[rule.pk for rule in gone]).delete()
-    return lambda: TokenExchangeRule.objects.bulk_create(gone)
+
+    def undo() -> None:
+        TokenExchangeRule.objects.bulk_create(gone)
+
+    return undo
 
 
 def delete_user(held: Held) -> None:

@@ -141,10 +141,7 @@ class BindingOAuth2Validator(OAuth2Validator):
     def get_original_scopes(self, refresh_token: str, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Return the scopes that a refresh may grant: those of the token that the server still offers."""
         granted = super().get_original_scopes(refresh_token, request, *args, **kwargs)
-        scopes = offered_scopes(scope_to_list(granted), request.client, request)
-        if granted and not scopes:
-            raise InvalidScopeError(request=request)
-        return scopes
+        return _still_offered(scope_to_list(granted) or [], request)
 
     def validate_code(
         self, client_id: str, code: str, client: Any, request: Request, *args: Any, **kwargs: Any
@@ -154,7 +151,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return False
         if not has_standing(request.user, client, request):
             return False
-        request.scopes = offered_scopes(request.scopes, client, request)
+        request.scopes = _still_offered(request.scopes, request)
         state_of(request).code = code
         return True
 
@@ -188,7 +185,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             if not has_standing(grant.user, request.client, request):
                 return str(AccessDenied.error)
             request.user = grant.user
-            request.scopes = offered_scopes(grant.scope.split(), request.client, request)
+            request.scopes = _still_offered(grant.scope.split(), request)
             state_of(request).device_code = device_code
             return _AUTHORIZED
         pending = grant.status != grant.DENIED
@@ -449,6 +446,17 @@ class BindingOAuth2Validator(OAuth2Validator):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
+
+
+def _still_offered(granted: list[str], request: Request) -> list[str]:
+    """Return those of the granted scopes that the server still offers.
+
+    :raises InvalidScopeError: none is left.
+    """
+    scopes = offered_scopes(granted, request.client, request)
+    if any(granted) and not scopes:
+        raise InvalidScopeError(request=request)
+    return scopes
 
 
 def _refuse_token(request: Request) -> None:

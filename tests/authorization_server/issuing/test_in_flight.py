@@ -1,0 +1,182 @@
+"""Requests that are being answered while something ends what they were validated by.
+
+tests/concurrency has the same between processes, and leaves the moment to chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import User
+from django.test import Client
+from oauth2_provider.models import get_application_model, get_device_grant_model, get_grant_model
+
+from oauth_binding.authorization_server.endpoints import device_authorization
+from oauth_binding.authorization_server.issuing import save as issuing
+from oauth_binding.authorization_server.toolkit import validator as toolkit
+from oauth_binding.devices import sign_out_everywhere
+from oauth_binding.storage import attempts
+from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, Answer, Site
+
+KINDS = [(token_type, binding) for token_type in ("opaque", "jwt") for binding in ("none", "client-request")]
+
+
+@pytest.fixture(params=KINDS, ids=" ".join)
+def make_kind(request: pytest.FixtureRequest, make_site: Callable[..., Site]) -> Callable[..., Site]:
+    """Return a factory of applications of each kind of token."""
+    token_type, binding = request.param
+
+    def make(grant_type: str = "password", **fields: Any) -> Site:
+        return make_site(grant_type, token_type=token_type, token_binding_type=binding, **fields)
+
+    return make
+
+
+@pytest.fixture
+def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Return a function that lets something happen after a request was validated, and before it is saved."""
+
+    def let(happen: Callable[[], Any]) -> None:
+        pending = [happen]
+
+        def first(function: Callable[..., Any]) -> Callable[..., Any]:
+            def both(*arguments: Any) -> Any:
+                if pending:
+                    pending.pop()()
+                return function(*arguments)
+
+            return both
+
+        monkeypatch.setattr(issuing, "tokens_transaction", first(attempts.tokens_transaction))
+        for module in (toolkit, device_authorization):
+            monkeypatch.setattr(module, "in_transaction", first(attempts.in_transaction))
+
+    return let
+
+
+def change_password() -> None:
+    user = User.objects.get(username="alice")
+    user.set_password("another correct horse")
+    user.save()
+
+
+def deactivate() -> None:
+    user = User.objects.get(username="alice")
+    user.is_active = False
+    user.save()
+
+
+def delete_user() -> None:
+    User.objects.get(username="alice").delete()
+
+
+def sign_out() -> None:
+    sign_out_everywhere(User.objects.get(username="alice"))
+
+
+def hash_again() -> None:
+    """Hash the same password anew, as a login does after an upgrade of Django."""
+    User.objects.filter(username="alice").update(password=make_password(PASSWORD))
+
+
+def assert_refused(answer: Answer) -> None:
+    assert answer.status in {400, 401}, answer.data
+    assert answer["error"] in {"invalid_grant", "invalid_client", "access_denied", "expired_token"}
+
+
+@pytest.mark.parametrize("event", [change_password, deactivate, delete_user])
+def test_a_password_that_was_right(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None], event: Callable[[], None]
+) -> None:
+    site = make_kind()
+    site.bound("laptop")
+    meanwhile(event)
+
+    assert_refused(site.bound("phone"))
+
+
+def test_a_password_whose_hash_is_renewed_is_still_right(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None]
+) -> None:
+    site = make_kind()
+    before = site.bound("laptop")
+    meanwhile(hash_again)
+
+    answer = site.bound("phone")
+
+    assert answer.status == 200, answer.data
+    assert site.active(answer.access)
+    assert site.active(before.access)
+
+
+@pytest.mark.parametrize("event", [sign_out, deactivate, delete_user])
+@pytest.mark.parametrize("grant_type", ["authorization_code", [*GRANTS][-1], "refresh_token"])
+def test_what_has_a_row(
+    make_kind: Callable[..., Site],
+    meanwhile: Callable[..., None],
+    grant_type: str,
+    event: Callable[[], None],
+) -> None:
+    if grant_type == "refresh_token":
+        site = make_kind()
+        form: Any = {"grant_type": "refresh_token", "refresh_token": site.bound("phone").refresh}
+    else:
+        site = make_kind(grant_type)
+        form = [*site.grant(), ("tokenBindingId", "phone")]
+    meanwhile(event)
+
+    assert_refused(site.post("/oauth2/token/", form))
+
+
+@pytest.mark.django_db(transaction=True)  # a foreign key is looked at when the transaction is committed
+def test_an_application_that_is_deleted(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None]
+) -> None:
+    site = make_kind()
+    meanwhile(lambda: get_application_model().objects.filter(pk=site.application.pk).delete())
+
+    assert_refused(site.bound("phone"))
+
+
+@pytest.mark.parametrize("event", [change_password, deactivate, delete_user])
+def test_a_user_who_authorizes(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None], user: User, event: Callable[[], None]
+) -> None:
+    site = make_kind("authorization_code")
+    browser = Client()
+    browser.force_login(user)
+    query = {
+        "response_type": "code",
+        "client_id": site.application.client_id,
+        "redirect_uri": REDIRECT_URI,
+        "scope": "read",
+        "code_challenge": "x" * 43,
+        "code_challenge_method": "S256",
+        "allow": "Authorize",
+    }
+    meanwhile(event)
+
+    answer = browser.post("/oauth2/authorize/", query)
+
+    assert "error=access_denied" in answer["Location"]
+    assert not get_grant_model().objects.exists()
+
+
+@pytest.mark.parametrize("event", [change_password, deactivate])
+def test_a_user_who_approves_a_device(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None], user: User, event: Callable[[], None]
+) -> None:
+    site = make_kind([*GRANTS][-1])
+    started = site.start_device()
+    browser = Client()
+    browser.force_login(user)
+    page = browser.post("/oauth2/device/", {"user_code": started["user_code"]})
+    meanwhile(event)
+
+    answer = browser.post(page["Location"], {"action": "accept"})
+
+    assert answer.status_code == 403
+    assert get_device_grant_model().objects.get().status == "authorization-pending"
