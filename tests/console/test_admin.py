@@ -580,3 +580,48 @@ class TestTokenExchangeRules:
         assert application.allowed_grant_types == ["token-exchange"]
         for grant in ({"grant_type": "client_credentials"}, mobile.grant()):
             assert site.post("/oauth2/token/", grant)["error"] == "unauthorized_client"
+
+
+# Users
+
+
+def test_an_operator_signs_users_out_everywhere(
+    operator: Client, make_bound: Callable[..., Site], user: User
+) -> None:
+    site = make_bound()
+    bob = User.objects.create_user("bob", password=PASSWORD)
+    pair, theirs = site.bound("phone"), Site(site.application, bob).bound("phone")
+    selected = {"action": "sign_out_users", "_selected_action": [str(user.pk)]}
+
+    page = operator.post("/admin/auth/user/", selected)
+    assert "This user will be signed out on all devices" in page.content.decode()
+    assert "alice" in page.content.decode()
+    assert site.active(pair.access)
+
+    done = operator.post("/admin/auth/user/", {**selected, "confirmed": "1"}, follow=True)
+    assert "1 user was signed out everywhere." in done.content.decode()
+    assert (site.active(pair.access), site.active(theirs.access)) == (False, True)
+    entry = LogEntry.objects.get()
+    assert (entry.object_id, entry.get_change_message()) == (str(user.pk), "Signed out everywhere.")
+
+
+def test_who_may_only_view_users_signs_nobody_out(make_bound: Callable[..., Site], user: User) -> None:
+    site = make_bound()
+    pair = site.bound("phone")
+    selected = {"action": "sign_out_users", "_selected_action": [str(user.pk)], "confirmed": "1"}
+
+    assert b"sign_out_users" not in staff("view_user").get("/admin/auth/user/").content
+    client = Client()
+    client.force_login(User.objects.get(username="staff"))
+    client.post("/admin/auth/user/", selected)
+
+    assert site.active(pair.access)
+
+
+def test_so_many_users_at_once_are_refused(operator: Client, db: None) -> None:
+    users = User.objects.bulk_create(User(username=f"user {number}") for number in range(101))
+    selected = {"action": "sign_out_users", "_selected_action": [str(user.pk) for user in users]}
+
+    answer = operator.post("/admin/auth/user/", selected, follow=True)
+
+    assert "Select at most 100 users." in answer.content.decode()

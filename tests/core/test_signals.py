@@ -17,6 +17,7 @@ from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
 from tests.helpers.rows import access_token_row, expire
 
+#: Those with one argument; of the others, tests/authorization_server/ has what they say.
 NAMES = ["binding_created", "binding_revoked", "token_reused", "token_superseded"]
 
 Capture = Callable[..., AbstractContextManager[Any]]

@@ -47,6 +47,8 @@ class Issuer:
     active: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: The revoked tokens: when each was revoked and when it expires, by its jti.
     revoked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    #: The live tokens of users who are not active: when each expires, by its jti.
+    suspended: dict[str, int] = field(default_factory=dict)
     #: What the feed says instead of the truth.
     feed_claims: dict[str, Any] = field(default_factory=dict)
     feed_headers: dict[str, Any] = field(default_factory=dict)
@@ -119,11 +121,18 @@ class Issuer:
             for jti, (revoked, expires) in self.revoked.items()
             if expires > now and (since is None or revoked >= since)
         }
-        etag = f'"{hash((since, tuple(revoked)))}"'
+        etag = f'"{hash((since, tuple(revoked), tuple(self.suspended)))}"'
         if asked.headers["If-None-Match"] == etag:
             send(handler, b"", 304, ETag=etag)
             return
-        claims = {"iss": ISSUER, "iat": now, "exp": now + 600, "next": now - 5, "revoked": revoked}
+        claims = {
+            "iss": ISSUER,
+            "iat": now,
+            "exp": now + 600,
+            "next": now - 5,
+            "revoked": revoked,
+            "suspended": self.suspended,
+        }
         claims |= {} if since is None else {"since": since}
         headers = {"typ": "revoked-tokens+jwt", "kid": "one", **self.feed_headers}
         claims = {name: value for name, value in {**claims, **self.feed_claims}.items() if value is not None}

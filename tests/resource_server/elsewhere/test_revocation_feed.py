@@ -132,6 +132,24 @@ class TestMerging:
         assert "since" not in first.query
         assert now - 5 <= int(second.query["since"]) <= now
 
+    def test_users_who_are_not_active_may_be_again(
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
+    ) -> None:
+        """Unlike what is revoked, that part is never merged."""
+        issuer.revoke("phone")
+        issuer.suspended = {"tablet": int(time.time()) + 600}
+        assert (ask("phone"), ask("tablet"), ask("live")) == (401, 401, 200)
+        issuer.suspended = {}
+        pass_time(INTERVAL)
+
+        assert (ask("phone"), ask("tablet"), ask("live")) == (401, 200, 200)
+
+    def test_a_server_that_knows_nothing_of_them(self, issuer: Issuer, ask: Callable[..., int]) -> None:
+        issuer.revoke("phone")
+        issuer.feed_claims = {"suspended": None}
+
+        assert (ask("phone"), ask("live")) == (401, 200)
+
     def test_once_an_hour_it_asks_for_all(
         self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
     ) -> None:
