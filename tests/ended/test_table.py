@@ -81,3 +81,17 @@ def test_the_page_says_how_large_the_table_is() -> None:
 
     assert match is not None, numbers
     assert tuple(int(number.replace(",", "")) for number in match.groups()) == numbers
+
+
+def test_the_page_has_the_same_table() -> None:
+    page = (ROOT / "docs" / "semantics.md").read_text()
+    header = "| | " + " | ".join(CREDENTIALS) + " |"
+    rows = [
+        f"| {name} | " + " | ".join("–" if name_ in event.spares else "ends" for name_ in CREDENTIALS) + " |"
+        for name, event in EVENTS.items()
+    ]
+
+    _before, found, after = page.partition(header)
+
+    assert found, header
+    assert after.splitlines()[2 : len(rows) + 2] == rows, "\n".join(rows)
