@@ -14,10 +14,10 @@ NODES: Final = tuple(filter(None, os.environ.get("CONCURRENCY_NODES", "").split(
 #: The variable ``wsrep_sync_wait`` of the site's own connections: 0 without causal reads.
 SYNC_WAIT: Final = int(os.environ.get("CONCURRENCY_SYNC_WAIT", "0"))
 
-#: The same where whatever was committed on another node before has to be seen: every statement waits for it.
+#: The same where all has to be seen that was committed on any node before.
 CAUSAL: Final = 15
 
-#: How long a node may answer what others have changed, in seconds.
+#: How far a node may be behind the others, in seconds; then it may answer what they have ended.
 LAG: Final = 1.0 if NODES and not SYNC_WAIT else 0.0
 
 
@@ -30,11 +30,11 @@ def settle() -> None:
 
 
 def on_first_node() -> Any:
-    """Return a connection to the database server of the suite, or to the first node."""
-    return on_node(NODES[0]) if NODES else connection
+    """Return a connection to the first node, or to the one server there is."""
+    return _on_node(NODES[0]) if NODES else connection
 
 
-def on_node(node: str) -> Any:
+def _on_node(node: str) -> Any:
     copied = connection.copy()
     copied.settings_dict["PORT"] = node
     copied.settings_dict["OPTIONS"]["init_command"] = f"SET SESSION wsrep_sync_wait = {CAUSAL}"
@@ -44,7 +44,7 @@ def on_node(node: str) -> Any:
 @functools.cache
 def _connect(node: str) -> Any:
     # Not Django's own connection, which pytest-django guards.
-    wrapper = on_node(node)
+    wrapper = _on_node(node)
     parameters = wrapper.get_connection_params()
     del parameters["database"]
     return wrapper.get_new_connection(parameters)
