@@ -15,6 +15,7 @@ from typing import Any
 
 import requests
 
+from tests.concurrency.cluster import settle
 from tests.concurrency.site import CLIENT_SECRET, PASSWORD, USERNAME
 
 TIMEOUT = 60
@@ -106,6 +107,7 @@ class User:
         self._http = requests.Session()
         self._http.trust_env = False
         self._post("/accounts/login/", username=USERNAME, password=PASSWORD)
+        settle()
 
     def sign_out(self, client_id: str) -> None:
         """Sign all devices of an application out, as the page shows them."""
@@ -208,6 +210,7 @@ def _mix(
             events.append(login)
             if login.status != 200:
                 continue
+            settle()
             token = login.data["refresh_token"]
             if action == "refresh":
                 attempts = [pool.submit(sender.refresh, binding, token) for sender in senders]

@@ -3,11 +3,19 @@
 import json
 import os
 
+from tests.concurrency.cluster import CAUSAL, NODES, SYNC_WAIT
 from tests.settings import *  # noqa: F403
 
 DATABASES["default"].update(NAME=os.environ["CONCURRENCY_DATABASE"], CONN_MAX_AGE=60)  # noqa: F405
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     DATABASES["default"]["OPTIONS"]["timeout"] = 30  # noqa: F405
+
+if NODES:
+    # Who has no node of its own looks at what the others have done, and has to see all of it.
+    node = os.environ.get("CONCURRENCY_NODE")
+    DATABASES["default"]["PORT"] = node or NODES[0]  # noqa: F405
+    sync_wait = SYNC_WAIT if node else CAUSAL
+    DATABASES["default"]["OPTIONS"]["init_command"] = f"SET SESSION wsrep_sync_wait = {sync_wait}"  # noqa: F405
 
 OAUTH2_PROVIDER = {
     **OAUTH2_PROVIDER,  # noqa: F405

@@ -19,6 +19,8 @@ import requests
 from django.conf import settings
 from django.db import connection
 
+from tests.concurrency.cluster import on_first_node, settle
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: SQLite is used by the threads of one process.
 # Idle connections are kept, because one that is closed just when a request comes looks like a lost answer.
@@ -74,6 +76,8 @@ class RunningSite:
     process: subprocess.Popen[bytes]
     log: Path
     environment: dict[str, str] = field(repr=False)
+    #: How much of the log is from before.
+    _seen: int = 0
 
     def manage(self, *arguments: str) -> str:
         """Run a management command against the site's database, and return what it printed."""
@@ -100,13 +104,14 @@ class RunningSite:
         return [int(line) for line in printed.split()]
 
     def empty(self) -> None:
-        """Forget all tokens and bindings, and what was logged."""
+        """Forget all tokens and bindings, and what was logged; its file keeps it."""
         self.run(_EMPTY)
-        os.truncate(self.log, 0)
+        settle()
+        self._seen = self.log.stat().st_size
 
     def errors(self) -> str:
         """Return what the workers have logged."""
-        return self.log.read_text(errors="replace")
+        return self.log.read_bytes()[self._seen :].decode(errors="replace")
 
 
 @contextmanager
@@ -130,10 +135,12 @@ def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
         address = f"127.0.0.1:{port}"
         command = [sys.executable, "-m", "gunicorn", "example_project.wsgi:application"]
         command += [*WORKERS, "--bind", address, "--log-level", "error"]
+        command += ["--config", "python:tests.concurrency.workers"]
         log = directory / "gunicorn.log"
         site = RunningSite(f"http://{address}", None, log, environment)  # type: ignore[arg-type]
         site.manage("migrate", "--verbosity", "0")
         site.manage("shell", "--no-imports", "-c", _POPULATE)
+        settle()
         with log.open("ab") as output:
             site.process = subprocess.Popen(
                 command, env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
@@ -149,11 +156,12 @@ def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
 @contextmanager
 def _scratch_database(name: str) -> Iterator[None]:
     # In autocommit: PostgreSQL creates no database in a transaction.
+    server = on_first_node()
     quoted = connection.ops.quote_name(name)
     suffix = " CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
 
     def execute(statement: str) -> None:
-        with connection._nodb_cursor() as cursor:
+        with server._nodb_cursor() as cursor:
             cursor.execute(statement)
 
     execute(f"CREATE DATABASE {quoted}{suffix}")

@@ -76,7 +76,7 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
     except (OutdatedError, OperationalError) as error:
         if not isinstance(error, OutdatedError) and not is_given_up(error):
             raise
-        logger.warning("A token request was outdated again and again, last by: %r", error)
+        logger.warning("A token request was outdated again and again, last by: %r", error.__cause__ or error)
         raise SlotContendedError(request=request) from error
 
 
@@ -91,7 +91,8 @@ def _authenticate_again(writer: TokenWriter, request: Request) -> None:
 def _forget(plan: Plan, request: Request, error: Exception) -> None:
     """Forget a plan that could not be carried out.
 
-    :raises OutdatedError: another request has got the slot, which its unique constraint tells.
+    :raises OutdatedError: another request has got the slot since it was looked at, which its unique
+        constraint tells; it may have left the slot again by now.
     :raises InvalidClientError: the application was deleted meanwhile.
     """
     state = state_of(request)
@@ -100,10 +101,10 @@ def _forget(plan: Plan, request: Request, error: Exception) -> None:
         state.plan = None
     if not isinstance(error, IntegrityError):
         return
-    if isinstance(plan, BoundPlan) and access_tokens().filter(slot=plan.slot).exists():
-        raise OutdatedError from error
     if not written(get_application_model()).filter(pk=request.client.pk).exists():
         raise InvalidClientError(request=request) from error
+    if isinstance(plan, BoundPlan) and (plan.is_free or access_tokens().filter(slot=plan.slot).exists()):
+        raise OutdatedError from error
 
 
 def _save_bound(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> None:

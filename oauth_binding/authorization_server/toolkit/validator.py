@@ -110,9 +110,9 @@ class BindingOAuth2Validator(OAuth2Validator):
         hasher = preferred_hasher(provided_secret, stored_secret, oauth2_settings.CLIENT_SECRET_HASHER)
         if hasher is not None:
             # By what was found, which has a salt of its own: a secret that was changed meanwhile stays.
-            written(get_application_model()).filter(client_secret=stored_secret).update(
-                client_secret=make_password(provided_secret, hasher=hasher)
-            )
+            found = written(get_application_model()).filter(client_secret=stored_secret)
+            renewed = make_password(provided_secret, hasher=hasher)
+            in_transaction(lambda: found.update(client_secret=renewed))
         return True
 
     def validate_user(
@@ -120,7 +120,9 @@ class BindingOAuth2Validator(OAuth2Validator):
     ) -> bool:
         if "\x00" in username:
             return False  # as above
-        return bool(super().validate_user(username, password, client, request, *args, **kwargs))
+        validate = super().validate_user
+        # It may renew the hash of the password, and be given up for another transaction.
+        return bool(repeat(lambda: validate(username, password, client, request, *args, **kwargs)))
 
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Request, *args: Any, **kwargs: Any

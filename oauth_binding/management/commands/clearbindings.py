@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand
-from django.db import models, transaction
+from django.db import models
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
@@ -18,6 +18,7 @@ from oauth_binding.authorization_server.revocation.revoke import sign_out_user
 from oauth_binding.core.databases import written
 from oauth_binding.models import CodeContext, RevokedToken, TokenBinding, TokenExchange
 from oauth_binding.storage import users
+from oauth_binding.storage.attempts import in_transaction
 from oauth_binding.storage.ending import not_ended
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
@@ -130,7 +131,7 @@ def _batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
 
 
 def _delete(unused: QuerySet[Any], batch: list[int], field: str) -> int:
-    with transaction.atomic(using=unused.db):
+    def delete() -> int:
         # Issuing locks the row and marks it as used before it adds tokens, so under the lock neither what is
         # unused nor what has tokens changes.
         locked = list(
@@ -139,6 +140,8 @@ def _delete(unused: QuerySet[Any], batch: list[int], field: str) -> int:
         deletable = list(_without_tokens(unused.filter(pk__in=locked), field).values_list("pk", flat=True))
         written(unused.model).filter(pk__in=deletable).delete()
         return len(deletable)
+
+    return in_transaction(delete)
 
 
 def _without_tokens(rows: QuerySet[Any], field: str) -> QuerySet[Any]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from oauth2_provider.models import get_refresh_token_model
 
+from oauth_binding.storage import bindings
 from tests.helpers.client import GRANTS, PASSWORD, Answer, Site, is_jwt
 from tests.helpers.rows import access_token_row, expire, refresh_token_row
 
@@ -372,3 +374,22 @@ def test_no_more_rows_than_slots(make_bound: Callable[..., Site]) -> None:
 def _no_server_errors(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     yield
     assert not [record for record in caplog.records if record.name == "django.request" and record.exc_info]
+
+
+def test_a_slot_that_is_taken_and_left_again_meanwhile(
+    make_bound: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the other request's token goes with the transaction that collides with it."""
+    site = make_bound()
+    lock = bindings.lock
+    others = [lambda: site.bound("phone")]
+
+    def lock_late(*arguments: Any, **options: Any) -> bool:
+        if others:
+            others.pop()()
+        return lock(*arguments, **options)
+
+    monkeypatch.setattr(bindings, "lock", lock_late)
+    answer = site.bound("phone")
+    assert answer.status == 200
+    assert site.active(answer.access)
