@@ -16,9 +16,12 @@ from typing import Any
 import requests
 
 from tests.concurrency.cluster import settle
-from tests.concurrency.site import CLIENT_SECRET, PASSWORD, USERNAME
+from tests.concurrency.site import CLIENT_SECRET, PASSWORD, REDIRECT_URI, USERNAME
 
 TIMEOUT = 60
+
+#: What all authorization codes were requested with (RFC 7636 section 4.1).
+CODE_VERIFIER = "a-code-verifier-of-at-least-forty-three-characters"
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class Sender:
         form = {"grant_type": "urn:ietf:params:oauth:grant-type:device_code", "device_code": device_code}
         form["client_id"] = self.client_id
         return self._send("redeem", binding, device_code, "token", form)
+
+    def redeem_code(self, binding: str | None, code: str) -> Event:
+        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
+        form["code_verifier"] = CODE_VERIFIER
+        return self._send("redeem code", binding, code, "token", form)
 
     def refresh(self, binding: str | None, refresh_token: str) -> Event:
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}

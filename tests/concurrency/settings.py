@@ -23,6 +23,8 @@ OAUTH2_PROVIDER = {
     **json.loads(os.environ.get("CONCURRENCY_PROVIDER", "{}")),
 }
 
+OAUTH_BINDING = {**OAUTH_BINDING, **json.loads(os.environ.get("CONCURRENCY_BINDING", "{}"))}  # noqa: F405
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

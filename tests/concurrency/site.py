@@ -36,8 +36,12 @@ EXCHANGING = ("exchanging opaque", "exchanging jwt", "exchanging unbound")
 #: The applications of devices without a browser (RFC 8628), one per kind of token.
 DEVICES = ("device opaque", "device jwt", "device unbound")
 
+#: The applications that redeem authorization codes, one per kind of token, and where these are sent.
+REDEEMING = ("redeeming opaque", "redeeming jwt", "redeeming unbound")
+REDIRECT_URI = "https://client.example/callback"
+
 #: What the site starts with: an application per token type, whose client_id is the type's name, and one
-#: without binding; those that exchange tokens; and those of devices.
+#: without binding; those that exchange tokens; those of devices; and those that redeem authorization codes.
 _POPULATE = f"""
 from django.contrib.auth.models import User
 from oauth2_provider.models import Application
@@ -58,6 +62,8 @@ for name in {EXCHANGING!r}:
     )
 for name in {DEVICES!r}:
     make(name, authorization_grant_type="urn:ietf:params:oauth:grant-type:device_code")
+for name in {REDEEMING!r}:
+    make(name, authorization_grant_type="authorization-code", redirect_uris={REDIRECT_URI!r})
 """
 
 _EMPTY = """
@@ -115,10 +121,13 @@ class RunningSite:
 
 
 @contextmanager
-def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
+def running_site(
+    directory: Path, *, binding: dict[str, Any] | None = None, **provider: Any
+) -> Iterator[RunningSite]:
     """Serve the site from an empty database.
 
     :param directory: for the log, and for the database where that is a file.
+    :param binding: entries of OAUTH_BINDING.
     :param provider: entries of OAUTH2_PROVIDER.
     """
     is_file = connection.vendor == "sqlite"
@@ -128,29 +137,49 @@ def running_site(directory: Path, **provider: Any) -> Iterator[RunningSite]:
         "DJANGO_SETTINGS_MODULE": "tests.concurrency.settings",
         "CONCURRENCY_DATABASE": database,
         "CONCURRENCY_PROVIDER": json.dumps(provider),
+        "CONCURRENCY_BINDING": json.dumps(binding or {}),
         "OIDC_RSA_PRIVATE_KEY": str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]),
     }
     with nullcontext() if is_file else _scratch_database(database):
-        port = _free_port()
-        address = f"127.0.0.1:{port}"
-        command = [sys.executable, "-m", "gunicorn", "example_project.wsgi:application"]
-        command += [*WORKERS, "--bind", address, "--log-level", "error"]
-        command += ["--config", "python:tests.concurrency.workers"]
-        log = directory / "gunicorn.log"
-        site = RunningSite(f"http://{address}", None, log, environment)  # type: ignore[arg-type]
+        site = _at_free_port(directory / "gunicorn.log", environment)
         site.manage("migrate", "--verbosity", "0")
         site.manage("shell", "--no-imports", "-c", _POPULATE)
         settle()
-        with log.open("ab") as output:
-            site.process = subprocess.Popen(
-                command, env=environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
-            )
-        try:
-            _wait_for(site)
+        with _serving(site):
             yield site
-        finally:
-            site.process.terminate()
-            site.process.wait(timeout=30)
+
+
+@contextmanager
+def another_server(site: RunningSite, name: str, **variables: str) -> Iterator[RunningSite]:
+    """Serve a site from its database once more, as another host would.
+
+    :param name: of the server's log.
+    :param variables: what else is in its environment.
+    """
+    server = _at_free_port(site.log.with_name(f"{name}.log"), {**site.environment, **variables})
+    with _serving(server):
+        yield server
+
+
+def _at_free_port(log: Path, environment: dict[str, str]) -> RunningSite:
+    return RunningSite(f"http://127.0.0.1:{_free_port()}", None, log, environment)  # type: ignore[arg-type]
+
+
+@contextmanager
+def _serving(site: RunningSite) -> Iterator[None]:
+    command = [sys.executable, "-m", "gunicorn", "example_project.wsgi:application", *WORKERS]
+    command += ["--bind", site.address.removeprefix("http://"), "--log-level", "error"]
+    command += ["--config", "python:tests.concurrency.workers"]
+    with site.log.open("ab") as output:
+        site.process = subprocess.Popen(
+            command, env=site.environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_for(site)
+        yield
+    finally:
+        site.process.terminate()
+        site.process.wait(timeout=30)
 
 
 @contextmanager

@@ -17,6 +17,9 @@ from tests.ended.table import ALL_DOORS, KINDS, applies, assert_none, cases, cel
 
 ROOT: Final = Path(__file__).parents[2]
 
+#: What the page has where a credential lives on.
+LIVES: Final = "\N{EN DASH}"
+
 #: The doors in the order in which they are tried: what consumes a credential is last.
 TRIED: Final = [(door, credential) for door in DOORS for credential in DOORS[door].takes]
 
@@ -87,7 +90,9 @@ def test_the_page_has_the_same_table() -> None:
     page = (ROOT / "docs" / "semantics.md").read_text()
     header = "| | " + " | ".join(CREDENTIALS) + " |"
     rows = [
-        f"| {name} | " + " | ".join("–" if name_ in event.spares else "ends" for name_ in CREDENTIALS) + " |"
+        f"| {name} | "
+        + " | ".join(LIVES if name_ in event.spares else "ends" for name_ in CREDENTIALS)
+        + " |"
         for name, event in EVENTS.items()
     ]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
@@ -16,6 +18,7 @@ from oauth2_provider.models import (
     get_access_token_model,
     get_application_model,
     get_device_grant_model,
+    get_grant_model,
     get_refresh_token_model,
 )
 from oauth2_provider.oauth2_validators import OAuth2Validator
@@ -156,6 +159,28 @@ class BindingOAuth2Validator(OAuth2Validator):
         request.scopes = _still_offered(request.scopes, request)
         state_of(request).code = code
         return True
+
+    def get_code_challenge(self, code: str, request: Request) -> Any:
+        with _while_it_is_there(code, request):
+            return super().get_code_challenge(code, request)
+
+    def get_code_challenge_method(self, code: str, request: Request) -> Any:
+        with _while_it_is_there(code, request):
+            return super().get_code_challenge_method(code, request)
+
+    def confirm_redirect_uri(
+        self,
+        client_id: str,
+        code: str,
+        redirect_uri: str,
+        client: Any,
+        request: Request,
+        *args: Any,
+        **kwargs: Any,
+    ) -> bool:
+        confirm = super().confirm_redirect_uri
+        with _while_it_is_there(code, request):
+            return bool(confirm(client_id, code, redirect_uri, client, request, *args, **kwargs))
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
@@ -484,6 +509,21 @@ def _end_reused(refresh_token: str) -> None:
     for user, family in set(revoked.values_list("user", "token_family")):
         if family is not None:
             revoke_family(user, family)
+
+
+@contextmanager
+def _while_it_is_there(code: str, request: Request) -> Iterator[None]:
+    """Refuse an authorization code that is redeemed or ended while django-oauth-toolkit validates it.
+
+    It reads the row anew for each of its checks.
+
+    :raises InvalidGrantError: the row is gone.
+    """
+    try:
+        yield
+    except get_grant_model().DoesNotExist:
+        _end_replayed(code, request)
+        raise InvalidGrantError(request=request) from None
 
 
 def _end_replayed(code: str, request: Request) -> None:
