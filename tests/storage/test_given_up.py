@@ -35,7 +35,7 @@ HASHERS = [
 def giving_up(verb: str, model: Any) -> Iterator[None]:
     """Have the database give up the first statement of a kind, as MariaDB says it."""
     table = connection.ops.quote_name(model._meta.db_table)
-    given_up = []
+    given_up: list[str] = []
 
     def execute(run: Any, sql: str, *arguments: Any) -> Any:
         if sql.startswith(f"{verb} {table}") and not given_up:
