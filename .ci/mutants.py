@@ -142,7 +142,9 @@ def main() -> int:
         began = time.monotonic()
         killed = is_killed(mutant)
         survivors += not killed
-        print(f"{'killed  ' if killed else 'SURVIVED'} {mutant} ({time.monotonic() - began:.0f} s)", flush=True)
+        print(
+            f"{'killed  ' if killed else 'SURVIVED'} {mutant} ({time.monotonic() - began:.0f} s)", flush=True
+        )
     print(f"{len(found)} calls, of which {survivors} could be missing unnoticed")
     return 1 if survivors else 0
 

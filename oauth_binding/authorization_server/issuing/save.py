@@ -188,12 +188,12 @@ def save_exchange(plan: Plan) -> None:
     exchange = plan.exchange
 
     def save() -> TokenExchange:
-        # In one statement, which locks the row: clearbindings leaves alone what was used just now.
         records = written(TokenExchange)
         records.bulk_create([exchange], ignore_conflicts=True)
         this = records.filter(key=exchange.key)
+        # clearbindings leaves alone what was used just now, but may have deleted it before.
         if not this.update(last_used=timezone.now()):
-            raise OutdatedError  # deleted between the two
+            raise OutdatedError
         saved: TokenExchange = this.get()
         return saved
 
@@ -219,10 +219,11 @@ def _check_presented(request: Request) -> None:
 
 def _answer_again(reused: SlotToken, binding: TokenBinding, request: Request, token: dict[str, Any]) -> None:
     state = state_of(request)
-    if state.code is not None or state.device_code is not None or "id_token" in token:
+    if any((state.code, state.device_code, state.exchange)) or "id_token" in token:
         with tokens_transaction():
             check_user(request)
             _redeem(request)
+            _check_presented(request)
             _confirm(reused)
             _move_id_token(reused, request, token)
             _note_redeemed(request, reused.pk)
