@@ -1,4 +1,7 @@
-"""Standing: a user who is deactivated, be it by SQL alone, finds every door closed."""
+"""Codes of a user without standing, and device codes: what is redeemed once, and what is not lost.
+
+Which doors are closed to whom is the table of tests/ended/.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,11 @@ from collections.abc import Callable
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from oauth2_provider.models import get_application_model
 
-from tests.helpers.client import GRANTS, Answer, Site
-from tests.helpers.exchange import allow, exchange
+from tests.helpers.client import GRANTS, Site
 
 TOKEN_TYPES = ("opaque", "jwt")
 BINDINGS = ("none", "client-request")
-
-#: By door: whether it lets a token pair in.
-DOORS: dict[str, Callable[[Site, Answer], bool]] = {
-    "API": lambda site, pair: site.api(pair.access) == 200,
-    "userinfo": lambda site, pair: userinfo(site, pair.access) == 200,
-    "introspection of the access token": lambda site, pair: site.active(pair.access),
-    "introspection of the refresh token": lambda site, pair: site.active(pair.refresh),
-    "refresh": lambda site, pair: site.refresh(pair.refresh).status == 200,
-    "exchange": lambda site, pair: exchange(site, pair.access).status == 200,
-}
-
-
-def userinfo(site: Site, token: str) -> int:
-    return site.http.get("/oauth2/userinfo/", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 def deactivate(user: User, *, active: bool = False) -> None:
@@ -35,46 +22,6 @@ def deactivate(user: User, *, active: bool = False) -> None:
     table = connection.ops.quote_name(User._meta.db_table)
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE {table} SET is_active = %s WHERE id = %s", [active, user.pk])
-
-
-@pytest.fixture(params=[(one, other) for one in TOKEN_TYPES for other in BINDINGS], ids="-".join)
-def site(request: pytest.FixtureRequest, make_site: Callable[..., Site]) -> Site:
-    token_type, binding = request.param
-    site = make_site(
-        token_type=token_type, token_binding_type=binding, additional_grant_types="token-exchange"
-    )
-    allow(site, site)
-    return site
-
-
-@pytest.mark.parametrize("door", DOORS)
-def test_a_pair_of_a_user_without_standing(site: Site, user: User, door: str) -> None:
-    is_open = DOORS[door]
-    pair = site.token(scope="openid read")
-    assert is_open(site, pair)
-    pair = site.bound("another", scope="openid read")
-
-    deactivate(user)
-    closed = is_open(site, pair)
-    deactivate(user, active=True)
-
-    assert closed is False
-    assert is_open(site, pair), "standing is asked, and ends nothing"
-
-
-@pytest.mark.parametrize("door", ["API", "userinfo", "introspection of the access token"])
-def test_a_token_of_an_application_without_standing(
-    site: Site, make_site: Callable[..., Site], door: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pair, asking = site.token(scope="openid read"), make_site()
-    assert DOORS[door](asking, pair)
-    model = get_application_model()
-
-    monkeypatch.setattr(
-        model, "is_usable", lambda application, request: application.pk != site.application.pk
-    )
-
-    assert DOORS[door](asking, pair) is False
 
 
 @pytest.mark.parametrize("token_type", TOKEN_TYPES)
