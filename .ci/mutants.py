@@ -2,8 +2,9 @@
 
     python .ci/mutants.py [part of a path or of a call ...]
 
-A call that asks is taken to have been answered yes, one that ends does nothing. Each mutant is tried in a copy
-of the repository, with the table of tests/ended/ and what else is about that. Exits with 1 where one survives.
+A call that asks is taken to have been answered yes, one that ends does nothing. Each mutant is tried in a
+copy of the repository, with the table of tests/ended/ and what else is about that. Exits with 1 where one
+survives.
 """
 
 from __future__ import annotations
