@@ -26,7 +26,8 @@ def make_applications(make_site: Callable[..., Site]) -> Callable[[str], Applica
         mobile = make_site(
             "authorization_code", additional_grant_types=f"password {DEVICE_GRANT} token-exchange", **options
         )
-        backend = make_site("client_credentials", additional_grant_types="token-exchange", **options)
+        # None of those whose tokens DOT deletes at a logout.
+        backend = make_site("token-exchange", **options)
         allow(backend, mobile, refresh_tokens=True, delegation=True)
         allow(backend, backend, refresh_tokens=True)
         allow(mobile, mobile)
