@@ -30,6 +30,9 @@ WORKERS = THREADS if connection.vendor == "sqlite" else ["--workers", "4"]
 CLIENT_SECRET = "a-client-secret-of-some-length"
 USERNAME, PASSWORD = "alice", "correct horse battery staple"
 
+#: The applications that log in with a password: of each type of token, bound and not.
+LOGGING_IN = ("opaque", "jwt", "unbound", "jwt unbound")
+
 #: The applications that may exchange the tokens of "opaque", one per kind of token.
 EXCHANGING = ("exchanging opaque", "exchanging jwt", "exchanging unbound")
 
@@ -40,21 +43,20 @@ DEVICES = ("device opaque", "device jwt", "device unbound")
 REDEEMING = ("redeeming opaque", "redeeming jwt", "redeeming unbound")
 REDIRECT_URI = "https://client.example/callback"
 
-#: What the site starts with: an application per token type, whose client_id is the type's name, and one
-#: without binding; those that exchange tokens; those of devices; and those that redeem authorization codes.
+#: What the site starts with. The client_id of an application says what its tokens are.
 _POPULATE = f"""
 from django.contrib.auth.models import User
 from oauth2_provider.models import Application
 from oauth_binding.models import TokenExchangeRule
 User.objects.create_user({USERNAME!r}, password={PASSWORD!r})
 def make(name, **fields):
-    kind = name.split()[-1]
+    kinds = name.split()
     return Application.objects.create(
         name=name, client_id=name, client_secret={CLIENT_SECRET!r}, hash_client_secret=False,
-        client_type="confidential", token_type="jwt" if kind == "jwt" else "opaque",
-        token_binding_type="none" if kind == "unbound" else "client-request", **fields,
+        client_type="confidential", token_type="jwt" if "jwt" in kinds else "opaque",
+        token_binding_type="none" if "unbound" in kinds else "client-request", **fields,
     )
-opaque, *_others = [make(name, authorization_grant_type="password") for name in ("opaque", "jwt", "unbound")]
+opaque, *_others = [make(name, authorization_grant_type="password") for name in {LOGGING_IN!r}]
 for name in {EXCHANGING!r}:
     TokenExchangeRule.objects.create(
         client=make(name, authorization_grant_type="token-exchange"),

@@ -23,7 +23,7 @@ from django.db import connection
 
 from tests.concurrency.account import Account, Done, account_process
 from tests.concurrency.load import Event, Sender
-from tests.concurrency.site import DEVICES, EXCHANGING, REDEEMING, RunningSite, running_site
+from tests.concurrency.site import DEVICES, EXCHANGING, LOGGING_IN, REDEEMING, RunningSite, running_site
 
 logger = logging.getLogger(__name__)
 
@@ -105,10 +105,10 @@ _NEW_PASSWORD = ("change_password", "deactivate")
 _ANY = ("sign_out_everywhere", *_NEW_PASSWORD)
 
 CREDENTIALS = {
-    "password": Credential(_password, ("opaque", "jwt", "unbound"), _NEW_PASSWORD),
+    "password": Credential(_password, LOGGING_IN, _NEW_PASSWORD),
     "authorization code": Credential(_code, REDEEMING, _ANY),
     "device code": Credential(_device_code, DEVICES, _ANY),
-    "refresh token": Credential(_refresh_token, ("opaque", "jwt", "unbound"), _ANY),
+    "refresh token": Credential(_refresh_token, LOGGING_IN, _ANY),
     "token exchange": Credential(_exchange, EXCHANGING, (*_ANY, "revoke")),
 }
 
