@@ -57,16 +57,17 @@ ENDS = {
     "sign_out_user",
 }
 
-#: The tests that are run: those that see most of it first.
-FIRST = ["-m", "not slow", "tests/ended/test_table.py"]
-THEN = [
-    "-m",
-    "slow or not slow",
-    "tests/ended",
-    "tests/authorization_server/issuing/test_in_flight.py",
-    "tests/authorization_server/exchange/test_revoked_meanwhile.py",
-    "tests/authorization_server/revocation",
-    "tests/contrib/test_devices_api.py",
+#: The tests that are run, one group after the other until one fails.
+TESTS = [
+    ["-m", "not slow", "tests/ended/test_table.py"],
+    [
+        "tests/authorization_server/issuing/test_in_flight.py",
+        "tests/authorization_server/exchange/test_revoked_meanwhile.py",
+        "tests/authorization_server/revocation",
+        "tests/contrib/test_devices_api.py",
+        "tests/devices",
+    ],
+    ["-m", "slow", "tests/ended"],
 ]
 
 #: Calls that may be missing, by module and enclosing function, with the reason.
@@ -130,7 +131,7 @@ def is_killed(mutant: Mutant) -> bool:
         ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=ignored)
         mutant.apply(copy)
-        return any(has_failures(copy, tests) for tests in (FIRST, THEN))
+        return any(has_failures(copy, tests) for tests in TESTS)
 
 
 def has_failures(copy: Path, tests: list[str]) -> bool:
