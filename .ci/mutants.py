@@ -10,12 +10,16 @@ survives.
 from __future__ import annotations
 
 import ast
+import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,18 +61,44 @@ ENDS = {
     "sign_out_user",
 }
 
-#: The tests that are run, one group after the other until one fails.
 TESTS = [
-    ["-m", "not slow", "tests/ended/test_table.py"],
-    [
-        "tests/authorization_server/issuing/test_in_flight.py",
-        "tests/authorization_server/exchange/test_revoked_meanwhile.py",
-        "tests/authorization_server/revocation",
-        "tests/contrib/test_devices_api.py",
-        "tests/devices",
-    ],
-    ["-m", "slow", "tests/ended"],
+    "tests/ended",
+    "tests/authorization_server/issuing/test_in_flight.py",
+    "tests/authorization_server/exchange/test_revoked_meanwhile.py",
+    "tests/authorization_server/revocation",
+    "tests/contrib/test_devices_api.py",
+    "tests/devices",
 ]
+
+#: What notes in which tests the calls are made, each of which is wrapped in a copy of the repository.
+PLUGIN = """
+import builtins, collections, json, os, time
+
+made, seconds, running = collections.defaultdict(set), {}, [None]
+
+
+def note(number, function):
+    made[running[0]].add(number)
+    return function
+
+
+builtins.note_call = note
+
+
+def pytest_runtest_setup(item):
+    running[0] = item.nodeid
+    seconds[item.nodeid] = -time.monotonic()
+
+
+def pytest_runtest_teardown(item):
+    seconds[item.nodeid] += time.monotonic()
+
+
+def pytest_sessionfinish(session):
+    notes = {test: [seconds[test], sorted(numbers)] for test, numbers in made.items() if test}
+    with open(f"{os.environ['NOTES']}/{os.getpid()}.json", "w") as file:
+        json.dump(notes, file)
+"""
 
 #: Calls that may be missing, by module and enclosing function, with the reason.
 SPARE: dict[tuple[str, str, str], str] = {}
@@ -82,26 +112,22 @@ class Mutant:
     function: str
     call: str
     line: int
-    text: str
+    #: Where the name of what is called begins and ends, and where the call ends; in bytes.
     start: int
+    name_end: int
     end: int
     instead: str
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line} {self.function}() without {self.call}()"
 
-    def apply(self, copy: Path) -> None:
-        source = self.text.encode()
-        (copy / self.path).write_bytes(source[: self.start] + self.instead.encode() + source[self.end :])
-
 
 def find_mutants() -> Iterator[Mutant]:
     for path in sorted((ROOT / "oauth_binding").rglob("*.py")):
-        text = path.read_text()
         offsets = [0]
-        for line in text.encode().splitlines(keepends=True):
+        for line in path.read_bytes().splitlines(keepends=True):
             offsets.append(offsets[-1] + len(line))
-        for function, node in calls(ast.parse(text), ""):
+        for function, node in calls(ast.parse(path.read_bytes()), ""):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
             if name in ASKS or name in ENDS:
                 yield Mutant(
@@ -109,8 +135,8 @@ def find_mutants() -> Iterator[Mutant]:
                     function,
                     name,
                     node.lineno,
-                    text,
                     offsets[node.lineno - 1] + node.col_offset,
+                    offsets[(node.func.end_lineno or 0) - 1] + (node.func.end_col_offset or 0),
                     offsets[(node.end_lineno or 0) - 1] + (node.end_col_offset or 0),
                     # What ends something may return how much it was.
                     ASKS.get(name, "0"),
@@ -125,36 +151,74 @@ def calls(node: ast.AST, function: str) -> Iterator[tuple[str, ast.Call]]:
         yield from calls(child, inner)
 
 
-def is_killed(mutant: Mutant) -> bool:
+@contextmanager
+def changed_copy(changes: Iterable[tuple[Path, int, int, str]]) -> Iterator[Path]:
+    """Copy the repository, with parts of its modules replaced, and yield where it is."""
     with tempfile.TemporaryDirectory() as directory:
         copy = Path(directory) / "repository"
         ignored = shutil.ignore_patterns(".git", ".venv", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=ignored)
-        mutant.apply(copy)
-        return any(has_failures(copy, tests) for tests in TESTS)
+        for path, start, end, text in sorted(changes, key=lambda change: change[1], reverse=True):
+            source = (copy / path).read_bytes()
+            (copy / path).write_bytes(source[:start] + text.encode() + source[end:])
+        yield copy
 
 
-def has_failures(copy: Path, tests: list[str]) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", *tests]
-    output = subprocess.run(command, cwd=copy, capture_output=True, text=True).stdout
-    # How it ends says that a test failed, and not that none could be run.
-    return " failed" in output.splitlines()[-1]
+def run_tests(copy: Path, *arguments: str, **environment: str) -> str:
+    """Run tests, and return the last line that was printed."""
+    command = [sys.executable, "-m", "pytest", "-q", *arguments]
+    output = subprocess.run(
+        command, cwd=copy, env={**os.environ, **environment}, capture_output=True, text=True
+    ).stdout
+    return output.splitlines()[-1]
+
+
+def tests_by_mutant(mutants: list[Mutant]) -> dict[int, list[str]]:
+    """Return in which tests each call is made, the quick ones first."""
+    changes = []
+    for number, mutant in enumerate(mutants):
+        changes += [
+            (mutant.path, mutant.start, mutant.start, f"note_call({number}, "),
+            (mutant.path, mutant.name_end, mutant.name_end, ")"),
+        ]
+    found: dict[int, list[tuple[float, str]]] = defaultdict(list)
+    with changed_copy(changes) as copy, tempfile.TemporaryDirectory() as notes:
+        (Path(notes) / "note_calls.py").write_text(PLUGIN)
+        paths = os.pathsep.join([notes, str(copy)])
+        arguments = ("-p", "note_calls", "-m", "slow or not slow", *TESTS)
+        last = run_tests(copy, *arguments, NOTES=notes, PYTHONPATH=paths)
+        if "passed" not in last or "failed" in last:
+            raise SystemExit(f"The tests do not pass as it is: {last}")
+        for file in Path(notes).glob("*.json"):
+            for test, (seconds, numbers) in json.loads(file.read_text()).items():
+                for number in numbers:
+                    found[number].append((seconds, test))
+    return {number: [test for _seconds, test in sorted(tests)] for number, tests in found.items()}
+
+
+def is_killed(mutant: Mutant, tests: list[str]) -> bool:
+    if not tests:
+        return False
+    with changed_copy([(mutant.path, mutant.start, mutant.end, mutant.instead)]) as copy:
+        # How it ends says that a test failed, and not that none could be run.
+        arguments = ("-x", "-n", "0", "-p", "no:randomly", "-m", "slow or not slow", *tests)
+        return " failed" in run_tests(copy, *arguments)
 
 
 def main() -> int:
     found = [mutant for mutant in find_mutants() if all(word in str(mutant) for word in sys.argv[1:])]
+    tests = tests_by_mutant(found)
     survivors = 0
-    for mutant in found:
+    for number, mutant in enumerate(found):
         reason = SPARE.get((str(mutant.path), mutant.function, mutant.call))
         if reason is not None:
             print(f"spare    {mutant}: {reason}", flush=True)
             continue
         began = time.monotonic()
-        killed = is_killed(mutant)
+        killed = is_killed(mutant, tests.get(number, []))
         survivors += not killed
-        print(
-            f"{'killed  ' if killed else 'SURVIVED'} {mutant} ({time.monotonic() - began:.0f} s)", flush=True
-        )
+        result = "killed  " if killed else "SURVIVED"
+        print(f"{result} {mutant} ({time.monotonic() - began:.0f} s)", flush=True)
     print(f"{len(found)} calls, of which {survivors} could be missing unnoticed")
     return 1 if survivors else 0
 
