@@ -132,7 +132,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     ) -> bool:
         validate = super().validate_refresh_token
         # It may revoke the family, and be given up for another transaction.
-        if not repeat(lambda: validate(refresh_token, client, request, *args, **kwargs)):
+        valid = repeat(lambda: validate(refresh_token, client, request, *args, **kwargs))
+        if not valid or _is_used_up(request.refresh_token_instance):
             if oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION:
                 _end_reused(refresh_token)
             return False
@@ -500,6 +501,14 @@ def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: Plan) -> None
     if plan.exchange is not None:
         row.exchange = plan.exchange
         row.save(update_fields=["exchange"])
+
+
+def _is_used_up(refresh_token: BoundRefreshToken) -> bool:
+    """Return whether a refresh token was used that has no grace period, whenever that was by any clock.
+
+    To django-oauth-toolkit it is as if it was used within the period, where another host's clock is ahead.
+    """
+    return refresh_token.revoked is not None and not oauth2_settings.REFRESH_TOKEN_GRACE_PERIOD_SECONDS
 
 
 def _end_reused(refresh_token: str) -> None:
