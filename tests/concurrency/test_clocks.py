@@ -41,7 +41,6 @@ def _wrong_clock(**variables: str) -> dict[str, str]:
         "LD_PRELOAD": str(LIBRARY),
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "NO_FAKE_STAT": "1",
-        "GUNICORN_CMD_ARGS": "--config python:tests.concurrency.wrong_clock",
         **variables,
     }
 

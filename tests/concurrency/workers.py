@@ -1,8 +1,10 @@
-"""What gunicorn is configured with on a cluster: each worker has its node."""
+"""What gunicorn is configured with: on a cluster each worker has its node, and any clock lets it sleep."""
 
 from __future__ import annotations
 
 import os
+import select
+import time
 from typing import Any
 
 from tests.concurrency.cluster import NODES
@@ -12,3 +14,12 @@ def post_fork(server: Any, worker: Any) -> None:
     """Choose the node of a worker, before it reads the settings."""
     if NODES:
         os.environ["CONCURRENCY_NODE"] = NODES[worker.age % len(NODES)]
+
+
+def _sleep(seconds: float) -> None:
+    select.select([], [], [], seconds)
+
+
+if "FAKETIME_DONT_FAKE_MONOTONIC" in os.environ:
+    # libfaketime has clock_nanosleep(), by which Python sleeps, take the monotonic clock for a date.
+    time.sleep = _sleep
