@@ -16,7 +16,7 @@ def post_fork(server: Any, worker: Any) -> None:
         os.environ["CONCURRENCY_NODE"] = NODES[worker.age % len(NODES)]
 
 
-def _sleep(seconds: float) -> None:
+def _sleep(seconds: Any) -> None:
     select.select([], [], [], seconds)
 
 
