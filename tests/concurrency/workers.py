@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import Any
+from typing import Any, SupportsIndex
 
 from tests.concurrency.cluster import NODES
 
@@ -16,8 +16,8 @@ def post_fork(server: Any, worker: Any) -> None:
         os.environ["CONCURRENCY_NODE"] = NODES[worker.age % len(NODES)]
 
 
-def _sleep(seconds: Any) -> None:
-    select.select([], [], [], seconds)
+def _sleep(seconds: float | SupportsIndex) -> None:
+    select.select([], [], [], float(seconds))
 
 
 if "FAKETIME_DONT_FAKE_MONOTONIC" in os.environ:
