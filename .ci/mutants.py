@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,8 @@ def pytest_runtest_logreport(report):
 
 
 def pytest_sessionfinish(session):
-    notes = {test: sorted(numbers) for test, numbers in made.items() if test}
+    # What is made while Django is set up is part of all of them.
+    notes = {test: sorted(numbers | made[None]) for test, numbers in made.items() if test}
     with open(f"{os.environ['NOTES']}/{os.getpid()}.json", "w") as file:
         json.dump(notes, file)
 """
@@ -211,19 +213,23 @@ def is_killed(mutant: Mutant, tests: list[str]) -> bool:
 def main() -> int:
     found = [mutant for mutant in find_mutants() if all(word in str(mutant) for word in sys.argv[1:])]
     tests = tests_by_mutant(found)
-    survivors = 0
-    for number, mutant in enumerate(found):
-        reason = SPARE.get((str(mutant.path), mutant.function, mutant.call))
-        if reason is not None:
-            print(f"spare    {mutant}: {reason}", flush=True)
-            continue
-        began = time.monotonic()
-        killed = is_killed(mutant, tests.get(number, []))
-        survivors += not killed
-        result = "killed  " if killed else "SURVIVED"
-        print(f"{result} {mutant} ({time.monotonic() - began:.0f} s)", flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = [
+            pool.submit(try_mutant, mutant, tests.get(number, [])) for number, mutant in enumerate(found)
+        ]
+    survivors = sum(not result.result() for result in results)
     print(f"{len(found)} calls, of which {survivors} could be missing unnoticed")
     return 1 if survivors else 0
+
+
+def try_mutant(mutant: Mutant, tests: list[str]) -> bool:
+    """Say what becomes of a mutant, and return whether that is right."""
+    reason = SPARE.get((str(mutant.path), mutant.function, mutant.call))
+    began = time.monotonic()
+    killed = reason is None and is_killed(mutant, tests)
+    result = "killed  " if killed else "SURVIVED" if reason is None else "spare   "
+    print(f"{result} {mutant} ({reason or f'{time.monotonic() - began:.0f} s'})", flush=True)
+    return killed or reason is not None
 
 
 if __name__ == "__main__":
