@@ -71,6 +71,7 @@ TESTS = [
     "tests/authorization_server/revocation",
     "tests/contrib/test_devices_api.py",
     "tests/devices",
+    "tests/storage/test_standing.py",
 ]
 
 #: What notes in which tests the calls are made, each of which is wrapped in a copy of the repository.

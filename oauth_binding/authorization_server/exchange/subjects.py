@@ -15,7 +15,7 @@ from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.binding.semantics import subject_key
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
-from oauth_binding.storage.standing import find_login, has_standing, token_has_standing
+from oauth_binding.storage.standing import find_login, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
@@ -69,15 +69,10 @@ def find_subject(request: Request, name: str) -> Subject:
         subject = _find_access_token(text, token_type)
     if subject is None and token_type == TYPE_JWT and name == "subject_token":
         subject = _find_foreign_token(text)
-    if subject is None or not _has_standing(subject, request):
+    # Whether the user is active whom another server's token names, is looked at when the user is saved.
+    if subject is None or not (subject.row is None or token_has_standing(subject.row, request)):
         raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
     return subject
-
-
-def _has_standing(subject: Subject, request: Request) -> bool:
-    if subject.row is not None:
-        return token_has_standing(subject.row, request)
-    return has_standing(subject.user, subject.client, request)
 
 
 def _find_access_token(text: str, token_type: str) -> Subject | None:

@@ -91,6 +91,26 @@ def test_revoked_after_the_exchange_was_checked(
     assert "subject_token" in answer["error_description"]
 
 
+def test_revoked_while_what_was_exchanged_is_answered_again(
+    make_site: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    """Also where what was exchanged outlives what it was exchanged from."""
+    settings.OAUTH_BINDING = {"TOKEN_EXCHANGE_CASCADE": False}
+    mobile = make_site()
+    backend = make_site("token-exchange", token_binding_type="client-request")
+    allow(backend, mobile)
+    subject = mobile.token()
+    first = exchange(backend, subject.access, tokenBindingId="device")
+    assert exchange(backend, subject.access, tokenBindingId="device").access == first.access
+    revoke = once(lambda: mobile.revoke(subject.access))
+    monkeypatch.setattr(issuing, "tokens_transaction", _first(revoke, attempts.tokens_transaction))
+
+    answer = exchange(backend, subject.access, tokenBindingId="device")
+
+    assert (answer.status, answer.data["error"]) == (400, "invalid_grant")
+    assert backend.active(first.access)
+
+
 @HOW
 def test_the_first_exchange_ever_while_its_subject_token_is_being_revoked(
     backend: Site, mobile: Site, monkeypatch: pytest.MonkeyPatch, how: str

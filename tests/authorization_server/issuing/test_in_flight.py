@@ -131,6 +131,23 @@ def test_what_has_a_row(
     assert_refused(site.post("/oauth2/token/", form))
 
 
+@pytest.mark.parametrize("grant_type", ["authorization_code", [*GRANTS][-1]])
+def test_a_code_for_a_token_that_is_answered_again(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None], grant_type: str
+) -> None:
+    """A user who was deactivated by SQL alone has ended nothing, and gets nothing either."""
+    site = make_kind(grant_type)
+    site.bound("phone")
+    form = [*site.grant(), ("tokenBindingId", "phone")]
+    alice = User.objects.filter(username="alice")
+    meanwhile(lambda: alice.update(is_active=False))
+
+    assert_refused(site.post("/oauth2/token/", form))
+
+    alice.update(is_active=True)
+    assert site.post("/oauth2/token/", form).status == 200, "nothing was redeemed"
+
+
 @pytest.mark.django_db(transaction=True)  # a foreign key is looked at when the transaction is committed
 def test_an_application_that_is_deleted(
     make_kind: Callable[..., Site], meanwhile: Callable[..., None]

@@ -231,6 +231,18 @@ class TestReplayedCodes:
         assert not site.active(refreshed.access)
         assert site.refresh(refreshed.refresh).status == 400
 
+    def test_it_ends_what_was_answered_again(self, make_site: Callable[..., Site], binding: str) -> None:
+        site = make_site("authorization_code", token_binding_type=binding)
+        earlier = site.bound("phone")
+        form = {**site.authorization_code(), "tokenBindingId": "phone"}
+        answer = site.post("/oauth2/token/", form)
+        assert (answer.access == earlier.access) is (binding == "client-request")
+
+        assert site.post("/oauth2/token/", form).status == 400
+
+        assert not site.active(answer.access)
+        assert site.active(earlier.access) is (binding == "none")
+
     @pytest.mark.parametrize("verifier", ["y" * 43, "", None])
     def test_not_without_the_right_code_verifier(
         self, make_site: Callable[..., Site], binding: str, verifier: str | None
