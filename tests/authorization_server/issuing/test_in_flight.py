@@ -131,6 +131,22 @@ def test_what_has_a_row(
     assert_refused(site.post("/oauth2/token/", form))
 
 
+def test_a_code_that_another_request_redeems(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None]
+) -> None:
+    """It came twice, and so what it was redeemed for ends (RFC 6749 section 4.1.2)."""
+    site = make_kind("authorization_code")
+    form = [*site.grant(), ("tokenBindingId", "phone")]
+    rivals: list[Answer] = []
+    meanwhile(lambda: rivals.append(site.post("/oauth2/token/", form)))
+
+    assert_refused(site.post("/oauth2/token/", form))
+
+    assert rivals[0].status == 200, rivals[0].data
+    assert not site.active(rivals[0].access)
+    assert site.refresh(rivals[0].refresh).status == 400
+
+
 @pytest.mark.parametrize("grant_type", ["authorization_code", [*GRANTS][-1]])
 def test_a_code_for_a_token_that_is_answered_again(
     make_kind: Callable[..., Site], meanwhile: Callable[..., None], grant_type: str
