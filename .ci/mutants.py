@@ -107,9 +107,10 @@ def pytest_sessionfinish(session):
 
 #: Calls that may be missing, by module and enclosing function, with the reason.
 SPARE: dict[tuple[str, str, str], str] = {
-    ("oauth_binding/authorization_server/toolkit/validator.py", "validate_code", "has_standing"): (
+    ("oauth_binding/authorization_server/toolkit/validator.py", function, "has_standing"): (
         "check_user() asks again when the tokens are saved; here it is asked before anything is planned"
-    ),
+    )
+    for function in ("validate_code", "validate_device_code")
 }
 
 

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from oauth2_provider.models import get_application_model, get_device_grant_model, get_grant_model
 
+from oauth_binding.authorization_server import BindingOAuth2Validator
 from oauth_binding.authorization_server.endpoints import device_authorization
 from oauth_binding.authorization_server.issuing import save as issuing
 from oauth_binding.authorization_server.toolkit import validator as toolkit
@@ -145,6 +146,30 @@ def test_a_code_that_another_request_redeems(
     assert rivals[0].status == 200, rivals[0].data
     assert not site.active(rivals[0].access)
     assert site.refresh(rivals[0].refresh).status == 400
+
+
+def test_a_code_that_another_request_redeems_while_it_is_validated(
+    make_kind: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same, and no server error: its row is read again for its challenge."""
+    site = make_kind("authorization_code")
+    form = [*site.grant(), ("tokenBindingId", "phone")]
+    rivals: list[Answer] = []
+    validate = BindingOAuth2Validator.validate_code
+
+    def validate_and_redeem(*arguments: Any, **named: Any) -> bool:
+        valid = validate(*arguments, **named)
+        if not rivals:
+            rivals.append(Answer(0, {}, {}))
+            rivals[0] = site.post("/oauth2/token/", form)
+        return valid
+
+    monkeypatch.setattr(BindingOAuth2Validator, "validate_code", validate_and_redeem)
+
+    assert_refused(site.post("/oauth2/token/", form))
+
+    assert rivals[0].status == 200, rivals[0].data
+    assert not site.active(rivals[0].access)
 
 
 @pytest.mark.parametrize("grant_type", ["authorization_code", [*GRANTS][-1]])
