@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from django.db.models import Q
@@ -15,6 +14,7 @@ from oauth2_provider.models import (
 
 from oauth_binding.core.databases import written
 from oauth_binding.models import CodeContext
+from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import refresh_tokens
 
 
@@ -26,7 +26,7 @@ def note_requested(code: str, application: Any, user: Any, challenge: str, chall
     :param challenge_method: the ``code_challenge_method``.
     """
     written(CodeContext).create(
-        digest=_digest(code),
+        digest=token_checksum(code),
         application_id=application.pk,
         user_id=user.pk,
         code_challenge=challenge,
@@ -49,14 +49,14 @@ def note_redeemed(code: str, access_token: Any) -> None:
     :param access_token: the primary key of the access token.
     """
     families = refresh_tokens().filter(access_token=access_token).values_list("token_family", flat=True)
-    written(CodeContext).filter(digest=_digest(code)).update(
+    written(CodeContext).filter(digest=token_checksum(code)).update(
         access_token=str(access_token), token_family=families.first()
     )
 
 
 def find_redeemed(code: str, application: Any) -> CodeContext | None:
     """Return what is kept of an authorization code of an application that was redeemed, or None."""
-    contexts = written(CodeContext).filter(digest=_digest(code), application=application)
+    contexts = written(CodeContext).filter(digest=token_checksum(code), application=application)
     context: CodeContext | None = contexts.exclude(access_token="").first()
     return context
 
@@ -89,7 +89,3 @@ def deny_device_codes(client_id: str) -> None:
     grants = written(get_device_grant_model()).filter(client_id=client_id)
     undecided = (AbstractDeviceGrant.AUTHORIZED, AbstractDeviceGrant.AUTHORIZATION_PENDING)
     grants.filter(status__in=undecided).update(status=AbstractDeviceGrant.DENIED)
-
-
-def _digest(code: str) -> str:
-    return hashlib.sha256(code.encode()).hexdigest()
