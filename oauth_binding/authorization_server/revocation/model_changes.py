@@ -48,34 +48,34 @@ def _end_when_saved(model: Any) -> None:
 
     @functools.wraps(save_base)
     def save_and_end(user: Any, *args: Any, **kwargs: Any) -> None:
-        endings = _endings(user, kwargs.get("update_fields"))
-        if user._state.adding or not endings:
+        ending = _ending(user, kwargs.get("update_fields"))
+        if user._state.adding or ending is None:
             save_base(user, *args, **kwargs)
             return
+        cause, applications = ending
 
         def save() -> None:
             save_base(user, *args, **kwargs)
-            for cause, applications in endings:
-                sign_out_user(user, cause, applications=applications)
+            sign_out_user(user, cause, applications=applications)
 
         in_transaction(save)
 
     model.save_base = save_and_end
 
 
-def _endings(user: Any, update_fields: Any) -> list[tuple[str, Q]]:
-    """Return why tokens end with what is about to be saved of a user, each with the applications."""
+def _ending(user: Any, update_fields: Any) -> tuple[str, Q] | None:
+    """Return why tokens end with what is about to be saved of a user, and of which applications; or None."""
 
     def is_saved(name: str) -> bool:
         return update_fields is None or name in update_fields
 
     if not getattr(user, "is_active", True) and is_saved("is_active"):
-        return [("deactivation", EVERYTHING)]
+        return "deactivation", EVERYTHING
     applications = _ENDS.get(binding_settings.password_change_ends)
     # Django forgets the password again where it only renews the hash of one, at a login.
     if applications is not None and vars(user).get("_password") is not None and is_saved("password"):
-        return [("password_change", applications)]
-    return []
+        return "password_change", applications
+    return None
 
 
 def _before_token_is_deleted(sender: Any, instance: Any, **kwargs: Any) -> None:
