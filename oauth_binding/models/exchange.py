@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
 
+from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.binding import TokenBinding
 
@@ -39,10 +40,12 @@ class TokenExchangeRule(models.Model):
         verbose_name=_("subject client"),
         help_text=_("The application that the token to be exchanged was issued to"),
     )
-    subject_issuer = models.CharField(
+    # Null and never empty where there is none: MariaDB has no constraint with a condition.
+    subject_issuer = models.CharField(  # noqa: DJ001
         _("subject issuer"),
         max_length=255,
         blank=True,
+        null=True,
         help_text=_("Instead of a subject client: an issuer in TOKEN_EXCHANGE_ISSUERS"),
     )
     impersonation = models.BooleanField(
@@ -72,20 +75,39 @@ class TokenExchangeRule(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["client", "subject_client"], name="oauth_binding_tokenexchangerule_pair"
-            )
+            ),
+            models.UniqueConstraint(
+                fields=["client", "subject_issuer"], name="oauth_binding_tokenexchangerule_issuer"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.client}: {self.subject_client or self.subject_issuer}"
 
+    @classmethod
+    def find(cls, client: Any, subject_client: Any, subject_issuer: str) -> TokenExchangeRule | None:
+        """Return the rule by which a client may exchange the tokens of another client or issuer, or None.
+
+        :param client: the primary key of the client.
+        :param subject_client: that of the other client; None for the tokens of another issuer.
+        :param subject_issuer: the ``iss`` of those; empty for the tokens of a client.
+        """
+        rules = written(cls).filter(
+            client=client, subject_client=subject_client, subject_issuer=subject_issuer or None
+        )
+        # MariaDB compares text without regard to case.
+        return next((rule for rule in rules if (rule.subject_issuer or "") == subject_issuer), None)
+
     def clean(self) -> None:
         """Refuse a rule that allows nothing, or that its client can't use."""
+        self.subject_issuer = self.subject_issuer or None
         if (self.subject_client_id is None) is not bool(self.subject_issuer):
             raise ValidationError(
                 {"subject_issuer": _("Choose either a subject client or a subject issuer.")}
             )
         others = TokenExchangeRule.objects.exclude(pk=self.pk).filter(client_id=self.client_id)
         if self.subject_issuer and others.filter(subject_issuer=self.subject_issuer).exists():
+            # As the constraint would say it, but at the field.
             raise ValidationError({"subject_issuer": _("There is such a rule already.")})
         if self.subject_issuer and self.subject_issuer not in binding_settings.token_exchange_issuers:
             raise ValidationError(

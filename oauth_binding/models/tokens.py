@@ -53,6 +53,9 @@ class AccessTokenBindingFields(models.Model):
     exchange = _exchange_field("access_tokens")
     # The claim of a JWT (RFC 7519 section 4.1.7): its text is not kept, and revoking it has to name it.
     jti = models.CharField(max_length=43, null=True, editable=False)  # noqa: DJ001
+    # The claim of a JWT as JSON (RFC 8693 section 4.4), which holds for its refresh token and ID token, too.
+    # Not a JSONField: MariaDB would copy the table to add one, as it has a constraint there.
+    binding_may_act = models.TextField(null=True, editable=False)  # noqa: DJ001
 
     class Meta:
         abstract = True

@@ -22,6 +22,7 @@ class SlotToken:
 
     pk: Any
     slot: str | None
+    scope: str
     expires: datetime
     exchange_id: int | None
     binding_last_used: datetime | None
@@ -100,7 +101,8 @@ def _names() -> tuple[Any, tuple[str, ...]]:
     refresh = refresh_model._meta.get_field("access_token").related_query_name()
     text = ("token", "token_seed", "token_checksum")
     names_of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *text))
-    return model, ("pk", "slot", "expires", "exchange_id", "binding__last_used", *text, *names_of_refresh)
+    names = ("pk", "slot", "scope", "expires", "exchange_id", "binding__last_used")
+    return model, (*names, *text, *names_of_refresh)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
@@ -51,15 +51,10 @@ def is_backed(token: BoundAccessToken | BoundRefreshToken) -> bool:
     exchange = _exchange_of(token)
     if exchange is None:
         return token.exchange_id is None
-    rules = written(TokenExchangeRule).filter(
-        client_id=exchange.client_id,
-        subject_client_id=exchange.subject_client_id,
-        subject_issuer=exchange.subject_issuer,
-    )
-    if hasattr(token, "revoked"):
-        rules = rules.filter(refresh_tokens=True)
+    rule = TokenExchangeRule.find(exchange.client_id, exchange.subject_client_id, exchange.subject_issuer)
+    is_allowed = rule is not None and (rule.refresh_tokens or not hasattr(token, "revoked"))
     is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
-    return bool(is_known and exchange.client.allows_grant_type(TOKEN_EXCHANGE) and rules.exists())
+    return bool(is_known and is_allowed and exchange.client.allows_grant_type(TOKEN_EXCHANGE))
 
 
 def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
@@ -108,6 +103,10 @@ def offered_scopes(scopes: Iterable[str], application: Any, request: Any) -> lis
     return [scope for scope in scopes if scope in available]
 
 
+#: What a login's token is read with.
+_LOGIN: Final = ("user", "application", "binding", "exchange")
+
+
 def find_login(id_token: Any) -> BoundAccessToken | BoundRefreshToken | None:
     """Return the access or refresh token of the login that an ID token stands for, as long as that goes on.
 
@@ -116,12 +115,14 @@ def find_login(id_token: Any) -> BoundAccessToken | BoundRefreshToken | None:
     :param id_token: the row of an ID token.
     """
     access: BoundAccessToken | None = (
-        access_tokens().select_related("user", "application", "binding").filter(id_token=id_token.pk).first()
+        access_tokens().select_related(*_LOGIN).filter(id_token=id_token.pk).first()
     )
     if access is None or is_live(access.expires):
         return access
-    related = ("user", "application", "binding", "access_token")
     refresh: BoundRefreshToken | None = (
-        refresh_tokens().select_related(*related).filter(live_refresh_tokens(), access_token=access).first()
+        refresh_tokens()
+        .select_related(*_LOGIN, "access_token")
+        .filter(live_refresh_tokens(), access_token=access)
+        .first()
     )
     return refresh

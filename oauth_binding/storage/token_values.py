@@ -24,8 +24,6 @@ class TokenValue:
     text: str
     #: Of a derived one.
     seed: str | None = None
-    #: Of a JWT: its ``jti``.
-    jti: str | None = None
 
     def __repr__(self) -> str:
         return "<TokenValue>"

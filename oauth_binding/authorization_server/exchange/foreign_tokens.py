@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -60,9 +60,15 @@ class ForeignToken:
 
     @property
     def act(self) -> dict[str, Any] | None:
-        """Who acts (RFC 8693 section 4.1), or None."""
-        act = self.claims.get("act")
-        return act if isinstance(act, dict) else None
+        """Who acts (RFC 8693 section 4.1), or None: of each party ``iss`` and ``sub``, and nothing else.
+
+        What other members say of it would be taken for what this server says of its own clients.
+        """
+        act: dict[str, Any] | None = None
+        for party in reversed(list(_parties(self.claims))):
+            named = {"iss": party.get("iss", self.issuer.name), "sub": party["sub"]}
+            act = named if act is None else {**named, "act": act}
+        return act
 
 
 def verify(text: str) -> ForeignToken | None:
@@ -87,6 +93,21 @@ def verify(text: str) -> ForeignToken | None:
         logger.info("A token to be exchanged is not valid: %s (%s)", error, type(error).__name__)
         return None
     return ForeignToken(issuer, claims)
+
+
+def _parties(claims: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield who acts by an ``act`` claim, the one that acts now first.
+
+    :raises InvalidTokenError: one of them is not named by a text.
+    """
+    party = claims.get("act")
+    while party is not None:
+        if not isinstance(party, dict) or not isinstance(party.get("sub"), str):
+            raise jwt.InvalidTokenError("its act names a party without a sub")
+        if not isinstance(party.get("iss", ""), str):
+            raise jwt.InvalidTokenError("its act has an iss that is not a text")
+        yield party
+        party = party.get("act")
 
 
 def _get_issuer(name: Any) -> Issuer:
@@ -116,6 +137,7 @@ def _check_claims(issuer: Issuer, claims: dict[str, Any]) -> None:
     check_types(claims, ("iss", "sub", "jti", issuer.user_claim))
     if not isinstance(claims.get("scope"), str | None):
         raise jwt.InvalidTokenError("its scope is not a text")
+    list(_parties(claims))
     now = timezone.now().timestamp()
     # A new token is to live no longer than this one, so there is no leeway here.
     if claims["exp"] <= now:

@@ -41,7 +41,7 @@ class TokenExchangeGrant(GrantTypeBase):
         token["expires_in"] = request.expires_in
         token["issued_token_type"] = issued_token_type(request)
         self.request_validator.save_token(token, request)
-        self._announce(request)
+        self._announce(request, token["scope"].split())
         if token["issued_token_type"] == TYPE_REFRESH:
             # The access token of the pair is not answered (RFC 8693 section 2.2.1).
             token["access_token"], token["token_type"] = token.pop("refresh_token"), "N_A"
@@ -72,7 +72,7 @@ class TokenExchangeGrant(GrantTypeBase):
             raise InvalidClientError(request=request)
         request.client_id = request.client.client_id
 
-    def _announce(self, request: Request) -> None:
+    def _announce(self, request: Request, scopes: list[str]) -> None:
         exchange = state_of(request).exchange
         assert exchange is not None  # noqa: S101
         send_after_commit(
@@ -83,5 +83,5 @@ class TokenExchangeGrant(GrantTypeBase):
             subject_client=exchange.record.subject_client,
             user=request.user,
             act=exchange.record.act,
-            scopes=list(request.scopes),
+            scopes=scopes,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from oauth2_provider.settings import oauth2_settings
@@ -22,7 +23,6 @@ from oauth_binding.authorization_server.exchange.parameters import (
 from oauth_binding.authorization_server.exchange.subjects import Subject, find_subject, save_user
 from oauth_binding.authorization_server.issuing.request_state import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
-from oauth_binding.core.databases import written
 from oauth_binding.core.jose.strict_json import depth
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import TokenExchange, TokenExchangeRule
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 #: How deep ``act`` may be nested: what MariaDB takes for valid JSON, which of all databases keeps the least.
 MAX_ACT_DEPTH: Final = 31
+
+#: How long ``act`` may be, in characters of JSON: it is in each JWT, and those are sent in a header.
+MAX_ACT_LENGTH: Final = 4096
 
 
 def authorize(request: Request) -> TokenExchangeRule:
@@ -70,10 +73,8 @@ def authorize(request: Request) -> TokenExchangeRule:
 def _find_rule(request: Request, subject: Subject) -> TokenExchangeRule:
     if subject.user is None:
         raise InvalidGrantError(description="The subject_token belongs to no user.", request=request)
-    rules = written(TokenExchangeRule).filter(
-        client=request.client, subject_client=subject.client, subject_issuer=subject.issuer
-    )
-    rule: TokenExchangeRule | None = rules.first()
+    subject_client = None if subject.client is None else subject.client.pk
+    rule = TokenExchangeRule.find(request.client.pk, subject_client, subject.issuer)
     if rule is None:
         raise UnauthorizedClientError(
             description="This client may not exchange the tokens of the subject_token's client.",
@@ -121,16 +122,31 @@ def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> No
 def _act(request: Request, subject: Subject, actor: Subject | None) -> dict[str, Any] | None:
     """Return the ``act`` claim; who acted before is inside of who acts now (RFC 8693 section 4.1).
 
-    :raises InvalidGrantError: there are too many of them.
+    :raises InvalidGrantError: there are too many of them, or another server names one of this server's.
     """
     act = subject.act
+    if subject.issuer and oauth2_settings.oidc_issuer(request) in _issuers_of(act):
+        raise InvalidGrantError(
+            description="The act of the subject_token names a party of this server.", request=request
+        )
     if actor is not None:
         act = actor.identity if act is None else {**actor.identity, "act": act}
     if depth(act) > MAX_ACT_DEPTH:
         raise InvalidGrantError(
             description="The act of the new token would be nested too deeply.", request=request
         )
+    if len(json.dumps(act)) > MAX_ACT_LENGTH:
+        raise InvalidGrantError(description="The act of the new token would be too long.", request=request)
     return act
+
+
+def _issuers_of(act: dict[str, Any] | None) -> set[str]:
+    """Return the issuers that an ``act`` claim names."""
+    issuers = set()
+    while act is not None:
+        issuers.add(act.get("iss", ""))
+        act = act.get("act")
+    return issuers
 
 
 def _scopes(request: Request, subject: Subject) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from oauth_binding.authorization_server.exchange import foreign_tokens
 from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE_JWT, TYPE_REFRESH, value_of
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.binding.semantics import subject_key
-from oauth_binding.storage.liveness import is_live, refresh_token_expiry
+from oauth_binding.storage.liveness import is_live, live_refresh_tokens, refresh_token_expiry
 from oauth_binding.storage.standing import find_login, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
@@ -118,7 +119,7 @@ def _find_refresh_token(text: str) -> Subject | None:
         expires=expires,
         binding=token.binding,
         act=None if token.exchange is None else token.exchange.act,
-        may_act=None,
+        may_act=_may_act(token.access_token),
         key=_pair_key(token.token_family, token.access_token),
         row=token,
     )
@@ -143,10 +144,10 @@ def _find_id_token(text: str, request: Request) -> Subject | None:
         issuer="",
         scopes=access.scope.split(),
         targets=list(login.resource),
-        expires=token.expires,
+        expires=min(token.expires, _login_expiry(access) or token.expires),
         binding=login.binding,
-        act=None,
-        may_act=None,
+        act=None if login.exchange is None else login.exchange.act,
+        may_act=_may_act(access),
         key=_key_of(login),
         row=login,
     )
@@ -181,6 +182,18 @@ def save_user(request: Request, subject: Subject) -> Any:
     if user is None or not user.is_active:
         raise InvalidGrantError(description="The subject_token is not valid.", request=request)
     return user
+
+
+def _may_act(access_token: BoundAccessToken) -> Any:
+    """Return the ``may_act`` claim of an access token, which holds for all that was issued with it."""
+    claim = access_token.binding_may_act
+    return None if claim is None else json.loads(claim)
+
+
+def _login_expiry(access_token: BoundAccessToken) -> datetime | None:
+    """Return when a login ends that nobody refreshes; None where it does not end by itself."""
+    live = refresh_tokens().filter(live_refresh_tokens(), access_token=access_token)
+    return refresh_token_expiry(access_token) if live.exists() else access_token.expires
 
 
 def _key_of(login: BoundAccessToken | BoundRefreshToken) -> str:

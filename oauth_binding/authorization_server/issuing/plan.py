@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from oauthlib.common import generate_token
@@ -36,6 +36,7 @@ from oauth_binding.binding.semantics import (
 from oauth_binding.core.databases import written
 from oauth_binding.models import BoundRefreshToken, TokenBinding, TokenExchange
 from oauth_binding.storage import slots
+from oauth_binding.storage.ending import CLOCK_LEEWAY
 from oauth_binding.storage.slots import SlotToken
 from oauth_binding.storage.token_values import TokenValue, new_value, recover
 from oauth_binding.storage.tokens import access_tokens, tokens_database
@@ -144,14 +145,37 @@ def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken
     row = next(iter(granted), None)
     if successor is None or row is None:
         raise InvalidGrantError(request=request)
-    request.scopes, request.resource = row[0].split(), row[1]
+    granted, request.resource = row[0].split(), row[1]
+    site_scopes = state_of(request).site_scopes
+    left = granted if site_scopes is None else site_scopes
+    request.scopes = [scope for scope in granted if scope in left]
     plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
-    value = recover_live(successor, plan)
+    value = recover_live(successor, plan) if request.scopes == granted else None
     if value is not None:
         _reuse(plan, successor, value)
     else:
         plan.successor = successor
         _keep_refresh(plan, successor)
+
+
+def adopt_changes(request: Request, token: dict[str, Any]) -> bool:
+    """Plan again what a site's own code has changed in a token response, and return whether it has.
+
+    Its word is the last one, in the answer, in the row and in a JWT: it may grant less than was asked for, or
+    for a shorter time.
+
+    :param token: the token response to be (RFC 6749 section 5.1), before it is saved.
+    """
+    scopes = token.get("scope", " ".join(request.scopes)).split()
+    expires_in = token.get("expires_in", request.expires_in)
+    if scopes == request.scopes and expires_in == request.expires_in:
+        return False
+    state = state_of(request)
+    if scopes != request.scopes:
+        state.site_scopes = scopes
+    request.scopes, request.expires_in = scopes, expires_in
+    state.plan = None
+    return True
 
 
 def may_reuse(plan: Plan) -> bool:
@@ -162,11 +186,14 @@ def may_reuse(plan: Plan) -> bool:
 def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
     """Return the value of a token that can be answered again: a live one whose text can be brought back.
 
-    A token that was exchanged from something else, or lives longer than what is exchanged, is none.
+    A token that was exchanged from something else is none, nor is one that lives longer than what is
+    exchanged, or than a new one would: the site grants less by now.
     """
     if token is None or not token.is_live or not may_reuse(plan):
         return None
-    if plan.latest_expiry is not None and token.expires > plan.latest_expiry:
+    # The token may be of a host whose clock is ahead.
+    latest = plan.expires + timedelta(seconds=CLOCK_LEEWAY)
+    if token.expires > (latest if plan.latest_expiry is None else min(latest, plan.latest_expiry)):
         return None
     if not _is_exchanged_alike(token, plan):
         return None
@@ -200,14 +227,13 @@ def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
     binding_claims = plan.binding.claims if isinstance(plan, BoundPlan) else {}
     exchange_claims = {} if plan.exchange is None else plan.exchange.claims
     user = user_of(request)
-    jti = secrets.token_urlsafe(16)
     text = jwt_access_tokens.encode(
         request,
         subject=request.client.client_id if user is None else str(user.pk),
         issued_at=int(issued.timestamp()),
         expires_at=int(plan.expires.timestamp()),
-        jti=jti,
+        jti=secrets.token_urlsafe(16),
         resources=request.resource,
         provenance={**binding_claims, **exchange_claims},
     )
-    return TokenValue(text, jti=jti)
+    return TokenValue(text)

@@ -96,6 +96,8 @@ class RequestState:
     is_user_changed: bool = False
     #: What the request may exchange, in a token exchange request.
     exchange: Exchange | None = None
+    #: The scopes that the site's own code has left of those granted, where it has changed them.
+    site_scopes: list[str] | None = None
     #: What it is going to be answered, once that is planned.
     plan: Plan | None = field(default=None, repr=False)
     #: The claims of the ID token before they are completed and signed, and what signs them.

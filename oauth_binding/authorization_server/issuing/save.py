@@ -18,7 +18,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 
 from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
-from oauth_binding.authorization_server.issuing.plan import get_plan, may_reuse, recover_live
+from oauth_binding.authorization_server.issuing.plan import adopt_changes, get_plan, may_reuse, recover_live
 from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
 from oauth_binding.core.databases import written
 from oauth_binding.core.errors import SlotContendedError
@@ -55,6 +55,7 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
     :raises InvalidGrantError: what the request presents was revoked or redeemed meanwhile.
     :raises SlotContendedError: others overtook the request for as long as storage/attempts.py has patience.
     """
+    renew_answer(writer, request, token)
     answered = dict(token)
 
     def once() -> None:
@@ -78,6 +79,21 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
             raise
         logger.warning("A token request was outdated again and again, last by: %r", error.__cause__ or error)
         raise SlotContendedError(request=request) from error
+
+
+def renew_answer(writer: TokenWriter, request: Request, token: dict[str, Any]) -> None:
+    """Answer a new token where the site's own code has changed what a request is granted.
+
+    :param token: the token response to be.
+    """
+    if not adopt_changes(request, token):
+        return
+    plan = get_plan(request)
+    token["access_token"] = plan.access.text
+    # Also where the site asks for longer than what is exchanged lives.
+    token["expires_in"] = request.expires_in
+    if "id_token" in token:
+        writer.sign_id_token_again(token, request)
 
 
 def _authenticate_again(writer: TokenWriter, request: Request) -> None:
@@ -172,9 +188,10 @@ def _update_response(writer: TokenWriter, plan: BoundPlan, request: Request, tok
     token["access_token"] = plan.access.text
     if plan.reused is None:
         token["expires_in"] = request.expires_in  # what lies between iat and exp
+        token["scope"] = " ".join(request.scopes)
     else:
         token["expires_in"] = int(plan.expires.timestamp()) - int(timezone.now().timestamp())
-    token["scope"] = " ".join(request.scopes)
+        token["scope"] = plan.reused.scope  # less than was asked for, where an operator has narrowed it
     if "refresh_token" in token:
         token["refresh_token"] = plan.refresh.text
     if changed and "id_token" in token:

@@ -85,12 +85,6 @@ def read_claims(token: str) -> dict[str, Any] | None:
     return jws.unverified_claims(token) if is_jwt_access_token(token) else None
 
 
-def jti_of(token: str) -> str | None:
-    """Return the ``jti`` claim of a token that this server has just signed, or None for an opaque one."""
-    claims = read_claims(token)
-    return None if claims is None else str(claims["jti"])
-
-
 def is_jwt_access_token(token: str) -> bool:
     """Return whether a token calls itself a JWT access token in its ``typ`` header (RFC 9068 section 2.1)."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -38,12 +39,13 @@ from oauth_binding.authorization_server.issuing.in_flight import UserChangedErro
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
     check_refresh_binding,
+    demands_binding,
     read_binding_value,
 )
 from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
-from oauth_binding.authorization_server.issuing.save import save_token
+from oauth_binding.authorization_server.issuing.save import renew_answer, save_token
 from oauth_binding.authorization_server.revocation.revoke import revoke_family, revoke_token
-from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, jti_of
+from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.core.databases import read_alias, written
@@ -98,7 +100,10 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None  # psycopg refuses it, not as django-oauth-toolkit expects
         model = get_application_model()
         if not isinstance(request.client, model):
-            request.client = prepared_sql.find(read_alias(model), model, "client_id", client_id)
+            found: Any = prepared_sql.find(read_alias(model), model, "client_id", client_id)
+            # django-oauth-toolkit loads those itself whose metadata document it has to read again.
+            is_own = found is not None and found.registration_source != model.RegistrationSource.CIMD
+            request.client = found if is_own else None
         client = super()._load_application(client_id, request)
         if client is not None and state_of(request).is_token_request:
             # Here, as it is the last moment before any credential is checked.
@@ -163,7 +168,14 @@ class BindingOAuth2Validator(OAuth2Validator):
 
     def get_code_challenge(self, code: str, request: Request) -> Any:
         with _while_it_is_there(code, request):
-            return super().get_code_challenge(code, request)
+            challenge = super().get_code_challenge(code, request)
+        if challenge is None and request.code_verifier:
+            # RFC 9700 section 4.8.2: somebody may have taken the challenge out of the authorization request.
+            raise InvalidGrantError(
+                description="code_verifier was sent, but the code was requested without a code_challenge.",
+                request=request,
+            )
+        return challenge
 
     def get_code_challenge_method(self, code: str, request: Request) -> Any:
         with _while_it_is_there(code, request):
@@ -198,6 +210,15 @@ class BindingOAuth2Validator(OAuth2Validator):
             if status != _AUTHORIZED:
                 raise _DEVICE_ERRORS.get(status or "", InvalidGrantError)(request=request)
         return True
+
+    def validate_response_type(
+        self, client_id: str, response_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        # No request to the authorization endpoint names a binding, so its access tokens have none.
+        if "token" in response_type.split() and demands_binding(client, request):
+            return False
+        valid = super().validate_response_type(client_id, response_type, client, request, *args, **kwargs)
+        return bool(valid)
 
     def validate_device_code(
         self, client_id: str, device_code: str, request: Request, *args: Any, **kwargs: Any
@@ -251,6 +272,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         self._save_bearer_token(token, request)
 
     def _save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
+        renew_answer(self, request, token)
         refreshed = state_of(request).refresh_token
         if refreshed is not None and not self.rotate_refresh_token(request):
             _check_not_revoked_meanwhile(refreshed, request)
@@ -294,7 +316,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if _is_access_token(token_instance):
             # Without rotation django-oauth-toolkit writes the new token over the one before.
             add_to_revocation_feed([token_instance])
-            token_instance.jti = jti_of(raw_token)
+            _keep_claims(token_instance, raw_token)
 
     def _create_access_token(
         self,
@@ -331,7 +353,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if plan.token_type is TokenType.JWT:
             # It is never answered again, so only its checksum is kept (see TokenChecksumField).
             row._raw_token = plan.access.text
-            row.jti = plan.access.jti
+            _keep_claims(row, plan.access.text)
         else:
             self._set_token_value(row, plan.access.text)
         if plan.successor is not None:
@@ -393,6 +415,15 @@ class BindingOAuth2Validator(OAuth2Validator):
     ) -> str:
         state_of(request).unsigned_id_token = dict(id_token), token_handler
         return super().finalize_id_token(id_token, token, token_handler, request)  # type: ignore[no-any-return]
+
+    def _save_id_token(self, jti: str, request: Request, expires: datetime, *args: Any, **kwargs: Any) -> Any:
+        # django-oauth-toolkit takes the scope that the request asks for, and redeeming a code asks for none.
+        id_token = super()._save_id_token(jti, request, expires, *args, **kwargs)
+        granted = " ".join(request.scopes)
+        if id_token.scope != granted:
+            id_token.scope = granted
+            id_token.save(update_fields=["scope"])
+        return id_token
 
     def sign_id_token_again(self, token: dict[str, Any], request: Request) -> None:
         """Replace the ID token of a token response whose access token has changed.
@@ -495,6 +526,14 @@ def _refuse_token(request: Request) -> None:
 
 def _is_access_token(row: Any) -> TypeGuard[BoundAccessToken]:
     return isinstance(row, get_access_token_model())
+
+
+def _keep_claims(row: BoundAccessToken, text: str) -> None:
+    """Keep what has to be known of a JWT, whose text is not kept; of an opaque token there is nothing."""
+    claims = read_claims(text) or {}
+    row.jti = claims.get("jti")
+    may_act = claims.get("may_act")
+    row.binding_may_act = None if may_act is None else json.dumps(may_act)
 
 
 def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: Plan) -> None:

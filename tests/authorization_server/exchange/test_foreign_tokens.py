@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.conf import settings as site_settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
 from django.test import override_settings
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
@@ -281,7 +282,6 @@ class TestExchanging:
             ("exp", "1e11"),
             ("scope", "null"),
             ("act", "null"),
-            ("act", '"robot"'),
             ("client_id", "1"),
             ("n", "1e300"),
             ("jti", '"1"'),
@@ -334,13 +334,53 @@ class TestExchanging:
         client_id = backend.application.client_id
         actor = {"actor_token": backend.token().access, "actor_token_type": ACCESS_TOKEN}
         subject = token(act={"sub": "robot"}, may_act={"sub": client_id})
+        robot = {"iss": ISSUER, "sub": "robot"}
 
-        assert exchange(backend, subject).claims["act"] == {"sub": "robot"}
-        assert "act" not in exchange(backend, token(act="robot")).claims
+        assert exchange(backend, subject).claims["act"] == robot
         delegated = exchange(backend, subject, **actor).claims["act"]
-        assert delegated == {"sub": client_id, "client_id": client_id, "act": {"sub": "robot"}}
+        assert delegated == {"sub": client_id, "client_id": client_id, "act": robot}
         refused = exchange(backend, token(may_act={"sub": "somebody"}))
         assert "may act" in refused["error_description"]
+
+    @pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+    def test_of_who_acted_elsewhere_no_more_is_said_than_who_it_was(
+        self, make_backend: Callable[..., Site], token_type: str
+    ) -> None:
+        backend = make_backend(token_type)
+        ours = backend.application.client_id
+        act = {
+            "sub": ours,
+            "client_id": ours,
+            "scope": "admin",
+            "exp": 1,
+            "x" * 1000: ["y"] * 1000,
+            "act": {"iss": "https://third.example", "sub": "robot", "email": "robot@example.com"},
+        }
+
+        answer = exchange(backend, token(act=act))
+
+        assert backend.introspect(answer.access)["act"] == {
+            "iss": ISSUER,
+            "sub": ours,
+            "act": {"iss": "https://third.example", "sub": "robot"},
+        }
+
+    def test_another_server_names_no_party_of_this_one(self, backend: Site) -> None:
+        ours = {"iss": "http://testserver/oauth2", "sub": backend.application.client_id}
+
+        for act in (ours, {"sub": "robot", "act": ours}):
+            answer = exchange(backend, token(act=act))
+            assert (answer.status, answer["error"]) == (400, "invalid_grant")
+            assert "a party of this server" in answer["error_description"]
+
+    def test_who_acts_has_room_in_a_header(self, backend: Site) -> None:
+        def long(length: int) -> str:
+            return token(act={"sub": "x" * length})
+
+        assert exchange(backend, long(4000)).status == 200
+        before = stored()
+        assert "too long" in exchange(backend, long(5000))["error_description"]
+        assert stored() == before
 
     def test_a_rule_is_needed(self, backend: Site) -> None:
         TokenExchangeRule.objects.all().delete()
@@ -531,6 +571,18 @@ MISTAKES: dict[str, tuple[Callable[[], str], str]] = {
         )
     },
     "actors without end": (lambda: acted_for(20_000), "recursion"),
+    **{
+        f"actor {act}": (functools.partial(claiming, "act", act), "act")
+        for act in ('"robot"', "1", "[]", "true", "{}", '{"iss": "a"}', '{"sub": 1}', '{"sub": null}')
+    },
+    **{
+        f"earlier actor {act}": (
+            functools.partial(claiming, "act", f'{{"sub": "robot", "act": {act}}}'),
+            "act",
+        )
+        for act in ('"robot"', "[]", "{}", '{"sub": ["a"]}')
+    },
+    "actor of an issuer that is no text": (lambda: token(act={"iss": 1, "sub": "robot"}), "iss"),
 }
 
 
@@ -1000,3 +1052,21 @@ def test_a_rule_names_a_configured_issuer(backend: Site) -> None:
     with pytest.raises(ValidationError, match="TOKEN_EXCHANGE_ISSUERS") as caught:
         rule.full_clean()
     assert list(caught.value.message_dict) == ["subject_issuer"]
+
+
+def test_there_is_one_rule_for_an_issuer(backend: Site) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        TokenExchangeRule.objects.create(client=backend.application, subject_issuer=ISSUER, delegation=True)
+
+    rule = TokenExchangeRule(client=backend.application, subject_issuer=ISSUER, delegation=True)
+    with pytest.raises(ValidationError, match="such a rule already"):
+        rule.full_clean()
+
+
+def test_issuers_differ_by_case(backend: Site) -> None:
+    """MariaDB takes them for the same text."""
+    TokenExchangeRule.objects.update(subject_issuer=ISSUER.upper())
+
+    answer = exchange(backend, token())
+
+    assert (answer.status, answer["error"]) == (400, "unauthorized_client")

@@ -15,9 +15,13 @@ from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.test import override_settings
 from django.utils import timezone
-from oauth2_provider.models import AccessToken, Application
+from oauth2_provider.models import AccessToken, Application, IDToken, RefreshToken
 
-from oauth_binding.authorization_server import revoke_binding, revoke_unbound_tokens
+from oauth_binding.authorization_server import (
+    BindingOAuth2Validator,
+    revoke_binding,
+    revoke_unbound_tokens,
+)
 from oauth_binding.authorization_server.endpoints.token import TokenView
 from oauth_binding.core.signals import token_exchanged
 from oauth_binding.models import TokenBinding, TokenExchange, TokenExchangeRule
@@ -262,6 +266,66 @@ class TestIDTokens:
         id_token = relying_party.token(scope="openid read")["id_token"]
 
         assert_refused(exchange(backend, id_token, subject_token_type=ID_TOKEN), "invalid_grant")
+
+    @pytest.mark.parametrize("token_type", TOKEN_TYPES)
+    def test_it_stands_for_what_its_login_was_granted(
+        self, make_bound: Callable[..., Site], token_type: str
+    ) -> None:
+        """django-oauth-toolkit notes what the token request calls scope, which redeeming a code ignores."""
+        api = "https://api.example/"
+        site = make_bound(token_type, "authorization_code", additional_grant_types="token-exchange")
+        allow(site, site, audiences=f"{api} https://other.example/")
+        form = site.authorization_code(scope="openid read", resource=api)
+        login = site.post("/oauth2/token/", {**form, "scope": "openid read write"})
+        assert login["scope"] == "openid read"
+        # Of another binding, or the login itself would be replaced.
+        subject = {
+            "subject_token": login["id_token"],
+            "subject_token_type": ID_TOKEN,
+            "tokenBindingId": "exchanged",
+        }
+
+        answer = exchange(site, **subject)
+        assert set(answer["scope"].split()) == {"openid", "read"}
+        assert site.introspect(answer.access)["aud"] == [api]
+        assert_refused(exchange(site, **subject, scope="read write"), "invalid_scope")
+        # Also where an ID token is taken for an access token, as by django-oauth-toolkit's own doors.
+        assert IDToken.objects.get().scope == "openid read"
+
+    def test_what_was_exchanged_lives_no_longer_than_the_login(self, make_bound: Callable[..., Site]) -> None:
+        site = make_bound("opaque", "authorization_code", additional_grant_types="token-exchange")
+        allow(site, site)
+        with provider(ACCESS_TOKEN_EXPIRE_SECONDS=100):
+            login = site.token(scope="openid read")
+        # Of another binding, or the login itself would be replaced.
+        subject = {
+            "subject_token": login["id_token"],
+            "subject_token_type": ID_TOKEN,
+            "tokenBindingId": "exchanged",
+        }
+        assert exchange(site, **subject)["expires_in"] > 1000  # its refresh token goes on
+
+        RefreshToken.objects.update(revoked=timezone.now())
+
+        assert exchange(site, **subject)["expires_in"] <= 100
+        with provider(REFRESH_TOKEN_EXPIRE_SECONDS=50):
+            RefreshToken.objects.update(revoked=None)
+            assert exchange(site, **subject)["expires_in"] <= 150
+
+    @pytest.mark.parametrize("client_id", ["somebody", "rp"])
+    def test_who_may_act_is_who_the_login_says(self, make_bound: Callable[..., Site], client_id: str) -> None:
+        site = make_bound(
+            "jwt", "authorization_code", additional_grant_types="token-exchange", client_id="rp"
+        )
+        allow(site, site)
+        login = login_with_may_act(site, {"sub": client_id}, scope="openid read")
+
+        for subject, subject_type in ((login["id_token"], ID_TOKEN), (login.refresh, REFRESH_TOKEN)):
+            answer = exchange(site, subject, subject_token_type=subject_type)
+            if client_id == "rp":
+                assert answer.status == 200, answer.data
+            else:
+                assert_refused(answer, "invalid_grant", "another party")
 
     def test_an_id_token_is_no_access_token(self, relying_party: Site) -> None:
         id_token = relying_party.token(scope="openid read")["id_token"]
@@ -530,14 +594,19 @@ class TestDelegation:
         self, make_backend: Callable[..., Site], mobile: Site, may_act: Any, allowed: bool, delegation: bool
     ) -> None:
         backend = make_backend(client_id="backend", rule={"delegation": True})
-        subject = with_may_act(mobile, may_act)
+        login = login_with_may_act(mobile, may_act)
+        # Whichever token of the login it is.
+        for subject, subject_type in ((login.access, ACCESS_TOKEN), (login.refresh, REFRESH_TOKEN)):
+            extra = {"subject_token_type": subject_type}
 
-        answer = self.act(backend, subject) if delegation else exchange(backend, subject)
+            answer = (
+                self.act(backend, subject, **extra) if delegation else exchange(backend, subject, **extra)
+            )
 
-        if allowed:
-            assert answer.status == 200, answer.data
-        else:
-            assert_refused(answer, "invalid_grant", "subject_token")
+            if allowed:
+                assert answer.status == 200, answer.data
+            else:
+                assert_refused(answer, "invalid_grant", "subject_token")
 
 
 def test_one_request_leaves_nothing_for_the_next(make_backend: Callable[..., Site], mobile: Site) -> None:
@@ -847,22 +916,17 @@ def disable(monkeypatch: pytest.MonkeyPatch, site: Site) -> None:
     monkeypatch.setattr(Application, "is_usable", lambda self, request: self.pk != pk)
 
 
-def with_may_act(site: Site, may_act: Any) -> str:
-    """Return a token of the application with a may_act claim, as a validator of the site's issues one."""
-    import jwt
+def login_with_may_act(site: Site, may_act: Any, **extra: Any) -> Answer:
+    """Let somebody log in where the site says in its JWTs who may act."""
 
-    from oauth_binding.authorization_server.signing.signing_key import get_signing_key
+    class Validator(BindingOAuth2Validator):
+        def get_additional_access_token_claims(self, request: Any) -> dict[str, Any]:
+            return {"may_act": may_act}
 
-    answer = site.bound("phone")
-    key = get_signing_key()
-    headers = jwt.get_unverified_header(answer.access)
-    token = jwt.encode(
-        {**answer.claims, "may_act": may_act}, key.private_key, algorithm="RS256", headers=headers
-    )
-    row = access_token_row(answer.access)
-    row._raw_token = token
-    row.save()
-    return token
+    with provider(OAUTH2_VALIDATOR_CLASS=Validator):
+        answer = site.bound("phone", **extra)
+    assert answer.claims["may_act"] == may_act
+    return answer
 
 
 class ReadOnlyClients:

@@ -313,7 +313,7 @@ def test_without_binding_nothing_is_required(make_site: Callable[..., Site]) -> 
 def test_tokens_of_the_authorization_endpoint_are_never_bound(
     make_bound: Callable[..., Site], user: User, token_type: str, response_type: str
 ) -> None:
-    site = make_bound(token_type, "implicit", require_binding=True)
+    site = make_bound(token_type, "implicit")
     # Not even where the query string says so.
     answers = [_implicit(site, response_type, grant_type="password", tokenBindingId="x") for _ in range(2)]
     tokens = [answer["access_token"] for answer in answers]

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+from django.db import migrations, models
+
+from oauth_binding.storage.migration_operations import InApp
+
+
+class Migration(migrations.Migration):
+    dependencies = [("oauth_binding", "0012_codecontext")]
+
+    operations = [
+        InApp(
+            "oauth2_provider",
+            migrations.AddField(
+                "accesstoken", "binding_may_act", models.TextField(editable=False, null=True)
+            ),
+        ),
+    ]

@@ -1,0 +1,177 @@
+"""The authorization endpoint: whose consent counts, what is demanded, and clients that describe themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import Client
+from oauth2_provider.models import get_access_token_model, get_application_model
+
+from tests.helpers.client import REDIRECT_URI, Site
+from tests.helpers.exchange import allow, exchange
+from tests.helpers.provider import provider
+
+#: A client with a Client ID Metadata Document, and what it may come back to.
+CLIENT_ID = "https://app.example/client.json"
+
+
+def ask(site: Site, scope: str = "read", **extra: Any) -> Any:
+    """Send a user who is signed in to the authorization endpoint."""
+    assert site.user is not None
+    browser = Client()
+    browser.force_login(site.user)
+    query = {
+        "response_type": "code",
+        "client_id": site.application.client_id,
+        "redirect_uri": REDIRECT_URI,
+        "scope": scope,
+        "state": "xyz",
+        "code_challenge": "c" * 43,
+        "code_challenge_method": "S256",
+        "approval_prompt": "auto",
+        **extra,
+    }
+    return browser.get("/oauth2/authorize/", query)
+
+
+def is_asked(site: Site, scope: str = "read", **extra: Any) -> bool:
+    """Return whether the user is asked for consent; else there is a code."""
+    response = ask(site, scope, **extra)
+    if response.status_code == 200:
+        assert b'name="allow"' in response.content
+        return True
+    assert "code" in parse_qs(urlsplit(response["Location"]).query), response["Location"]
+    return False
+
+
+class TestConsent:
+    @pytest.fixture
+    def site(self, make_site: Callable[..., Site]) -> Site:
+        return make_site("authorization_code", additional_grant_types="token-exchange")
+
+    def test_who_has_consented_is_not_asked_again(self, site: Site) -> None:
+        assert is_asked(site)
+        site.token(scope="read write")
+        assert not is_asked(site)
+        assert not is_asked(site, "write")
+        assert is_asked(site, "openid read")
+
+    @pytest.mark.parametrize("refreshes", [False, True])
+    def test_what_a_client_has_exchanged_is_no_consent(
+        self, make_site: Callable[..., Site], site: Site, refreshes: bool
+    ) -> None:
+        phone = make_site()
+        allow(site, phone, refresh_tokens=True)
+        exchanged = exchange(site, phone.token().access)
+        assert exchanged.status == 200, exchanged.data
+        if refreshes:
+            assert site.refresh(exchanged.refresh).status == 200
+
+        assert is_asked(site)
+        assert is_asked(site, scope="read write")
+
+    def test_what_is_exchanged_adds_nothing_to_a_consent(
+        self, make_site: Callable[..., Site], site: Site
+    ) -> None:
+        phone = make_site()
+        allow(site, phone)
+        site.token(scope="read")
+        exchange(site, phone.token(scope="read write").access, tokenBindingId="other")
+
+        assert not is_asked(site, "read")
+        assert is_asked(site, "read write")
+
+    def test_a_consent_is_for_the_resources_that_were_asked_for(self, site: Site) -> None:
+        one, two = "https://one.example/", "https://two.example/"
+        site.post("/oauth2/token/", site.authorization_code(scope="read", resource=one))
+
+        assert not is_asked(site, resource=one)
+        assert is_asked(site, resource=two)
+        assert is_asked(site, resource=[one, two])
+        assert is_asked(site)
+        site.token(scope="read")
+        assert not is_asked(site, resource=two)
+        assert not is_asked(site)
+
+    def test_another_user_has_not_consented(self, site: Site) -> None:
+        site.token(scope="read")
+        site.user = User.objects.create_user("bob")
+        assert is_asked(site)
+
+    def test_a_trusted_application_asks_nobody(self, site: Site) -> None:
+        get_application_model().objects.update(skip_authorization=True)
+        assert not is_asked(site)
+
+
+DEMANDS = ("require_binding", "require_presented_binding")
+
+
+class TestDemands:
+    @pytest.mark.parametrize("demand", DEMANDS)
+    @pytest.mark.parametrize("response_type", ["token", "id_token token"])
+    def test_the_implicit_grant_has_no_token_for_who_demands_a_binding(
+        self, make_bound: Callable[..., Site], response_type: str, demand: str
+    ) -> None:
+        site = make_bound(grant_type="implicit", **{demand: True})
+
+        response = ask(site, "openid read", response_type=response_type, nonce="n")
+
+        assert "error=unauthorized_client" in response["Location"]
+        assert not get_access_token_model().objects.exists()
+
+    @pytest.mark.parametrize("demand", DEMANDS)
+    @pytest.mark.parametrize("response_type", ["code token", "code id_token token"])
+    def test_nor_has_the_hybrid_flow(
+        self, make_bound: Callable[..., Site], response_type: str, demand: str
+    ) -> None:
+        site = make_bound(grant_type="openid-hybrid", **{demand: True})
+
+        response = ask(site, "openid read", response_type=response_type, nonce="n")
+
+        assert "error=unauthorized_client" in response["Location"]
+        assert not get_access_token_model().objects.exists()
+
+    @pytest.mark.parametrize("demand", DEMANDS)
+    def test_a_code_and_an_id_token_are_to_be_had(self, make_bound: Callable[..., Site], demand: str) -> None:
+        site = make_bound(grant_type="openid-hybrid", **{demand: True})
+        assert ask(site, "openid read", response_type="code id_token", nonce="n").status_code == 200
+
+    def test_nothing_is_demanded_without_binding(self, make_site: Callable[..., Site]) -> None:
+        site = make_site("implicit", require_binding=True)
+        assert ask(site, response_type="token").status_code == 200
+
+
+class Documents:
+    """The metadata documents of the web, as a site's own ``CIMD_METADATA_FETCHER`` would get them."""
+
+    published: ClassVar[dict[str, Any]] = {}
+
+    def fetch(self, client_id: str) -> tuple[dict[str, Any], int]:
+        return self.published, 0
+
+
+class TestMetadataDocuments:
+    @pytest.fixture(autouse=True)
+    def _documents(self) -> None:
+        cache.clear()
+        Documents.published = {
+            "client_id": CLIENT_ID,
+            "client_name": "App",
+            "redirect_uris": [REDIRECT_URI],
+            "grant_types": ["authorization_code"],
+            "token_endpoint_auth_method": "none",
+        }
+
+    def test_a_redirect_uri_that_is_withdrawn_is_not_used_any_more(self, user: User) -> None:
+        with provider(CIMD_ENABLED=True, CIMD_METADATA_FETCHER=Documents, CIMD_METADATA_MIN_AGE_SECONDS=0):
+            site = Site(get_application_model()(client_id=CLIENT_ID), user)
+            assert ask(site).status_code == 200
+            Documents.published["redirect_uris"] = ["https://app.example/elsewhere"]
+
+            assert ask(site).status_code == 400
+            assert ask(site, redirect_uri="https://app.example/elsewhere").status_code == 200
