@@ -26,7 +26,9 @@ ADDED = {
         "require_presented_binding",
         "additional_grant_types",
     },
-    "oauth2_provider_accesstoken": {"binding_id", "slot", "token_seed", "exchange_id", "jti"},
+    "oauth2_provider_accesstoken": {
+        *("binding_id", "slot", "token_seed", "exchange_id", "jti", "binding_may_act")
+    },
     "oauth2_provider_refreshtoken": {"binding_id", "token_seed", "exchange_id"},
 }
 

@@ -1,4 +1,4 @@
-"""The authorization endpoint: whose consent counts, what is demanded, and clients that describe themselves."""
+"""The authorization endpoint: whose consent counts, what is demanded, and what clients say of themselves."""
 
 from __future__ import annotations
 
