@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.urls import URLPattern, path
+from django.utils.decorators import decorator_from_middleware
 from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
@@ -36,6 +38,10 @@ from oauth_binding.devices.views import (
 
 app_name = "oauth2_provider"
 
+# Also where a site does without the middleware: no page on which users decide is shown in a frame of another
+# site (RFC 9700 section 4.16).
+_unframed = decorator_from_middleware(XFrameOptionsMiddleware)
+
 _OUR_VIEWS: dict[str, type[View]] = {
     "authorize": AuthorizationView,
     "token": TokenView,
@@ -57,7 +63,7 @@ _OUR_VIEWS: dict[str, type[View]] = {
 def _with_our_view(pattern: URLPattern) -> URLPattern:
     ours = _OUR_VIEWS.get(pattern.name or "")
     view = pattern.callback if ours is None else ours.as_view()
-    return URLPattern(pattern.pattern, deciding()(view), pattern.default_args, pattern.name)
+    return URLPattern(pattern.pattern, _unframed(deciding()(view)), pattern.default_args, pattern.name)
 
 
 #: Guides of other servers write these addresses without the trailing slash.
@@ -71,18 +77,22 @@ slashless_urlpatterns = [
 
 #: The page "Your devices".
 device_urlpatterns = [
-    path("devices/", DeviceListView.as_view(), name="device-list"),
+    path("devices/", _unframed(DeviceListView.as_view()), name="device-list"),
     path(
         "devices/<slug:device>/sign-out/",
-        DeviceSignOutView.as_view(),
+        _unframed(DeviceSignOutView.as_view()),
         name="device-sign-out",
     ),
     path(
         "devices/<slug:device>/sign-out-others/",
-        DeviceSignOutOthersView.as_view(),
+        _unframed(DeviceSignOutOthersView.as_view()),
         name="device-sign-out-others",
     ),
-    path("devices/<slug:device>/rename/", DeviceRenameView.as_view(), name="device-rename"),
+    path(
+        "devices/<slug:device>/rename/",
+        _unframed(DeviceRenameView.as_view()),
+        name="device-rename",
+    ),
 ]
 
 #: For APIs that validate JWTs on their own.

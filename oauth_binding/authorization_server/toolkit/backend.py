@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
+from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthlibRequest
 
 from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
@@ -32,13 +33,17 @@ class BindingOAuthLibCore(OAuthLibCore):
 
     def _get_escaped_full_path(self, request: HttpRequest) -> str:
         path: str = super()._get_escaped_full_path(request)
-        if _SERVER_ATTRIBUTES.isdisjoint(request.GET):
+        dropped = set(_SERVER_ATTRIBUTES)
+        if oauth2_settings.COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT:
+            # django-oauth-toolkit refuses it in verify_request() alone; the userinfo endpoint would take it.
+            dropped.add("access_token")
+        if dropped.isdisjoint(request.GET):
             return path
         address = urlsplit(path)
         parameters = [
             parameter
             for parameter in address.query.split("&")
-            if unquote_plus(parameter.partition("=")[0]) not in _SERVER_ATTRIBUTES
+            if unquote_plus(parameter.partition("=")[0]) not in dropped
         ]
         return urlunsplit(address._replace(query="&".join(parameters)))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import re
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from oauth2_provider.models import (
     get_application_model,
     get_device_grant_model,
     get_grant_model,
+    get_id_token_model,
     get_refresh_token_model,
 )
 from oauth2_provider.oauth2_validators import OAuth2Validator
@@ -49,10 +52,15 @@ from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.core.databases import read_alias, written
+from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.jose import jws
+from oauth_binding.core.jose.claims import check_types
+from oauth_binding.core.jose.remote_document import MALFORMED
 from oauth_binding.models import TOKEN_EXCHANGE
 from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
+from oauth_binding.storage.liveness import is_live
 from oauth_binding.storage.standing import (
     applications_are_usable,
     find_login,
@@ -68,6 +76,10 @@ if TYPE_CHECKING:
 
     from oauth_binding.models import BoundAccessToken, BoundRefreshToken
 
+logger = logging.getLogger(__name__)
+
+#: The loopback interface and a port, which is any at the time of the request (RFC 8252 section 7.3).
+_LOOPBACK: Final = re.compile(r"(?<=^http://)(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=[/?]|$)")
 
 #: The status of a device grant that a user has approved; others are error codes (RFC 8628 section 3.5).
 _AUTHORIZED: Final = "authorized"
@@ -165,6 +177,20 @@ class BindingOAuth2Validator(OAuth2Validator):
         request.scopes = _still_offered(request.scopes, request)
         state_of(request).code = code
         return True
+
+    def validate_redirect_uri(
+        self, client_id: str, redirect_uri: str, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        if not super().validate_redirect_uri(client_id, redirect_uri, request, *args, **kwargs):
+            return False
+        # The overridden method compares what urlsplit() makes of them: without regard to case, for instance.
+        application = request.client
+        has_own_rule = (
+            type(application).redirect_uri_allowed is not AbstractApplication.redirect_uri_allowed
+            or oauth2_settings.ALLOW_URI_WILDCARDS
+        )
+        registered = application.redirect_uris.split()
+        return has_own_rule or _without_port(redirect_uri) in map(_without_port, registered)
 
     def get_code_challenge(self, code: str, request: Request) -> Any:
         with _while_it_is_there(code, request):
@@ -414,7 +440,14 @@ class BindingOAuth2Validator(OAuth2Validator):
         self, id_token: dict[str, Any], token: dict[str, Any], token_handler: Any, request: Request
     ) -> str:
         state_of(request).unsigned_id_token = dict(id_token), token_handler
-        return super().finalize_id_token(id_token, token, token_handler, request)  # type: ignore[no-any-return]
+        try:
+            signed: str = super().finalize_id_token(id_token, token, token_handler, request)
+        except (ImproperlyConfigured, JWException) as error:
+            logger.error("No ID token for client %s: %s", request.client.client_id, error)
+            raise MisconfiguredError(
+                description="ID tokens are not set up for this client.", request=request
+            ) from error
+        return signed
 
     def _save_id_token(self, jti: str, request: Request, expires: datetime, *args: Any, **kwargs: Any) -> Any:
         # django-oauth-toolkit takes the scope that the request asks for, and redeeming a code asks for none.
@@ -469,6 +502,20 @@ class BindingOAuth2Validator(OAuth2Validator):
         """Return the access token that has a text, whether or not it is live, or None."""
         return self._load_access_token(text)
 
+    def _get_key_for_token(self, token: str) -> Any:
+        # For all who read ID tokens. The overridden method is not guarded against junk; and who has the key
+        # of one application could sign in the name of another, by the jti of a token of that one.
+        try:
+            claims = jws.unverified_claims(token)
+            check_types(claims, ("jti",))
+            application = self._get_client_by_audience(claims["aud"])
+            tokens = written(get_id_token_model()).filter(jti=uuid.UUID(claims["jti"]))
+            if application is None or not tokens.filter(application=application).exists():
+                return None
+            return application.jwk_key
+        except (ImproperlyConfigured, LookupError, *MALFORMED):
+            return None
+
     def find_id_token(self, text: str) -> Any:
         """Return the row of an ID token that this server has signed, or None."""
         try:
@@ -496,7 +543,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         try:
             if not super().validate_jwt_bearer_token(token, scopes, request):
                 return False
-            login = find_login(request.access_token)
+            # Not by its exp alone, which a client writes itself where the key is its secret.
+            login = find_login(request.access_token) if is_live(request.access_token.expires) else None
             if login is not None and token_has_standing(login, request):
                 return True
             _refuse_token(request)
@@ -505,6 +553,10 @@ class BindingOAuth2Validator(OAuth2Validator):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
+
+
+def _without_port(redirect_uri: str) -> str:
+    return _LOOPBACK.sub(r"\1", redirect_uri)
 
 
 def _still_offered(granted: list[str], request: Request) -> list[str]:
