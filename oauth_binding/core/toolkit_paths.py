@@ -31,6 +31,7 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "AccessTokenAdmin": ("authorization_server.admin", "admin"),
     "ApplicationAdmin": ("authorization_server.admin", "admin"),
     "ApplicationForm": ("authorization_server.forms", "forms"),
+    "FatalClientError": ("core.exceptions", "exceptions"),
     "GRANT_TYPE_MAP": _DYNAMIC_REGISTRATION,
     "IGNORED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
     "IsAuthenticatedOrTokenHasScope": _PERMISSIONS,

@@ -177,6 +177,57 @@ def test_nobody_is_sent_to_a_redirect_uri_that_is_not_registered(
     assert location.startswith("/accounts/login/")
 
 
+DECIDED: dict[str, dict[str, str | None]] = {
+    "yes": {"allow": "Authorize"},
+    "no": {},
+    "a resource that is no URI": {"allow": "Authorize", "resource": "nonsense"},
+    "a scope that there is not": {"allow": "Authorize", "scope": "nonsense"},
+}
+
+
+@pytest.mark.parametrize("extra", DECIDED.values(), ids=DECIDED)
+def test_a_form_does_not_change_where_the_answer_goes(
+    make_site: Callable[..., Site], user: User, extra: dict[str, str | None]
+) -> None:
+    site = make_site("authorization_code")
+    browser = signed_in(user)
+
+    for elsewhere in (ELSEWHERE, "javascript:alert(1)", "https://client.example/callback/"):
+        response = browser.post(AUTHORIZE, request(site, redirect_uri=elsewhere, **extra))
+        assert (response.status_code, response.headers.get("Location")) == (400, None)
+
+    assert browser.post(AUTHORIZE, request(site, **extra))["Location"].startswith(REDIRECT_URI)
+
+
+# Section 4.4: the issuer in responses
+
+
+@pytest.mark.parametrize("extra", DECIDED.values(), ids=DECIDED)
+@pytest.mark.parametrize("registered", [REDIRECT_URI, f"{REDIRECT_URI}?iss=https%3A%2F%2Fevil.example"])
+def test_an_authorization_response_names_the_issuer(
+    make_site: Callable[..., Site], user: User, extra: dict[str, str | None], registered: str
+) -> None:
+    site = make_site("authorization_code", redirect_uris=registered)
+    browser = signed_in(user)
+    form = request(site, redirect_uri=registered, **extra)
+
+    assert "testserver" not in browser.post(AUTHORIZE, form)["Location"]
+    with provider(COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS=True):
+        metadata = Client().get("/oauth2/.well-known/oauth-authorization-server").json()
+        responses = [browser.post(AUTHORIZE, form)]
+        if "scope" in extra:
+            responses.append(browser.get(f"{AUTHORIZE}?{urlencode(form)}"))
+        silent = {**form, "scope": "read", "prompt": "none"}
+        responses.append(Client().get(f"{AUTHORIZE}?{urlencode(silent)}"))
+
+    assert metadata["authorization_response_iss_parameter_supported"] is True
+    for response in responses:
+        parameters = parse_qs(urlsplit(response["Location"]).query)
+        assert parameters["iss"] == [metadata["issuer"]]
+        assert parameters["state"] == ["xyz"]
+        assert len({"code", "error"} & parameters.keys()) == 1
+
+
 # Sections 2.1.1 and 4.5 to 4.8: PKCE
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
 from oauth2_provider.models import get_application_model
-from oauthlib.oauth2.rfc6749.errors import InvalidClientIdError
+from oauth2_provider.settings import oauth2_settings
+from oauthlib.oauth2.rfc6749.errors import InvalidClientIdError, MismatchingRedirectURIError
 
-from oauth_binding.core.toolkit_paths import OAuthToolkitError
+from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
 
@@ -30,12 +32,44 @@ class AuthorizationView(views.AuthorizationView):
         return scopes, credentials
 
     def form_valid(self, form: Any) -> HttpResponse:
+        # django-oauth-toolkit redirects with some errors before it looks at where to (RFC 9700 section 4.11).
+        if not self._is_registered(form.cleaned_data["client_id"], form.cleaned_data["redirect_uri"]):
+            mismatch = FatalClientError(error=MismatchingRedirectURIError())
+            return self.error_response(mismatch, application=None)  # type: ignore[no-any-return]
         try:
             response: HttpResponse = super().form_valid(form)
         except get_application_model().DoesNotExist:
             # Deleted since the page was shown.
             response = self.error_response(OAuthToolkitError(error=InvalidClientIdError()), application=None)
         return response
+
+    def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
+        """Redirect with a response, which names the issuer, errors included (RFC 9207 section 2)."""
+        if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
+            redirect_to = _with_issuer(
+                redirect_to, oauth2_settings.oauth2_authorization_server_issuer(self.request)
+            )
+        return super().redirect(redirect_to, application)  # type: ignore[no-any-return]
+
+    def _is_registered(self, client_id: str, redirect_uri: str) -> bool:
+        core = self.get_oauthlib_core()
+        request, validator = core.oauthlib_request(self.request), core.server.request_validator
+        if not redirect_uri or not validator.validate_client_id(client_id, request):
+            return True  # something else is said of those
+        return bool(validator.validate_redirect_uri(client_id, redirect_uri, request))
+
+
+def _with_issuer(redirect_to: str, issuer: str) -> str:
+    """Return the address of an authorization response with its ``iss``.
+
+    django-oauth-toolkit adds it where a request is granted, and not to errors.
+    """
+    address = urlsplit(redirect_to)
+    parameters = parse_qsl(address.query, keep_blank_values=True)
+    if ("iss", issuer) in [*parameters, *parse_qsl(address.fragment)]:
+        return redirect_to
+    named = [parameter for parameter in parameters if parameter[0] != "iss"] + [("iss", issuer)]
+    return urlunsplit(address._replace(query=urlencode(named)))
 
 
 def _has_consented(request: HttpRequest, client_id: str, scopes: set[str]) -> bool:
