@@ -177,6 +177,20 @@ def test_nobody_is_sent_to_a_redirect_uri_that_is_not_registered(
     assert location.startswith("/accounts/login/")
 
 
+@pytest.mark.parametrize("prompt", [None, "login", "create", "create login"])
+@pytest.mark.parametrize("extra", REFUSED.values(), ids=REFUSED)
+def test_who_is_not_signed_in_is_sent_to_no_client(
+    make_site: Callable[..., Site], extra: dict[str, str | None], prompt: str | None
+) -> None:
+    form = request(make_site("authorization_code"), **{"prompt": prompt, **extra})
+
+    with provider(OIDC_RP_INITIATED_REGISTRATION_ENABLED=True, OIDC_RP_INITIATED_REGISTRATION_URL="login"):
+        location = Client().get(f"{AUTHORIZE}?{urlencode(form)}").headers.get("Location", "")
+
+    # prompt=none is the exception: silent authentication.
+    assert location.startswith(REDIRECT_URI) is (form.get("prompt") == "none")
+
+
 DECIDED: dict[str, dict[str, str | None]] = {
     "yes": {"allow": "Authorize"},
     "no": {},
@@ -302,6 +316,7 @@ def test_the_page_of_consent_has_nothing_of_other_sites(make_site: Callable[...,
 
     text = response.content.decode()
     assert "<h" in text
+    assert "<script" not in text
     assert "//" not in text.replace("https://client.example", "")
     assert response["Referrer-Policy"] == "same-origin"
 

@@ -43,6 +43,13 @@ class AuthorizationView(views.AuthorizationView):
             response = self.error_response(OAuthToolkitError(error=InvalidClientIdError()), application=None)
         return response
 
+    def error_response(self, error: Any, application: Any, **kwargs: Any) -> HttpResponse:
+        silent = "none" in self.request.GET.get("prompt", "").split()
+        if not (self.request.user.is_authenticated or silent):
+            # With prompt=create: nobody is sent to a client before they sign in (RFC 9700 section 4.11.2).
+            error = FatalClientError(error=error.oauthlib_error)
+        return super().error_response(error, application, **kwargs)  # type: ignore[no-any-return]
+
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """Redirect with a response, which names the issuer, errors included (RFC 9207 section 2)."""
         if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
