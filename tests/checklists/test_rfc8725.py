@@ -11,10 +11,12 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
+from oauth_binding.models import TokenExchangeRule
 from tests.helpers.client import SECRET, Answer, Site, public_key
 from tests.helpers.exchange import ID_TOKEN, JWT, allow, exchange
 from tests.helpers.provider import provider
@@ -126,6 +128,28 @@ def test_a_key_that_an_id_token_brings_is_not_used(make_site: Callable[..., Site
     assert_refused(client, forge(claims, "of the attacker" * 4, **{name: values[name]}))
 
 
+# Section 3.4: what goes into an operation
+
+
+def test_a_point_that_is_not_on_the_curve_is_no_key(make_site: Callable[..., Site]) -> None:
+    """One of another server's keys, in its JWK set."""
+    client = make_site(additional_grant_types="token-exchange")
+    issuer = "https://idp.example"
+    TokenExchangeRule.objects.create(
+        client=client.application, subject_issuer=issuer, impersonation=True, subject_client=None
+    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    good = {**json.loads(jwt.algorithms.ECAlgorithm.to_jwk(key.public_key())), "kid": "one"}
+    now = int(time.time())
+    claims = {"iss": issuer, "sub": "alice", "aud": "here", "iat": now, "exp": now + 60}
+    text = jwt.encode(claims, key, "ES256", {"kid": "one"})
+
+    for jwk, status in ((good, 200), ({**good, "y": good["x"]}, 400), ({**good, "x": "", "y": ""}, 400)):
+        options = {"KEYS": {"keys": [jwk]}, "AUDIENCE": "here", "ALGORITHMS": ["ES256"], "TYPES": ["JWT"]}
+        with override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_ISSUERS": {issuer: options}}):
+            assert as_subject(client, text, JWT).status == status
+
+
 # Section 3.5: keys
 
 
@@ -225,7 +249,7 @@ def test_another_kind_of_jwt_is_no_access_token(make_site: Callable[..., Site], 
     """Even with the claims, the audience and the signature of one, there is no row of it."""
     site = make_site(token_type="jwt")
     claims = site.token().claims
-    text = jwt.encode(claims, settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"], "RS256", {"typ": kind})
+    text = jwt.encode(claims, str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]), "RS256", {"typ": kind})
 
     assert site.api(text) == 401
     assert not site.active(text)

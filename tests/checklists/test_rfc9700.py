@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
-from django.http import HttpResponse
 from django.test import Client, override_settings
 
 from tests.helpers.client import REDIRECT_URI, Site
@@ -42,13 +42,13 @@ def signed_in(user: User) -> Client:
     return browser
 
 
-def ask(site: Site, **extra: str | None) -> HttpResponse:
+def ask(site: Site, **extra: str | None) -> Any:
     """Open the page on which a user consents."""
     assert site.user is not None
     return signed_in(site.user).get(f"{AUTHORIZE}?{urlencode(request(site, **extra))}")
 
 
-def consent(site: Site, **extra: str | None) -> HttpResponse:
+def consent(site: Site, **extra: str | None) -> Any:
     assert site.user is not None
     return signed_in(site.user).post(AUTHORIZE, request(site, allow="Authorize", **extra))
 

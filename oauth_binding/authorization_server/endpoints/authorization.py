@@ -35,7 +35,7 @@ class AuthorizationView(views.AuthorizationView):
         # django-oauth-toolkit redirects with some errors before it looks at where to (RFC 9700 section 4.11).
         if not self._is_registered(form.cleaned_data["client_id"], form.cleaned_data["redirect_uri"]):
             mismatch = FatalClientError(error=MismatchingRedirectURIError())
-            return self.error_response(mismatch, application=None)  # type: ignore[no-any-return]
+            return self.error_response(mismatch, application=None)
         try:
             response: HttpResponse = super().form_valid(form)
         except get_application_model().DoesNotExist:
