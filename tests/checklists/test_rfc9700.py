@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.test import Client, override_settings
+from oauth2_provider.models import get_application_model
 
 from tests.helpers.client import REDIRECT_URI, Site
 from tests.helpers.provider import provider
@@ -78,6 +79,9 @@ OTHER_SPELLINGS = [
     "https://client.example.evil.example/callback",
     "http://client.example/callback",
     "//client.example/callback",
+    "https://client.example:99999/callback",
+    "https://client.example:x/callback",
+    "https://[client.example/callback",
 ]
 
 
@@ -419,3 +423,30 @@ def test_there_is_metadata_that_agrees_with_what_tokens_say(make_site: Callable[
         assert len({document[name] for document in documents}) == 1
     assert answer.claims["iss"] == documents[0]["issuer"]
     assert json.loads(Client().get(documents[0]["jwks_uri"]).content)["keys"]
+
+
+# Section 4.15: clients and users
+
+
+def test_who_registers_a_client_does_not_choose_its_id(user: User) -> None:
+    wanted = str(user.pk)
+    metadata = {
+        "client_id": wanted,
+        "sub": wanted,
+        "redirect_uris": [REDIRECT_URI],
+        "grant_types": ["authorization_code"],
+    }
+    with provider(DCR_ENABLED=True):
+        created = signed_in(user).post("/oauth2/register/", metadata, content_type="application/json")
+        answer = created.json()
+        updated = Client().put(
+            urlsplit(answer["registration_client_uri"]).path,
+            metadata,
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {answer['registration_access_token']}"},
+        )
+
+    assert created.status_code == 201
+    assert len(answer["client_id"]) >= 32
+    assert updated.json().get("client_id", answer["client_id"]) == answer["client_id"]
+    assert not get_application_model().objects.filter(client_id=wanted).exists()

@@ -181,8 +181,11 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_redirect_uri(
         self, client_id: str, redirect_uri: str, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
-        if not super().validate_redirect_uri(client_id, redirect_uri, request, *args, **kwargs):
-            return False
+        try:
+            if not super().validate_redirect_uri(client_id, redirect_uri, request, *args, **kwargs):
+                return False
+        except ValueError:
+            return False  # urlsplit() could not parse it, for instance "https://["
         # The overridden method compares what urlsplit() makes of them: without regard to case, for instance.
         application = request.client
         has_own_rule = (
