@@ -157,7 +157,11 @@ def test_a_server_that_drips(parts: tuple[bytes, ...]) -> None:
 
 
 def test_a_server_that_says_nothing() -> None:
-    with listen(lambda connection: connection.recv(1) and time.sleep(2)) as (port, _taken), assert_in_time():
+    released = threading.Event()
+    with (
+        listen(lambda connection: [connection.recv(1000), released.wait(2)]) as (port, _taken),
+        assert_in_time(),
+    ):
         download(f"http://127.0.0.1:{port}/")
 
 

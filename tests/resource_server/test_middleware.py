@@ -56,7 +56,7 @@ def to_admin(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[H
     """A middleware that gives requests other URLs, as sites with several tenants do."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        request.urlconf = "tests.resource_server.test_middleware.tenant"  # type: ignore[attr-defined]
+        request.urlconf = "tests.resource_server.test_middleware.tenant"
         return get_response(request)
 
     return middleware

@@ -144,7 +144,7 @@ class _Proxies(ProxyHandler):
     def proxy_open(self, request: Request, proxy: str, type: str) -> Any:
         if is_loopback(urlsplit(request.full_url).hostname or ""):
             return None
-        return super().proxy_open(request, proxy, type)  # type: ignore[misc]
+        return super().proxy_open(request, proxy, type)
 
 
 class _NoRedirects(HTTPRedirectHandler):
