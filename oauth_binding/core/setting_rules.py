@@ -66,10 +66,14 @@ def is_secure_url(value: Any) -> bool:
     host = parts.hostname or ""
     if not host or "@" in parts.netloc:
         return False
-    return parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))
+    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is the machine itself.
+
+    :param host: a name or an address, without a port and without brackets.
+    """
     try:
         return ip_address(host).is_loopback
     except ValueError:

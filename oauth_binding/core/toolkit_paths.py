@@ -36,6 +36,7 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "IGNORED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
     "IsAuthenticatedOrTokenHasScope": _PERMISSIONS,
     "OAuth2Authentication": _AUTHENTICATION,
+    "OAuth2TokenMiddleware": ("resource_server.middleware", "middleware"),
     "OAuthLibCore": ("core.backends_oauthlib", "oauth2_backends"),
     "OAuthLibCoreMixin": ("core.views", "views.mixins"),
     "OAuthToolkitError": ("core.exceptions", "exceptions"),

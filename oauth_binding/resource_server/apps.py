@@ -11,8 +11,9 @@ class ResourceServerConfig(AppConfig):
     label = "oauth_binding_resource_server"
 
     def ready(self) -> None:
-        from oauth_binding.resource_server.checks import check_settings
+        from oauth_binding.resource_server.checks import check_middleware, check_settings
 
         register(check_settings, Tags.security)
+        register(check_middleware, Tags.security)
         if apps.is_installed("drf_spectacular"):
             import_module("oauth_binding.contrib.rest_framework.schema")

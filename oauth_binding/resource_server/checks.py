@@ -7,10 +7,11 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
+from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from oauth_binding.core.setting_rules import is_number
+from oauth_binding.resource_server.middleware import BearerTokenMiddleware
 from oauth_binding.resource_server.settings import BOTH, INTROSPECTION, LOCAL, SETTINGS
 
 
@@ -23,6 +24,36 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
     unknown = [key for key in options if key not in SETTINGS]
     messages = [_error("E001", f"OAUTH_RESOURCE_SERVER[{key!r}] is not a setting.", hint) for key in unknown]
     return [*messages, *_missing(options), *_malformed(options), *_contradictions(options)]
+
+
+def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W015 of ``oauth_binding``: a middleware that signs in by tokens asks for some scope."""
+    return [
+        Warning(
+            f"MIDDLEWARE has {path}, which asks tokens for no scope: any access token, for whatever it was "
+            "granted, may do there all that its user may.",
+            hint="Put a class in its place that derives from it and sets required_scopes.",
+            id="oauth_binding.W015",
+        )
+        for path, middleware in classes_in_middleware()
+        if issubclass(middleware, BearerTokenMiddleware)
+        and not middleware.required_scopes
+        and not middleware.overrides_scopes()
+    ]
+
+
+def classes_in_middleware() -> Iterator[tuple[str, type]]:
+    """Yield the path and the class of each middleware of the site that is a class.
+
+    What can't be imported is left for Django to say.
+    """
+    for path in settings.MIDDLEWARE or ():
+        try:
+            middleware = import_string(path)
+        except ImportError:
+            continue
+        if isinstance(middleware, type):
+            yield path, middleware
 
 
 def _missing(options: Mapping[str, Any]) -> Iterator[CheckMessage]:

@@ -40,9 +40,6 @@ class Authenticator(BearerAuthenticator):
         token: BoundAccessToken = oauthlib_request.access_token
         return token
 
-    def requires_presented_binding(self, token: BoundAccessToken) -> bool:
-        return token.application is not None and token.application.require_presented_binding
-
     @property
     def binding_header(self) -> str:
         return binding_settings.binding_header

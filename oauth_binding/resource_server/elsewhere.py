@@ -38,10 +38,9 @@ class Authenticator(BearerAuthenticator):
         except RefusedTokenError as error:
             logger.info("An access token is refused: %s", error.reason)
             raise
+        if resource_server_settings.require_presented_binding:
+            self.check_presented_binding(request, token)
         return token
-
-    def requires_presented_binding(self, token: Any) -> bool:
-        return resource_server_settings.require_presented_binding
 
     @property
     def binding_header(self) -> str:

@@ -2,42 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
+from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 
-from oauth_binding.resource_server.bearer import BearerError, attach_token, get_authenticator
+from oauth_binding.resource_server.bearer import (
+    BearerError,
+    InsufficientScopeError,
+    attach_token,
+    get_authenticator,
+)
 
 
 class BearerTokenMiddleware:
-    """Signs the user of a bearer token in for a request, and refuses a request whose token is not valid.
+    """Signs the user of a bearer token in for a request, and refuses a request whose token will not do.
 
     It takes the place of django-oauth-toolkit's ``OAuth2TokenMiddleware`` and
-    ``OAuth2ExtraTokenMiddleware``, and needs no authentication backend. A request without a bearer token is
-    let through as it is. Put it after ``AuthenticationMiddleware``: a token that is presented goes before the
-    cookie of a session.
+    ``OAuth2ExtraTokenMiddleware``, and needs no authentication backend. A site derives its own from it, with
+    the scopes that a token has to have there. A request without a bearer token is let through as it is. Put
+    it last in ``MIDDLEWARE``, or at least after ``AuthenticationMiddleware``: a token that is presented goes
+    before the cookie of a session.
+
+    Pages of the apps in :attr:`session_apps` are left alone: a token signs nobody in there.
+
+    :raises ImproperlyConfigured: it does not say which scopes (``manage.py check``: W015).
     """
+
+    #: What a token has to have all of; an empty list lets any token sign in.
+    required_scopes: Sequence[str] | None = None
+
+    #: Whose pages only a session opens, by the ``app_name`` of their URLs: every admin site, and the pages of
+    #: the server. What takes tokens there reads them itself.
+    session_apps: Collection[str] = ("admin", "oauth2_provider")
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         # Only here, as the rest of this module works also where there is no django.contrib.auth.
         from django.contrib.auth.models import AnonymousUser
 
+        if self.required_scopes is None and not self.overrides_scopes():
+            raise ImproperlyConfigured(
+                f"{type(self).__name__} does not say which scopes a token has to have: derive one from "
+                "it that sets required_scopes, and put that into MIDDLEWARE."
+            )
         self.get_response = get_response
         self.anonymous = AnonymousUser
 
+    @classmethod
+    def overrides_scopes(cls) -> bool:
+        """Return whether the class reckons the scopes of each request itself."""
+        return cls.get_required_scopes is not BearerTokenMiddleware.get_required_scopes
+
+    def get_required_scopes(self, request: HttpRequest) -> Sequence[str]:
+        """Return what the token of a request has to have all of."""
+        return self.required_scopes or ()
+
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        try:
-            token = get_authenticator().authenticate(request)
-        except BearerError as error:
-            return error.response(request)
-        if token is not None:
-            attach_token(request, token)
-            request.user = token.user if token.user is not None else self.anonymous()
-            # Or AuthenticationMiddleware, and views that are coroutines, would ask the session.
-            request._cached_user = request._acached_user = request.user  # type: ignore[attr-defined]
-            # No cookie has opened what comes now, so no other site can have made the browser ask for it.
-            request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+        if not self._is_for_session(_resolve(request)):
+            try:
+                self._sign_in(request)
+            except BearerError as error:
+                return error.response(request)
         response = self.get_response(request)
         patch_vary_headers(response, ["Authorization"])
         return response
+
+    def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        """Refuse a request that has come to a page of :attr:`session_apps` by other URLs than expected.
+
+        Another middleware has chosen them. By now others have let it in for the token.
+        """
+        if getattr(request, "_is_signed_in_by_token", False) and self._is_for_session(request.resolver_match):
+            return InsufficientScopeError("No access token opens this resource.").response(request)
+        return None
+
+    def _is_for_session(self, match: ResolverMatch | None) -> bool:
+        return match is not None and not set(self.session_apps).isdisjoint(match.app_names)
+
+    def _sign_in(self, request: HttpRequest) -> None:
+        """Sign in the user of a request's token, if it has one.
+
+        :raises BearerError: the token is not valid, or does not have the scopes.
+        """
+        token = get_authenticator().authenticate(request)
+        if token is None:
+            return
+        scopes = self.get_required_scopes(request)
+        if not token.allow_scopes(scopes):
+            raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
+        attach_token(request, token)
+        request.user = token.user if token.user is not None else self.anonymous()
+        # Or AuthenticationMiddleware, and views that are coroutines, would ask the session.
+        request._cached_user = request._acached_user = request.user  # type: ignore[attr-defined]
+        request._is_signed_in_by_token = True  # type: ignore[attr-defined]
+        # No cookie has opened what comes now, so no other site can have made the browser ask for it.
+        request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
+
+
+def _resolve(request: HttpRequest) -> ResolverMatch | None:
+    """Return where a request goes as far as can be told before the other middlewares, or None."""
+    try:
+        return resolve(request.path_info, getattr(request, "urlconf", None))
+    except Resolver404:
+        return None

@@ -6,6 +6,10 @@ with the one that is there; after all of it everybody waits for the one that fet
 ``TIMEOUT`` in core/jose/remote_document.py. While the feed can't be fetched, the last list serves until it is
 ``REVOCATION_MAX_STALE`` old. Then, or where there never was one, requests with JWTs are answered 503.
 
+What is known is never forgotten before it expires, and the time of the list never goes back, also where
+answers of several hosts come by turns, whose clocks differ. An answer that is older than that, as one of a
+cache or a mirror may be, counts as none.
+
 Each process has a list of its own, in memory.
 """
 
@@ -27,6 +31,10 @@ from oauth_binding.resource_server.settings import resource_server_settings
 #: How long answers are merged before the complete list is fetched anew, in seconds.
 COMPLETE_INTERVAL: Final = 3600
 
+#: How far the clocks of the hosts of a server may be apart, in seconds: as much as ``CLOCK_LEEWAY`` in
+#: storage/ending.py, which an API elsewhere can't import.
+CLOCKS_APART: Final = 300
+
 #: The largest answer that is read, in bytes: a few hundred thousand tokens.
 MAX_SIZE: Final = 16 * 1024 * 1024
 
@@ -39,7 +47,8 @@ class RevokedTokens:
     tokens: dict[str, float]
     #: The same of the tokens of users who are not active; each answer has them all.
     suspended: dict[str, float]
-    #: What time it was for the server. Of a token that had expired by then, the list says nothing.
+    #: What time it was for the server, by the latest answer. Of a token that had expired by then, the list
+    #: says nothing.
     as_of: float
     #: Until when the answer may be relied on (its ``exp``).
     expires: float
@@ -88,7 +97,8 @@ class RevocationFeed(remote_document.RemoteDocument):
 
     def load(self) -> None:
         asked = remote_document.now()
-        last = self.revoked
+        known = self.revoked
+        last = known
         if last is not None and asked - last.completed > COMPLETE_INTERVAL:
             last = None
         url = self.url if last is None else f"{self.url}{'&' if '?' in self.url else '?'}since={last.next}"
@@ -103,21 +113,30 @@ class RevocationFeed(remote_document.RemoteDocument):
             raise
         since = None if last is None else last.next
         claims = _read_page(answer.body, since)
-        known = {} if last is None else last.tokens
+        as_of, tokens, suspended = claims["iat"], claims["revoked"], claims["suspended"]
+        if known is not None:
+            if as_of < known.as_of - CLOCKS_APART:
+                raise ValueError("it is older than what is known")
+            # A token is never valid again that was revoked.
+            tokens = {**known.tokens, **tokens}
+            if as_of < known.as_of:
+                # By which of the two clocks a user was not active last, can't be told.
+                suspended = {**known.suspended, **suspended}
+                as_of = known.as_of
         self.revoked = RevokedTokens(
-            tokens={
-                jti: expires
-                for jti, expires in {**known, **claims["revoked"]}.items()
-                if expires > claims["iat"]
-            },
-            suspended=claims["suspended"],
-            as_of=claims["iat"],
+            tokens=_unexpired(tokens, as_of),
+            suspended=_unexpired(suspended, as_of),
+            as_of=as_of,
             expires=claims["exp"],
             next=claims["next"],
             url=url,
             etag=answer.etag,
             completed=asked if last is None else last.completed,
         )
+
+
+def _unexpired(tokens: dict[str, float], as_of: float) -> dict[str, float]:
+    return {jti: expires for jti, expires in tokens.items() if expires > as_of}
 
 
 def _read_page(body: bytes, since: int | None) -> dict[str, Any]:

@@ -6,11 +6,14 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
+from oauth2_provider.settings import oauth2_settings
+
 from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import get_scopes_backend
 from oauth_binding.models import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
 from oauth_binding.storage.liveness import is_live, live_refresh_tokens
+from oauth_binding.storage.presented import is_presented
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
 if TYPE_CHECKING:
@@ -69,7 +72,7 @@ def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request
 
 
 def ask_when_validated(model: Any) -> None:
-    """Let the access tokens of a model be valid only as long as they are backed.
+    """Let the access tokens of a model be valid only as long as they are backed, and as they are presented.
 
     Every door of django-oauth-toolkit asks them, also its decorators, which know no other validator than its
     own.
@@ -79,10 +82,21 @@ def ask_when_validated(model: Any) -> None:
     is_valid = model.is_valid
 
     @functools.wraps(is_valid)
-    def is_valid_and_backed(token: Any, scopes: Any = None) -> bool:
-        return bool(is_valid(token, scopes)) and is_backed(token)
+    def is_valid_here_and_now(token: Any, scopes: Any = None) -> bool:
+        if not (is_valid(token, scopes) and is_backed(token)):
+            return False
+        return is_presented(token) or _manages_registration(token, scopes)
 
-    model.is_valid = is_valid_and_backed
+    model.is_valid = is_valid_here_and_now
+
+
+def _manages_registration(token: BoundAccessToken, scopes: Any) -> bool:
+    """Return whether a token is asked as what manages a registration, and is good for no more (RFC 7592).
+
+    It belongs to an application, and to none of its devices: dynamic registration has issued it.
+    """
+    registration = oauth2_settings.DCR_REGISTRATION_SCOPE
+    return token.binding_id is None and token.scope == registration and [*(scopes or ())] == [registration]
 
 
 def _exchange_of(token: BoundAccessToken | BoundRefreshToken) -> TokenExchange | None:

@@ -22,6 +22,7 @@ from django.conf import settings
 from django.core.checks import INFO, CheckMessage, run_checks
 from django.db import OperationalError, connection, connections, models
 from django.db.migrations.recorder import MigrationRecorder
+from django.http import HttpRequest
 from django.test import override_settings
 from django.utils.module_loading import import_string
 from oauth2_provider.models import get_application_model, get_refresh_token_model
@@ -34,6 +35,8 @@ from oauth_binding.binding import ClientRequestBinder, TokenBinder
 from oauth_binding.checks import applications
 from oauth_binding.core import settings as core_settings
 from oauth_binding.models import TokenBinding
+from oauth_binding.resource_server import BearerTokenMiddleware
+from oauth_binding.resource_server import checks as resource_server_checks
 from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
 
@@ -42,6 +45,8 @@ pytestmark = pytest.mark.django_db
 ROOT = Path(oauth_binding.__file__).parent.parent
 
 JSONOAuthLibCore: Any = import_string(installed_path("oauth2_backends.JSONOAuthLibCore"))
+
+TOKEN_MIDDLEWARE = installed_path("middleware.OAuth2TokenMiddleware")
 
 CLIENT_REQUEST = "oauth_binding.binding.ClientRequestBinder"
 
@@ -92,6 +97,19 @@ class BinderOfTypeClientRequest(TokenBinder):
     label = "Device"
 
 
+class AnyToken(BearerTokenMiddleware):
+    required_scopes = ()
+
+
+class SomeTokens(BearerTokenMiddleware):
+    required_scopes = ["read"]
+
+
+class ByMethod(BearerTokenMiddleware):
+    def get_required_scopes(self, request: HttpRequest) -> list[str]:
+        return ["read" if request.method == "GET" else "write"]
+
+
 class BindingsElsewhere:
     """A database router that knows nothing of the tokens."""
 
@@ -102,6 +120,17 @@ class BindingsElsewhere:
 def provider_without(entry: str) -> override_settings:
     entries = {name: value for name, value in settings.OAUTH2_PROVIDER.items() if name != entry}
     return override_settings(OAUTH2_PROVIDER=entries)
+
+
+def middleware(*paths: str) -> override_settings:
+    return override_settings(MIDDLEWARE=[*settings.MIDDLEWARE, *paths])
+
+
+@contextmanager
+def all_scopes(*scopes: str, **entries: Any) -> Iterator[None]:
+    """Offer some scopes, and give all to who asks for none, as django-oauth-toolkit does by itself."""
+    with provider_without("DEFAULT_SCOPES"), provider(SCOPES=dict.fromkeys(scopes, "So"), **entries):
+        yield
 
 
 def binders(*paths: Any) -> override_settings:
@@ -355,6 +384,16 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W006", "the grant type", lambda: password_grant(authorization_grant_type="password")),
     ("W006", "one of several", lambda: password_grant(additional_grant_types="implicit password")),
     ("W007", "a backend that reads JSON", json_backend),
+    (
+        "W015",
+        "a middleware without scopes",
+        lambda: middleware("oauth_binding.resource_server.BearerTokenMiddleware"),
+    ),
+    ("W015", "a middleware for any token", lambda: middleware(f"{__name__}.AnyToken")),
+    ("W016", "a middleware of the toolkit", lambda: middleware(TOKEN_MIDDLEWARE)),
+    ("W017", "scopes for the devices", lambda: all_scopes("read", "devices:write")),
+    ("W017", "scopes for registrations", lambda: all_scopes("read", "oauth2_provider:registration")),
+    ("W017", "scopes for introspection", lambda: all_scopes("introspection", DEFAULT_SCOPES=["__all__"])),
 ]
 
 
@@ -396,7 +435,10 @@ def ids_in_the_code() -> set[str]:
     """Return the ids of this app's checks, without its name: of the checks, and of the table of settings."""
     modules = [*Path(checks.__file__).parent.glob("*.py"), Path(core_settings.__file__)]
     sources = "".join(path.read_text() for path in modules)
-    return set(re.findall(r'"(?:oauth_binding\.)?([EWI]\d{3})"', sources))
+    shared = Path(resource_server_checks.__file__).read_text()
+    return set(re.findall(r'"(?:oauth_binding\.)?([EWI]\d{3})"', sources)) | set(
+        re.findall(r'"oauth_binding\.([EWI]\d{3})"', shared)
+    )
 
 
 def test_every_id_has_a_case() -> None:
@@ -487,6 +529,22 @@ def test_what_the_site_has_decided_is_left_to_it(choice: bool) -> None:
     with grant, provider(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=choice):
         assert messages() == []
     with json_backend(REQUIRE_FORM_ENCODED_REQUEST_BODY=choice):
+        assert messages() == []
+
+
+@pytest.mark.parametrize("name", ["SomeTokens", "ByMethod"])
+def test_a_middleware_that_asks_for_scopes_is_accepted(name: str) -> None:
+    with middleware(f"{__name__}.{name}", f"{__name__}.NotThere"):
+        assert messages() == []
+
+
+def test_scopes_that_are_the_default_by_name_are_left_to_the_site() -> None:
+    with provider(DEFAULT_SCOPES=["read", "devices:write"]):
+        assert messages() == []
+
+
+def test_all_scopes_may_be_the_default_where_none_manages_anything() -> None:
+    with all_scopes("read", "write"):
         assert messages() == []
 
 

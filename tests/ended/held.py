@@ -91,13 +91,13 @@ class Held:
         return {**form, "tokenBindingId": self.binding}
 
 
-def hold(applications: Applications, user: User) -> Held:
+def hold(applications: Applications, user: User, scope: str = SCOPE) -> Held:
     """Let a user sign in everywhere, and keep what that gives."""
     mobile = replace(applications.mobile, user=user)
     binding = secrets.token_hex(8)
     browser = Client()
     assert browser.login(username=user.username, password=PASSWORD)
-    login_form = {**mobile.authorization_code(scope=SCOPE), "tokenBindingId": binding}
+    login_form = {**mobile.authorization_code(scope=scope), "tokenBindingId": binding}
     login = mobile.post("/oauth2/token/", login_form)
     assert login.status == 200, login.data
     exchanged = exchange(applications.backend, login.access, tokenBindingId=binding)

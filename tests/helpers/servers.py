@@ -100,15 +100,47 @@ def stall(handler: BaseHTTPRequestHandler) -> None:
     time.sleep(5)
 
 
-def trickle(handler: BaseHTTPRequestHandler) -> None:
-    body = json.dumps({"keys": [jwk(RSA_KEY)]}).encode()
-    handler.send_response(200)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    for byte in body:
+def _drip(handler: BaseHTTPRequestHandler, text: bytes) -> None:
+    for byte in text:
         handler.wfile.write(bytes([byte]))
         handler.wfile.flush()
         time.sleep(0.05)
 
 
-FAILURES = [refuse, hang_up, send_nonsense, send_deep, send_too_much, send_without_end, stall, trickle]
+def trickle(handler: BaseHTTPRequestHandler) -> None:
+    body = json.dumps({"keys": [jwk(RSA_KEY)]}).encode()
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body)))
+    handler.end_headers()
+    _drip(handler, body)
+
+
+def drip_status_line(handler: BaseHTTPRequestHandler) -> None:
+    _drip(handler, b"HTTP/1.1 200 " + b"O" * 100)
+
+
+def drip_headers(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    _drip(handler, b"X-Header: x\r\n" * 10)
+
+
+def put_off(handler: BaseHTTPRequestHandler) -> None:
+    """Tell the client again and again to go on (RFC 9110 section 15.2.1)."""
+    while True:
+        handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.05)
+
+
+FAILURES = [
+    refuse,
+    hang_up,
+    send_nonsense,
+    send_deep,
+    send_too_much,
+    send_without_end,
+    stall,
+    drip_status_line,
+    drip_headers,
+    put_off,
+    trickle,
+]

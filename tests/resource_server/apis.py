@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.generic import View
 from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasReadWriteScope, TokenHasScope
 from rest_framework.authentication import SessionAuthentication
-from rest_framework.permissions import AllowAny, IsAdminUser
+from rest_framework.permissions import AllowAny, IsAdminUser, IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.throttling import UserRateThrottle
@@ -17,7 +20,7 @@ from rest_framework.views import APIView
 
 from example_project.urls import urlpatterns as example_urlpatterns
 from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound, PresentsBinding
-from oauth_binding.resource_server import ProtectedResourceMixin, protected_resource
+from oauth_binding.resource_server import BearerTokenMiddleware, ProtectedResourceMixin, protected_resource
 
 
 def describe(request: Any, token: Any, user: Any) -> dict[str, Any]:
@@ -76,6 +79,10 @@ class OfToolkit(Described):
     authentication_classes = [OAuth2Authentication]
 
 
+class OfToolkitForUsers(OfToolkit):
+    permission_classes = [IsAuthenticated]
+
+
 class PlainView(ProtectedResourceMixin, View):
     """A class-based view of Django's."""
 
@@ -104,6 +111,20 @@ def describe_session(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"user": request.user.get_username()})
 
 
+class TokenMiddleware(BearerTokenMiddleware):
+    """The middleware of a site."""
+
+    required_scopes = ["read"]
+
+
+class OtherAdminSite(admin.AdminSite):
+    """An admin of the site's own, in a namespace of its own."""
+
+
+other_admin = OtherAdminSite("backoffice")
+other_admin.register(User, UserAdmin)
+
+
 urlpatterns = [
     *example_urlpatterns,
     path("drf/any/", Described.as_view()),
@@ -115,6 +136,7 @@ urlpatterns = [
     path("drf/presented/", Presented.as_view()),
     path("drf/throttled/", Throttled.as_view()),
     path("drf/toolkit/", OfToolkit.as_view()),
+    path("drf/toolkit/users/", OfToolkitForUsers.as_view()),
     path("mixin/scoped/", PlainView.as_view()),
     path("mixin/bound/", PlainBoundView.as_view()),
     path("mixin/presented/", PlainPresentedView.as_view()),
@@ -124,4 +146,5 @@ urlpatterns = [
     path("decorator/certificate/", protected_resource(binding_types=["jkt"])(describe_plain)),
     path("decorator/presented/", protected_resource(presented_binding=True)(describe_plain)),
     path("session/", describe_session),
+    path("backoffice/", other_admin.urls),
 ]

@@ -41,7 +41,7 @@ def apis() -> Iterator[None]:
 
 #: "session" is a view that knows nothing of tokens.
 with_middleware = override_settings(
-    MIDDLEWARE=[*settings.MIDDLEWARE, "oauth_binding.resource_server.BearerTokenMiddleware"]
+    MIDDLEWARE=[*settings.MIDDLEWARE, "tests.resource_server.apis.TokenMiddleware"]
 )
 
 

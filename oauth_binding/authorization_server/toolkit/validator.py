@@ -61,6 +61,7 @@ from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
 from oauth_binding.storage.liveness import is_live
+from oauth_binding.storage.presented import presenting
 from oauth_binding.storage.standing import (
     applications_are_usable,
     find_login,
@@ -527,8 +528,12 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None  # django-oauth-toolkit's reading of it is not guarded against junk
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
-        # Whether the token is backed, it is asked itself.
-        if not super().validate_bearer_token(token, scopes, request):
+        # Whether the token is backed, and presented as its application demands, it is asked itself.
+        with presenting(request.headers) as presentation:
+            valid = super().validate_bearer_token(token, scopes, request)
+        if not valid:
+            if presentation.fault:
+                _refuse_token(request, presentation.fault)
             return False
         if not applications_are_usable(request.access_token, request):
             _refuse_token(request)
@@ -548,10 +553,14 @@ class BindingOAuth2Validator(OAuth2Validator):
                 return False
             # Not by its exp alone, which a client writes itself where the key is its secret.
             login = find_login(request.access_token) if is_live(request.access_token.expires) else None
-            if login is not None and token_has_standing(login, request):
-                return True
-            _refuse_token(request)
-            return False
+            if login is None or not token_has_standing(login, request):
+                _refuse_token(request)
+                return False
+            with presenting(request.headers) as presentation:
+                if not presentation.meets_demands_of(login):
+                    _refuse_token(request, presentation.fault)
+                    return False
+            return True
         except (JWException, ValueError, KeyError, TypeError):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
@@ -573,10 +582,8 @@ def _still_offered(granted: list[str], request: Request) -> list[str]:
     return scopes
 
 
-def _refuse_token(request: Request) -> None:
-    request.oauth2_error = OrderedDict(
-        error="invalid_token", error_description="The access token is invalid."
-    )
+def _refuse_token(request: Request, description: str = "The access token is invalid.") -> None:
+    request.oauth2_error = OrderedDict(error="invalid_token", error_description=description)
 
 
 def _is_access_token(row: Any) -> TypeGuard[BoundAccessToken]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import threading
@@ -10,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from time import monotonic
-from typing import Any, Final
+from typing import Final
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import Request
+
+from oauth_binding.core.jose.timed_http import open_in_time
 
 logger = logging.getLogger(__name__)
 
-#: How long one attempt may wait for a server, in seconds.
+#: How long one attempt may take altogether, in seconds.
 TIMEOUT: Final = 5
 
 #: The largest answer that is read where no other limit is given, in bytes.
@@ -38,22 +39,9 @@ class Answer:
     etag: str | None
 
 
-class _NoRedirects(HTTPRedirectHandler):
-    """Only the address that is configured is asked."""
-
-    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        return None
-
-
 def now() -> float:
     """Return the time on the clock that ages are measured by, in seconds."""
     return monotonic()
-
-
-@functools.cache
-def _get_opener() -> OpenerDirector:
-    # Kept, as it takes long to load the certificates that are trusted.
-    return build_opener(_NoRedirects)
 
 
 def download(
@@ -66,22 +54,18 @@ def download(
     :param form: what to POST, encoded; None for a GET request.
     :param max_size: the largest body that is read, in bytes.
     :raises urllib.error.HTTPError: the server has answered with another status than 2xx.
-    :raises OSError, HTTPException: there is no answer, or not in time.
+    :raises OSError, HTTPException: there is no answer, or not all of it within :data:`TIMEOUT`.
     :raises ValueError: it is too large.
     """
-    deadline = now() + TIMEOUT
     body = bytearray()
     # https or http, see setting_rules.is_secure_url()
     request = Request(url, form, {"User-Agent": "django-oauth-binding", **headers})  # noqa: S310
     try:
-        with _get_opener().open(request, timeout=TIMEOUT) as response:
-            # The time-out of a socket is for each piece alone.
+        with open_in_time(request, TIMEOUT) as response:
             while piece := response.read1(MAX_SIZE):
                 body += piece
                 if len(body) > max_size:
                     raise ValueError(f"it has more than {max_size} bytes")
-                if now() > deadline:
-                    raise TimeoutError("it takes too long")
             return Answer(bytes(body), response.headers["ETag"])
     except HTTPError as error:
         error.close()

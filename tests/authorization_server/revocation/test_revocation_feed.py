@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import jwt
 import pytest
@@ -16,6 +17,8 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from oauth_binding.authorization_server.endpoints import revocation_feed
+from oauth_binding.authorization_server.revocation import feed
 from oauth_binding.devices import devices_of, sign_out
 from oauth_binding.models import RevokedToken
 from tests.helpers.client import Site, public_key
@@ -174,6 +177,30 @@ def test_a_malformed_since_is_refused_by_name(user: User, since: str) -> None:
     assert "since" in response.json()["error_description"]
 
 
+@pytest.mark.parametrize(
+    "what", ["between minutes", "in the future", "of the far future", "of long ago", "of the beginning"]
+)
+def test_a_since_that_no_answer_has_had_lately_is_refused_by_name(user: User, what: str) -> None:
+    """There are not many answers that strangers can have made."""
+    following = read(fetch())["next"]
+    since = {
+        "between minutes": following - 1,
+        "in the future": following + 420,
+        "of the far future": 99_999_999_960,
+        "of long ago": following - 7200,
+        "of the beginning": 0,
+    }[what]
+
+    response = fetch(since)
+
+    assert response.status_code == 400
+    assert response.json() == {
+        "error": "invalid_request",
+        "error_description": "since is not the next of an answer of the last two hours.",
+    }
+    assert read(fetch(following - 6600))["since"] == following - 6600
+
+
 # Caching
 
 
@@ -194,10 +221,59 @@ def test_an_answer_is_kept_and_asked_for_anew(make_bound: Callable[..., Site]) -
     assert len(read(changed)["revoked"]) == 1
 
 
-def test_an_answer_takes_two_queries(user: User) -> None:
-    with CaptureQueriesContext(connection) as queries:
+def test_an_answer_takes_two_queries_and_one_more_where_it_has_changed(
+    make_bound: Callable[..., Site],
+) -> None:
+    site = make_bound("jwt")
+    for expected in (3, 2, 2):
+        with CaptureQueriesContext(connection) as queries:
+            fetch()
+        # The first test of a process may find that nothing has changed since another.
+        assert len(queries) in {expected, 2}
+    site.bound("phone")
+    site.bound("phone")
+    for expected in (3, 2):
+        with CaptureQueriesContext(connection) as queries:
+            fetch()
+        assert len(queries) == expected
+
+
+def test_what_has_not_changed_is_signed_once_in_five_seconds(
+    make_bound: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0.0
+    monkeypatch.setattr(revocation_feed, "monotonic", lambda: time.monotonic() + passed)
+    site = make_bound("jwt")
+    site.bound("phone")
+    site.bound("phone")
+    with mock.patch.object(feed, "sign", wraps=feed.sign) as sign:
+        texts = {fetch().content for _ in range(10)}
+        assert (len(texts), sign.call_count) == (1, 1)
+
+        # At once, where there is something to say.
+        site.bound("phone")
+        assert len(revoked()) == 2
+        assert sign.call_count == 2
+        User.objects.update(is_active=False)
+        assert len(read(fetch())["suspended"]) == 1
+        assert sign.call_count == 3
+        User.objects.update(is_active=True)
+        assert read(fetch())["suspended"] == {}
+
+        before = sign.call_count
+        passed = 6
         fetch()
-    assert len(queries) == 2
+        assert sign.call_count == before + 1
+
+
+def test_few_answers_are_kept(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revocation_feed, "_signed", kept := revocation_feed._Signed())
+    following = read(fetch())["next"]
+
+    for minute in range(30):
+        assert fetch(following - 60 * minute).status_code == 200
+
+    assert len(kept._answers) == kept.MAX_COUNT
 
 
 # Setting up

@@ -207,13 +207,17 @@ class TestUsers:
         assert api.call(issuer.token(sub="bob"), "/for-users/").status in (401, 403)
 
 
+class TokenMiddleware(BearerTokenMiddleware):
+    required_scopes = ["read"]
+
+
 class TestMiddleware:
     @pytest.fixture
     def site(self, api: Api) -> BearerTokenMiddleware:
         def get_response(request: HttpRequest) -> HttpResponse:
             return JsonResponse({"user": str(request.user), "anonymous": request.user.is_anonymous})
 
-        return BearerTokenMiddleware(get_response)
+        return TokenMiddleware(get_response)
 
     def test_it_signs_in(self, site: BearerTokenMiddleware, issuer: Issuer) -> None:
         request = RequestFactory().get("/", headers={"Authorization": f"Bearer {issuer.token()}"})
@@ -227,6 +231,15 @@ class TestMiddleware:
         site(request)
 
         assert isinstance(request.user, AnonymousUser)
+
+    def test_a_token_without_the_scope(self, site: BearerTokenMiddleware, issuer: Issuer) -> None:
+        token = issuer.token(scope="write")
+
+        response = site(RequestFactory().get("/", headers={"Authorization": f"Bearer {token}"}))
+
+        assert response.status_code == 403
+        assert 'error="insufficient_scope"' in response["WWW-Authenticate"]
+        assert 'scope="read"' in response["WWW-Authenticate"]
 
     def test_it_refuses(self, site: BearerTokenMiddleware) -> None:
         response = site(RequestFactory().get("/", headers={"Authorization": "Bearer x"}))

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from oauth_binding.resource_server import revocation_feed_client
+from oauth_binding.storage.ending import CLOCK_LEEWAY
 from tests.helpers.resource_server import EXPIRED, Api, Issuer, assert_invalid, assert_unavailable
 from tests.helpers.servers import FAILURES, OTHER_KEY, jwk, refuse, send
 
@@ -197,6 +199,128 @@ class TestMerging:
         assert ask("other") == 200
         assert_invalid(api.call(issuer.token(jti="phone", exp=now + 2)), EXPIRED)
         assert_invalid(api.call(issuer.token(jti="live", exp=now + 2)), EXPIRED)
+
+
+class TestOrder:
+    """Answers of several hosts, of caches and of mirrors come in any order."""
+
+    @pytest.fixture
+    def at(self, issuer: Issuer, pass_time: Callable[[float], None]) -> Callable[..., None]:
+        """Return a function that lets the next answer be that of a host whose clock is behind."""
+
+        def set_clock(behind: int = 0) -> None:
+            issuer.ahead = -behind
+            pass_time(INTERVAL + 1)
+
+        return set_clock
+
+    def as_of(self, issuer: Issuer) -> float:
+        revoked = revocation_feed_client.revocation_feed(f"{issuer.url}{PATH}").revoked
+        assert revoked is not None
+        return revoked.as_of
+
+    def test_a_complete_list_that_is_older_makes_nobody_forget(
+        self,
+        issuer: Issuer,
+        pass_time: Callable[[float], None],
+        ask: Callable[..., int],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        issuer.revoke("phone")
+        assert (ask("phone"), ask("live")) == (401, 200)
+        before = self.as_of(issuer)
+        pass_time(3601)
+        issuer.revoked = {}
+        issuer.ahead = -310
+
+        assert (ask("phone"), ask("live")) == (503, 503)
+        assert "it is older than what is known" in caplog.text
+        assert self.as_of(issuer) == before
+        assert "since" not in issuer.requests(PATH)[-1].query
+
+        issuer.ahead = 0
+        pass_time(11)
+        assert (ask("phone"), ask("live")) == (401, 200)
+
+    def test_an_old_answer_counts_as_none(
+        self,
+        issuer: Issuer,
+        at: Callable[..., None],
+        pass_time: Callable[[float], None],
+        ask: Callable[..., int],
+    ) -> None:
+        ask()
+        issuer.revoke("phone")
+        at(310)
+
+        # The last list goes on serving, as in an outage, and the server is soon asked again.
+        assert ask("phone") == 200
+        issuer.ahead = 0
+        pass_time(16)
+        assert ask("phone") == 401
+
+    def test_an_old_answer_again_and_again_is_an_outage(
+        self,
+        issuer: Issuer,
+        at: Callable[..., None],
+        pass_time: Callable[[float], None],
+        ask: Callable[..., int],
+    ) -> None:
+        ask()
+        at(310)
+        for _ in range(MAX_STALE // 60 + 1):
+            pass_time(60)
+            ask()
+
+        assert ask() == 503
+
+    def test_a_host_whose_clock_is_behind_adds_and_takes_nothing_away(
+        self, issuer: Issuer, at: Callable[..., None], ask: Callable[..., int]
+    ) -> None:
+        issuer.revoke("phone")
+        assert ask("phone") == 401
+        before = self.as_of(issuer)
+
+        issuer.revoked = {}
+        issuer.revoke("laptop")
+        # Its next is not asked for yet.
+        issuer.feed_claims = {"revoked": {"laptop": int(time.time()) + 600}}
+        at(250)
+
+        assert (ask("phone"), ask("laptop"), ask("live")) == (401, 401, 200)
+        assert self.as_of(issuer) == before
+
+    def test_whom_an_older_answer_does_not_suspend_is_still_suspended(
+        self, issuer: Issuer, at: Callable[..., None], ask: Callable[..., int]
+    ) -> None:
+        now = int(time.time())
+        issuer.suspended = {"phone": now + 600}
+        assert ask("phone") == 401
+
+        issuer.suspended = {"tablet": now + 600}
+        at(250)
+        assert (ask("phone"), ask("tablet"), ask("live")) == (401, 401, 200)
+
+        at(0)
+        assert (ask("phone"), ask("tablet"), ask("live")) == (200, 401, 200)
+
+    def test_what_has_expired_is_forgotten_with_the_complete_list_too(
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
+    ) -> None:
+        issuer.revoke("short", expires_in=5)
+        issuer.revoke("long")
+        ask()
+        pass_time(3601)
+        issuer.revoked = {}
+        issuer.ahead = 10
+        ask()
+
+        revoked = revocation_feed_client.revocation_feed(f"{issuer.url}{PATH}").revoked
+        assert revoked is not None
+        assert list(revoked.tokens) == ["long"]
+
+    def test_the_clocks_are_apart_as_far_as_the_server_lets_them(self) -> None:
+        assert revocation_feed_client.CLOCKS_APART == CLOCK_LEEWAY
 
 
 class TestVerifying:

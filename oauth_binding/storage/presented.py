@@ -1,0 +1,66 @@
+"""What an application demands of requests with its tokens: that they name what those are bound to.
+
+The tokens are asked themselves, by :func:`oauth_binding.storage.standing.ask_when_validated`. They know no
+request, so what it presents is said here; where nobody has said it, a token with a demand is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from oauth_binding.binding.presented import find_fault
+from oauth_binding.core.settings import binding_settings
+
+
+@dataclass
+class Presentation:
+    """What a request presents beside its token."""
+
+    #: The value of the header; empty without one.
+    value: str = ""
+    #: Why a token that was asked meanwhile is refused; empty where it is not.
+    fault: str = ""
+
+    def meets_demands_of(self, token: Any) -> bool:
+        """Return whether a token's application is content with it.
+
+        :param token: an access or refresh token.
+        """
+        application = token.application
+        if application is None or not application.require_presented_binding:
+            return True
+        self.fault = find_fault(token, binding_settings.binding_header, self.value)
+        return not self.fault
+
+
+_current: ContextVar[Presentation | None] = ContextVar("oauth_binding_presentation", default=None)
+
+
+@contextmanager
+def presenting(meta: Any) -> Iterator[Presentation]:
+    """Enter with what a request presents, while its token is validated.
+
+    :param meta: its ``META``, or what has the same keys.
+    """
+    name = "HTTP_" + binding_settings.binding_header.upper().replace("-", "_")
+    presentation = Presentation(str(meta.get(name, "")))
+    previous = _current.set(presentation)
+    try:
+        yield presentation
+    finally:
+        _current.reset(previous)
+
+
+def is_presented(token: Any) -> bool:
+    """Return whether an access token came with what its application demands.
+
+    What is found is kept at the token: permissions ask it again when the validator is done.
+    """
+    if getattr(token, "_is_presented", False):
+        return True
+    token._is_presented = (_current.get() or Presentation()).meets_demands_of(token)
+    return bool(token._is_presented)

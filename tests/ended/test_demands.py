@@ -1,0 +1,275 @@
+"""A demand holds at every door that takes a bearer token: the request has to name what that is bound to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client, override_settings
+from oauth2_provider.models import get_access_token_model, get_application_model
+
+from oauth_binding.resource_server import BearerTokenMiddleware
+from oauth_binding.storage.token_values import token_checksum
+from tests.ended.doors import ACCESS_TOKENS, DOORS, HAS_REST_FRAMEWORK, TOKENS, exchange_as_subject
+from tests.ended.held import Applications, Held, hold
+from tests.ended.table import KINDS
+from tests.helpers.client import PASSWORD, Site
+from tests.helpers.provider import provider
+
+Call = Callable[[str, dict[str, str]], Any]
+
+MISSING: Final = "Token-Binding-Id does not name what the access token is bound to."
+
+#: django-oauth-toolkit's middleware and authentication backend.
+OF_TOOLKIT: Final = {
+    "MIDDLEWARE": [*settings.MIDDLEWARE, "oauth2_provider.middleware.OAuth2TokenMiddleware"],
+    "AUTHENTICATION_BACKENDS": [
+        "django.contrib.auth.backends.ModelBackend",
+        "oauth2_provider.backends.OAuth2Backend",
+    ],
+}
+
+OURS: Final = {"MIDDLEWARE": [*settings.MIDDLEWARE, "tests.ended.test_demands.Middleware"]}
+
+
+def api(path: str, **site: Any) -> Call:
+    """Return what calls an API with a token in the Authorization header."""
+
+    def call(text: str, headers: dict[str, str]) -> Any:
+        with override_settings(**site):
+            return Client().get(path, headers={"Authorization": f"Bearer {text}", **headers})
+
+    return call
+
+
+def with_a_form(text: str, headers: dict[str, str]) -> Any:
+    return Client().post("/toolkit/view/", {"access_token": text}, headers=headers)
+
+
+def with_a_query(text: str, headers: dict[str, str]) -> Any:
+    return Client().get("/toolkit/view/", {"access_token": text}, headers=headers)
+
+
+def introspecting(text: str, headers: dict[str, str]) -> Any:
+    """Introspect a token with itself."""
+    return Client().post(
+        "/oauth2/introspect/", {"token": text}, headers={"Authorization": f"Bearer {text}", **headers}
+    )
+
+
+class Middleware(BearerTokenMiddleware):
+    """The middleware of a site."""
+
+    required_scopes = ["read"]
+
+
+@dataclass(frozen=True)
+class BearerDoor:
+    """A door that takes a bearer token."""
+
+    call: Call
+    #: The credentials that it takes.
+    takes: tuple[str, ...] = ACCESS_TOKENS
+    #: Whether it has a request to read the header from; one that has not lets nobody in.
+    reads_header: bool = True
+    #: The status of a refusal, and whether its challenge says why.
+    refusal: tuple[int, bool] = (401, True)
+    is_there: bool = True
+
+
+BEARER_DOORS: Final = {
+    "userinfo": BearerDoor(api("/oauth2/userinfo/"), refusal=(401, False)),
+    "API with Django REST framework": BearerDoor(api("/drf/any/"), is_there=HAS_REST_FRAMEWORK),
+    "API with the toolkit's class for it": BearerDoor(
+        api("/drf/toolkit/users/"), takes=(*ACCESS_TOKENS, "ID token"), is_there=HAS_REST_FRAMEWORK
+    ),
+    "API in plain Django": BearerDoor(api("/plain/")),
+    "API in plain Django with the toolkit": BearerDoor(
+        api("/toolkit/"), reads_header=False, refusal=(403, False)
+    ),
+    "devices API": BearerDoor(api("/api/devices/"), is_there=HAS_REST_FRAMEWORK),
+    # Those that are no doors of their own in the table of what has ended.
+    "the toolkit's decorator for reading and writing": BearerDoor(
+        api("/toolkit/read-write/"), reads_header=False, refusal=(403, False)
+    ),
+    "the toolkit's decorator with metadata": BearerDoor(
+        api("/toolkit/metadata/"), reads_header=False, refusal=(401, False)
+    ),
+    "the toolkit's decorator with our validator": BearerDoor(
+        api("/toolkit/our-validator/"), refusal=(403, False)
+    ),
+    "the toolkit's view": BearerDoor(
+        api("/toolkit/view/"), takes=(*ACCESS_TOKENS, "ID token"), refusal=(403, False)
+    ),
+    "the toolkit's view with scopes": BearerDoor(api("/toolkit/view/scoped/"), refusal=(403, False)),
+    "the toolkit's view for reading and writing": BearerDoor(
+        api("/toolkit/view/read-write/"), refusal=(403, False)
+    ),
+    "the toolkit's view, token in the form": BearerDoor(with_a_form, refusal=(403, False)),
+    "the toolkit's view, token in the query": BearerDoor(with_a_query, refusal=(403, False)),
+    "the toolkit's middleware": BearerDoor(api("/who/", **OF_TOOLKIT), refusal=(401, False)),
+    "the middleware": BearerDoor(api("/who/", **OURS)),
+    "introspection with a bearer token": BearerDoor(introspecting),
+}
+
+#: The other doors, with the reason why nothing is demanded there.
+NOTHING_DEMANDED: Final = {
+    "introspection": "who asks is not who holds the token",
+    "token exchange, as the subject": "it is in the form of a client that authenticates itself",
+    "token exchange, as the actor": "as for the subject",
+    "devices page": "a browser session opens it",
+    "device approval": "as for the devices page",
+    "authorization endpoint": "as for the devices page",
+    "password grant": "the token endpoint has demands of its own",
+    "authorization code grant": "as for the password grant",
+    "device grant": "as for the password grant",
+    "refresh grant": "as for the password grant",
+}
+
+CASES: Final = [
+    pytest.param(door, credential, id=f"{name}-{credential}")
+    for name, door in BEARER_DOORS.items()
+    if door.is_there
+    for credential in door.takes
+]
+
+
+@pytest.fixture
+def holding(
+    make_applications: Callable[[str], Applications], user: User, settings: Any
+) -> Callable[..., Held]:
+    """Return a factory of what a user holds of applications that demand the binding, or do not."""
+    settings.ROOT_URLCONF = "tests.ended.urls"
+
+    def make(kind: str, *, demanding: bool = True) -> Held:
+        applications = make_applications(kind)
+        for site in (applications.mobile, applications.backend):
+            site.application.require_presented_binding = demanding
+            site.application.save()
+        # "introspection" is for the door that it opens.
+        return hold(applications, user, scope="openid read devices:read introspection")
+
+    return make
+
+
+def assert_refused(door: BearerDoor, response: Any, description: str) -> None:
+    status, says_why = door.refusal
+    assert response.status_code == status
+    if status == 401:
+        assert b'"user":"alice"' not in response.content
+    if says_why:
+        assert 'error="invalid_token"' in response["WWW-Authenticate"]
+        assert f'error_description="{description}"' in response["WWW-Authenticate"]
+
+
+def test_the_table_is_total() -> None:
+    """Each door takes bearer tokens, or there is a reason why nothing is demanded there."""
+    assert set(DOORS) == (BEARER_DOORS.keys() | NOTHING_DEMANDED.keys()) & set(DOORS)
+    assert not BEARER_DOORS.keys() & NOTHING_DEMANDED.keys()
+    assert NOTHING_DEMANDED.keys() <= DOORS.keys()
+
+
+@pytest.mark.parametrize("kind", ["bound opaque tokens", "bound JWTs"])
+@pytest.mark.parametrize(("door", "credential"), CASES)
+def test_a_demand_holds_at_every_door(
+    holding: Callable[..., Held], door: BearerDoor, credential: str, kind: str
+) -> None:
+    assert KINDS[kind][0]
+    held = holding(kind)
+    text = held.text(credential)
+
+    assert_refused(door, door.call(text, {}), MISSING)
+    assert_refused(door, door.call(text, {"Token-Binding-Id": "another"}), MISSING)
+    named = door.call(text, {"Token-Binding-Id": held.binding})
+    if door.reads_header:
+        assert named.status_code == 200
+    else:
+        assert_refused(door, named, MISSING)
+
+
+@pytest.mark.parametrize(("door", "credential"), CASES)
+def test_without_a_demand_nothing_is_asked(
+    holding: Callable[..., Held], door: BearerDoor, credential: str
+) -> None:
+    held = holding("bound JWTs", demanding=False)
+
+    for headers in ({}, {"Token-Binding-Id": "another"}):
+        assert door.call(held.text(credential), headers).status_code == 200
+
+
+@pytest.mark.parametrize(("door", "credential"), CASES)
+def test_a_token_that_is_bound_to_nothing_is_refused(
+    holding: Callable[..., Held], door: BearerDoor, credential: str
+) -> None:
+    held = holding("unbound opaque tokens")
+
+    for headers in ({}, {"Token-Binding-Id": ""}, {"Token-Binding-Id": held.binding}):
+        assert_refused(door, door.call(held.text(credential), headers), "The access token is not bound.")
+
+
+@pytest.mark.parametrize(
+    "credential", [c for c in TOKENS if c in DOORS["token exchange, as the subject"].takes]
+)
+def test_nothing_is_demanded_of_an_exchange(holding: Callable[..., Held], credential: str) -> None:
+    assert exchange_as_subject(holding("bound JWTs"), credential)
+
+
+def test_the_header_can_be_another(holding: Callable[..., Held], settings: Any) -> None:
+    held = holding("bound JWTs")
+    door = BEARER_DOORS["userinfo"]
+
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "BINDING_HEADER": "X-Device"}
+
+    assert door.call(held.text("access token"), {"Token-Binding-Id": held.binding}).status_code == 401
+    assert door.call(held.text("access token"), {"X-Device": held.binding}).status_code == 200
+
+
+def test_a_request_says_nothing_for_the_next(holding: Callable[..., Held]) -> None:
+    """What one request has presented is forgotten with it, also where it comes to the same process."""
+    held = holding("bound opaque tokens")
+    door = BEARER_DOORS["the toolkit's view"]
+    text = held.text("access token")
+
+    assert door.call(text, {"Token-Binding-Id": held.binding}).status_code == 200
+    row = get_access_token_model().objects.get(token_checksum=token_checksum(text))
+    assert not row.is_valid()
+    assert_refused(door, door.call(text, {}), MISSING)
+
+
+def test_a_registration_access_token_manages_the_registration(user: User) -> None:
+    """It belongs to no device, so that it can't be presented with one; it opens nothing else (RFC 7592)."""
+    browser = Client()
+    assert browser.login(username=user.username, password=PASSWORD)
+    with provider(DCR_ENABLED=True), override_settings(ROOT_URLCONF="tests.ended.urls"):
+        registered = browser.post(
+            "/oauth2/register/",
+            json.dumps({"grant_types": ["client_credentials"], "client_name": "registered"}),
+            content_type="application/json",
+        ).json()
+        get_application_model().objects.filter(client_id=registered["client_id"]).update(
+            token_binding_type="client-request", require_presented_binding=True
+        )
+        path = f"/oauth2/register/{registered['client_id']}/"
+        headers = {"Authorization": f"Bearer {registered['registration_access_token']}"}
+
+        assert Client().get(path, headers=headers).status_code == 200
+        assert Client().get("/toolkit/view/", headers=headers).status_code == 403
+
+
+def test_an_access_token_for_all_is_no_registration_access_token(make_bound: Callable[..., Site]) -> None:
+    """A bound token that has the scope of registrations, too, still has to be presented."""
+    scopes = {"read": "Read", "oauth2_provider:registration": "Manage it"}
+    with provider(DCR_ENABLED=True, SCOPES=scopes):
+        site = make_bound(require_presented_binding=True, registration_source="dcr")
+        token = site.bound("phone", scope="oauth2_provider:registration").access
+        path = f"/oauth2/register/{site.application.client_id}/"
+        headers = {"Authorization": f"Bearer {token}"}
+
+        assert Client().get(path, headers=headers).status_code == 401
+        get_application_model().objects.update(require_presented_binding=False)
+        assert Client().get(path, headers=headers).status_code == 200
