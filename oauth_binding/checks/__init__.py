@@ -2,6 +2,7 @@
 
 from oauth_binding.checks import (
     applications,
+    client_ids,
     client_secrets,
     database,
     keys,
@@ -14,6 +15,7 @@ from oauth_binding.checks import (
 
 __all__ = [
     "applications",
+    "client_ids",
     "client_secrets",
     "database",
     "keys",

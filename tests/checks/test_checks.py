@@ -64,6 +64,13 @@ class JSONBackend(BindingOAuthLibCore, JSONOAuthLibCore):
     """A backend that reads JSON as well."""
 
 
+class NumberGenerator:
+    """Makes client ids that could be primary keys of users."""
+
+    def hash(self) -> str:
+        return "4711"
+
+
 class BinderWithoutType(TokenBinder):
     label = "Device"
 
@@ -341,6 +348,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E020", "preferred for passwords", lambda: hashers(FAST_HASHER, SLOW_HASHER)),
     ("E021", "not installed", lambda: provider(CLIENT_SECRET_HASHER="oauth_binding_sha256")),
     ("E022", "taken out", application_with_fast_hash),
+    ("E025", "numbers", lambda: provider(CLIENT_ID_GENERATOR_CLASS=f"{__name__}.NumberGenerator")),
     (
         "W001",
         "URLs of django-oauth-toolkit",
@@ -355,6 +363,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W006", "the grant type", lambda: password_grant(authorization_grant_type="password")),
     ("W006", "one of several", lambda: password_grant(additional_grant_types="implicit password")),
     ("W007", "a backend that reads JSON", json_backend),
+    ("W013", "a number", lambda: application(client_id="4711")),
 ]
 
 
@@ -498,6 +507,18 @@ def test_without_the_password_grant_its_default_does_not_matter() -> None:
 def test_opaque_tokens_need_no_key() -> None:
     with application(token_type="opaque"), provider(OIDC_RSA_PRIVATE_KEY=""):
         assert messages() == []
+
+
+def test_of_many_client_ids_like_users_some_are_named() -> None:
+    for number in range(5):
+        with application(client_id=str(4711 + number), client_secret="xyzzy"):
+            pass
+
+    (message,) = messages()
+
+    assert "'4711', '4712', '4713' and more" in message.msg
+    assert "4714" not in message.msg
+    assert "xyzzy" not in message.msg
 
 
 @pytest.mark.parametrize("urls", ["django.contrib.auth.urls", None])
