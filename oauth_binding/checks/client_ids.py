@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from oauth2_provider.settings import oauth2_settings
 
-from oauth_binding.checks.application_table import DatabaseOutOfReachError, get_applications
+from oauth_binding.checks.application_table import MAX_NAMED, DatabaseOutOfReachError, get_applications, named
 from oauth_binding.models import could_be_user_key, names_a_user
-
-#: How many applications a message names.
-MAX_NAMED: Final = 3
 
 
 @register(Tags.security)
@@ -52,12 +49,10 @@ def check_client_ids(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     found = list(islice(filter(names_a_user, client_ids.iterator()), MAX_NAMED + 1))
     if not found:
         return []
-    names = ", ".join(repr(client_id) for client_id in found[:MAX_NAMED])
-    more = " and more" if len(found) > MAX_NAMED else ""
     return [
         Warning(
-            f"There are applications whose client id could be the primary key of a user: {names}{more}. What "
-            "they get for themselves says no sub in introspection, and they get no JWTs for themselves.",
+            f"There are applications whose client id could be the primary key of a user: {named(found)}. "
+            "What they get for themselves says no sub in introspection, and they get no JWTs for themselves.",
             hint="Give them other client ids, and tell their clients.",
             id="oauth_binding.W013",
         )

@@ -1,6 +1,11 @@
 """The tables of this app, and what it adds to those of django-oauth-toolkit."""
 
-from oauth_binding.models.application import ApplicationBindingFields, BoundApplication, grant_type_choices
+from oauth_binding.models.application import (
+    ApplicationBindingFields,
+    BoundApplication,
+    demands_binding,
+    grant_type_choices,
+)
 from oauth_binding.models.binding import TokenBinding, binding_type_choices
 from oauth_binding.models.code_context import CodeContext
 from oauth_binding.models.contributed_fields import CONTRIBUTED_FIELDS
@@ -31,6 +36,7 @@ __all__ = [
     "binding_type_choices",
     "client_subject",
     "could_be_user_key",
+    "demands_binding",
     "grant_type_choices",
     "names_a_user",
 ]

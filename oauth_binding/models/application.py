@@ -14,6 +14,7 @@ from oauth2_provider.models import AbstractApplication
 from oauth_binding.binding.semantics import NO_BINDING, TokenType
 from oauth_binding.core.databases import write_alias
 from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
+from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.binding import binding_type_choices
 from oauth_binding.models.exchange import TOKEN_EXCHANGE
 from oauth_binding.models.subjects import names_a_user
@@ -118,6 +119,15 @@ class ApplicationBindingFields(models.Model):
             )
 
 
+def demands_binding(application: Any) -> bool:
+    """Return whether an application gets bound tokens alone, by its choice or that of its binding type."""
+    if application.token_binding_type == NO_BINDING:
+        return False
+    binder = binding_settings.binders.get(application.token_binding_type)
+    is_required = binder is not None and binder.required
+    return bool(is_required or application.require_binding or application.require_presented_binding)
+
+
 def clean_client(application: Any, clean: Callable[[], None]) -> None:
     """Validate an application and its client id, and report what is wrong with both at once.
 
@@ -136,7 +146,7 @@ def clean_client(application: Any, clean: Callable[[], None]) -> None:
 
 
 def _clean_client_id(application: Any) -> None:
-    """Refuse a client id that could be taken for a user's in ``sub``, unless the application has it already."""
+    """Refuse a client id that could be taken for a user's ``sub``, unless the application has it already."""
     if not names_a_user(application.client_id):
         return
     model = type(application)

@@ -94,6 +94,10 @@ class BinderOfTypeNone(TokenBinder):
     label = "Device"
 
 
+class DemandingBinder(ClientRequestBinder):
+    required = True
+
+
 class BinderOfTypeClientRequest(TokenBinder):
     type = ClientRequestBinder.type
     label = "Device"
@@ -145,6 +149,16 @@ def application(**fields: Any) -> Iterator[None]:
         **{"client_type": "confidential", "authorization_grant_type": "client-credentials", **fields}
     )
     yield
+
+
+def implicit(field: str = "authorization_grant_type", **fields: Any) -> AbstractContextManager[None]:
+    return application(**{field: "implicit", "token_binding_type": "client-request", **fields})
+
+
+@contextmanager
+def implicit_with_demanding_binder() -> Iterator[None]:
+    with binders(f"{__name__}.DemandingBinder"), implicit():
+        yield
 
 
 @contextmanager
@@ -364,6 +378,10 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W006", "one of several", lambda: password_grant(additional_grant_types="implicit password")),
     ("W007", "a backend that reads JSON", json_backend),
     ("W013", "a number", lambda: application(client_id="4711")),
+    ("W014", "requests without one are refused", lambda: implicit(require_binding=True)),
+    ("W014", "APIs refuse them", lambda: implicit(require_presented_binding=True)),
+    ("W014", "the binding type demands one", implicit_with_demanding_binder),
+    ("W014", "one of several grants", lambda: implicit("additional_grant_types", require_binding=True)),
 ]
 
 
@@ -506,6 +524,11 @@ def test_without_the_password_grant_its_default_does_not_matter() -> None:
 
 def test_opaque_tokens_need_no_key() -> None:
     with application(token_type="opaque"), provider(OIDC_RSA_PRIVATE_KEY=""):
+        assert messages() == []
+
+
+def test_the_implicit_grant_without_a_demand_is_accepted() -> None:
+    with implicit(), implicit(token_binding_type="none", require_binding=True):
         assert messages() == []
 
 

@@ -60,7 +60,7 @@ class Subject:
 
 
 def client_identity(client: Any) -> dict[str, str]:
-    """Return what ``act`` and ``may_act`` say of a client that acts for itself: no ``sub`` that may be a user's."""
+    """Return what ``act`` and ``may_act`` say of a client itself: no ``sub`` that could be a user's."""
     subject = client_subject(client)
     identity = {"client_id": str(client.client_id)}
     return identity if subject is None else {"sub": subject, **identity}
