@@ -50,6 +50,8 @@ DAY = 24 * 60 * 60
 ED25519 = {"SIGNING_ALGORITHM": "EdDSA"}
 SLOW_HASHER = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
 FAST_HASHER = "oauth_binding.authorization_server.GeneratedSecretHasher"
+GENERATOR = "oauth_binding.authorization_server.ClientSecretGenerator"
+TOOLKIT_GENERATOR = "oauth2_provider.generators.ClientSecretGenerator"
 
 #: Of an issuer whose tokens may be exchanged.
 OPTIONS = {"JWKS_URL": "https://idp.example/jwks", "AUDIENCE": "https://site.example"}
@@ -219,6 +221,16 @@ def application_with_fast_hash() -> Iterator[None]:
         yield
 
 
+def fast_secrets(generator: str) -> AbstractContextManager[None]:
+    return provider(CLIENT_SECRET_HASHER="oauth_binding_sha256", CLIENT_SECRET_GENERATOR_CLASS=generator)
+
+
+@contextmanager
+def fast_hasher_with(generator: str) -> Iterator[None]:
+    with hashers(SLOW_HASHER, FAST_HASHER), fast_secrets(generator):
+        yield
+
+
 def hashers(*paths: str) -> override_settings:
     return override_settings(PASSWORD_HASHERS=list(paths))
 
@@ -360,8 +372,10 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ),
     ("E018", "an unknown extent", lambda: override_settings(OAUTH_BINDING={"PASSWORD_CHANGE_ENDS": True})),
     ("E020", "preferred for passwords", lambda: hashers(FAST_HASHER, SLOW_HASHER)),
-    ("E021", "not installed", lambda: provider(CLIENT_SECRET_HASHER="oauth_binding_sha256")),
+    ("E021", "not installed", lambda: fast_secrets(GENERATOR)),
     ("E022", "taken out", application_with_fast_hash),
+    ("E026", "the generator of the toolkit", lambda: fast_hasher_with(TOOLKIT_GENERATOR)),
+    ("E026", "one that can't be imported", lambda: fast_hasher_with("no.such.Generator")),
     ("E025", "numbers", lambda: provider(CLIENT_ID_GENERATOR_CLASS=f"{__name__}.NumberGenerator")),
     (
         "W001",
@@ -504,7 +518,7 @@ def test_a_subclass_of_the_validator_is_accepted() -> None:
 
 
 def test_the_fast_hasher_for_client_secrets_is_accepted() -> None:
-    with hashers(SLOW_HASHER, FAST_HASHER), provider(CLIENT_SECRET_HASHER="oauth_binding_sha256"):
+    with hashers(SLOW_HASHER, FAST_HASHER), fast_secrets(GENERATOR):
         assert messages() == []
 
 
