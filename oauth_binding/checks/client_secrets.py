@@ -48,8 +48,8 @@ def check_hashers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     if GeneratedSecretHasher.algorithm == oauth2_settings.CLIENT_SECRET_HASHER and not _generates_known():
         messages.append(
             Error(
-                "OAUTH2_PROVIDER['CLIENT_SECRET_GENERATOR_CLASS'] makes client secrets that are not known for "
-                "generated ones later: the fast hash is for none of them.",
+                "OAUTH2_PROVIDER['CLIENT_SECRET_GENERATOR_CLASS'] makes client secrets that are not known "
+                "for generated ones later: the fast hash is for none of them.",
                 hint=f"Set it to {GENERATOR_PATH!r}.",
                 id="oauth_binding.E026",
             )

@@ -253,7 +253,10 @@ EVENTS: dict[str, Event] = {
     ),
     "an operator revokes the refresh token": Event(
         lambda held: admin_action(
-            get_refresh_token_model(), refresh_token_row(held.login.refresh).pk, "revoke_tokens", confirmed="1"
+            get_refresh_token_model(),
+            refresh_token_row(held.login.refresh).pk,
+            "revoke_tokens",
+            confirmed="1",
         ),
         BEFORE_LOGIN,
     ),
