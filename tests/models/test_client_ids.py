@@ -15,6 +15,7 @@ from django.db import models
 from django.test import Client
 from oauth2_provider.models import Application
 
+from oauth_binding.authorization_server import BindingOAuth2Validator
 from oauth_binding.models import could_be_user_key, names_a_user
 from tests.helpers.client import Site
 from tests.helpers.exchange import ACCESS_TOKEN, allow, exchange
@@ -235,3 +236,18 @@ def test_it_acts_by_its_client_id_alone(impostor: Site, make_bound: Callable[...
     )
 
     assert impostor.introspect(exchanged.access)["act"] == {"client_id": impostor.application.client_id}
+
+
+def test_it_may_not_act_as_the_user_that_a_token_names(
+    impostor: Site, make_bound: Callable[..., Site], user: User
+) -> None:
+    class Validator(BindingOAuth2Validator):
+        def get_additional_access_token_claims(self, request: Any) -> dict[str, Any]:
+            return {"may_act": {"sub": str(user.pk)}}
+
+    mobile = make_bound("jwt")
+    allow(impostor, mobile)
+    with provider(OAUTH2_VALIDATOR_CLASS=Validator):
+        login = mobile.bound("phone")
+
+    assert exchange(impostor, login.access)["error"] == "invalid_grant"
