@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 
 from benchmarks.plan import Job
 
-SECRET = "q5B1sXv0TzKp8LwYhJd3RfNc7MgUa2EoIk9VtQ4WxHbZ6PyCrSnDjGeAlFmOiu5B"
+#: Generated under the SECRET_KEY of the benchmarks.
+SECRET = "q5B1sXv0TzKp8LwYhJd3RfNc7MgUa2EoIk9VtQ4WxHbiMX0awOjqnaKvwinikv1Dg"
 PASSWORD = "correct horse battery staple"
 
 

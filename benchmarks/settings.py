@@ -69,6 +69,9 @@ if _IS_OURS:
     AUTHENTICATION = "oauth_binding.contrib.rest_framework.BearerAuthentication"
 if CONTENDER == "oauth_binding, fast secrets":
     OAUTH2_PROVIDER["CLIENT_SECRET_HASHER"] = "oauth_binding_sha256"
+    OAUTH2_PROVIDER["CLIENT_SECRET_GENERATOR_CLASS"] = (
+        "oauth_binding.authorization_server.ClientSecretGenerator"
+    )
 
 if CONTENDER == "django-rest-knox":
     INSTALLED_APPS += ["knox"]

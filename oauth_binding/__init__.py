@@ -12,5 +12,7 @@ OAUTH2_PROVIDER_ENTRIES = {
     "REFRESH_TOKEN_GENERATOR": "oauth_binding.authorization_server.generate_refresh_token",
     "APPLICATION_ADMIN_CLASS": "oauth_binding.console.BindingApplicationAdmin",
     "ACCESS_TOKEN_ADMIN_CLASS": "oauth_binding.console.BoundAccessTokenAdmin",
+    "GRANT_ADMIN_CLASS": "oauth_binding.console.ReadOnlyGrantAdmin",
+    "ID_TOKEN_ADMIN_CLASS": "oauth_binding.console.ReadOnlyIDTokenAdmin",
     "REFRESH_TOKEN_ADMIN_CLASS": "oauth_binding.console.BoundRefreshTokenAdmin",
 }

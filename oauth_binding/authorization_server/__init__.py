@@ -16,7 +16,10 @@ if TYPE_CHECKING:
         revoke_unbound_tokens,
     )
     from oauth_binding.authorization_server.toolkit.backend import BindingOAuthLibCore
-    from oauth_binding.authorization_server.toolkit.client_secrets import GeneratedSecretHasher
+    from oauth_binding.authorization_server.toolkit.client_secrets import (
+        ClientSecretGenerator,
+        GeneratedSecretHasher,
+    )
     from oauth_binding.authorization_server.toolkit.generators import (
         generate_access_token,
         generate_refresh_token,
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BindingOAuth2Validator",
     "BindingOAuthLibCore",
+    "ClientSecretGenerator",
     "GeneratedSecretHasher",
     "generate_access_token",
     "generate_refresh_token",
@@ -38,6 +42,7 @@ __all__ = [
 _ROOMS: Final = {
     "BindingOAuth2Validator": "toolkit.validator",
     "BindingOAuthLibCore": "toolkit.backend",
+    "ClientSecretGenerator": "toolkit.client_secrets",
     "GeneratedSecretHasher": "toolkit.client_secrets",
     "generate_access_token": "toolkit.generators",
     "generate_refresh_token": "toolkit.generators",

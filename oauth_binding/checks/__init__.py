@@ -2,6 +2,7 @@
 
 from oauth_binding.checks import (
     applications,
+    client_ids,
     client_secrets,
     database,
     keys,
@@ -16,6 +17,7 @@ from oauth_binding.checks import (
 
 __all__ = [
     "applications",
+    "client_ids",
     "client_secrets",
     "database",
     "keys",

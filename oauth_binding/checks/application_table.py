@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Final
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, connections
@@ -10,6 +11,9 @@ from oauth2_provider.models import get_application_model
 
 from oauth_binding.checks.models import migrated_models
 from oauth_binding.core.databases import write_alias
+
+#: How many applications a message names.
+MAX_NAMED: Final = 3
 
 
 class DatabaseOutOfReachError(Exception):
@@ -33,3 +37,9 @@ def get_applications() -> Any:
     except (RuntimeError, AssertionError):
         return None  # pytest-django and SimpleTestCase keep a test from the database
     return model.objects.using(alias) if model in dict(migrated_models(alias)) else None
+
+
+def named(client_ids: Sequence[str]) -> str:
+    """Return what a message says of some applications: the ids of the first, and whether there are more."""
+    first = ", ".join(repr(client_id) for client_id in client_ids[:MAX_NAMED])
+    return first if len(client_ids) <= MAX_NAMED else f"{first} and more"

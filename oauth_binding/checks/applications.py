@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Info, Tags, register
+from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
+from django.db.models import Q
+from oauth2_provider.models import AbstractApplication
 
 from oauth_binding.authorization_server.toolkit.client_secrets import GeneratedSecretHasher, is_installed
-from oauth_binding.binding.semantics import TokenType
-from oauth_binding.checks.application_table import DatabaseOutOfReachError, get_applications
+from oauth_binding.binding.semantics import NO_BINDING, TokenType
+from oauth_binding.checks.application_table import MAX_NAMED, DatabaseOutOfReachError, get_applications, named
 from oauth_binding.checks.client_secrets import HASHER_PATH
 from oauth_binding.checks.keys import check_algorithm, check_successor
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.models import binding_type_choices
+from oauth_binding.models import binding_type_choices, demands_binding
 
 _FAST_HASH = f"{GeneratedSecretHasher.algorithm}$"
 
 
 @register(Tags.models)
 def check_applications(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E009, E012, E022, W004 and I001: what applications ask for is set up.
+    """E009, E012, E022, W004, W014 and I001: what applications ask for is set up.
 
     Only the table of applications can tell, so this asks the database. Before the first migration there is
     nothing to say, and where the database is out of reach, as while images are built, that much is said.
@@ -64,4 +67,20 @@ def _check_applications(applications: Any) -> Iterator[CheckMessage]:
             f"There are applications with the token binding type {binding_type!r}, which is not installed.",
             hint="Add its binder to OAUTH_BINDING['BINDERS'], or choose another type for them.",
             id="oauth_binding.E012",
+        )
+    yield from _check_implicit_grant(applications)
+
+
+def _check_implicit_grant(applications: Any) -> Iterator[CheckMessage]:
+    implicit = AbstractApplication.GRANT_IMPLICIT
+    # None of the other grant types has the word in its name.
+    allowed = Q(authorization_grant_type=implicit) | Q(additional_grant_types__contains=implicit)
+    bound = applications.filter(allowed).exclude(token_binding_type=NO_BINDING).order_by("pk")
+    found = list(islice(filter(demands_binding, bound.iterator()), MAX_NAMED + 1))
+    if found:
+        yield Warning(
+            "There are applications that demand a binding and may use the implicit grant, which gives "
+            f"them no access tokens: {named([application.client_id for application in found])}.",
+            hint="Take the demand or the implicit grant away from them.",
+            id="oauth_binding.W014",
         )

@@ -10,15 +10,21 @@ from django.contrib.auth.hashers import get_hasher, get_hashers
 from django.core.checks import CheckMessage, Error, Tags, register
 from oauth2_provider.settings import oauth2_settings
 
-from oauth_binding.authorization_server.toolkit.client_secrets import GeneratedSecretHasher
+from oauth_binding.authorization_server.toolkit.client_secrets import (
+    GeneratedSecretHasher,
+    is_generated,
+)
 
 #: What sites write into ``PASSWORD_HASHERS``.
 HASHER_PATH: Final = "oauth_binding.authorization_server.GeneratedSecretHasher"
 
+#: What they write into ``CLIENT_SECRET_GENERATOR_CLASS``.
+GENERATOR_PATH: Final = "oauth_binding.authorization_server.ClientSecretGenerator"
+
 
 @register(Tags.security)
 def check_hashers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E020 and E021: the hasher of client secrets is installed, and the fast one is not for passwords."""
+    """E020, E021 and E026: the hasher of client secrets is installed; the fast one is for generated."""
     messages: list[CheckMessage] = []
     if any(isinstance(first, GeneratedSecretHasher) for first in get_hashers()[:1]):
         messages.append(
@@ -39,4 +45,20 @@ def check_hashers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
                 id="oauth_binding.E021",
             )
         )
+    if GeneratedSecretHasher.algorithm == oauth2_settings.CLIENT_SECRET_HASHER and not _generates_known():
+        messages.append(
+            Error(
+                "OAUTH2_PROVIDER['CLIENT_SECRET_GENERATOR_CLASS'] makes client secrets that are not known "
+                "for generated ones later: the fast hash is for none of them.",
+                hint=f"Set it to {GENERATOR_PATH!r}.",
+                id="oauth_binding.E026",
+            )
+        )
     return messages
+
+
+def _generates_known() -> bool:
+    try:
+        return is_generated(oauth2_settings.CLIENT_SECRET_GENERATOR_CLASS().hash())
+    except (AttributeError, ImportError, TypeError):
+        return False

@@ -9,15 +9,29 @@ from oauth_binding.core import toolkit_paths
 
 if TYPE_CHECKING:
     from oauth_binding.console.applications import BindingApplicationAdmin
-    from oauth_binding.console.tokens import BoundAccessTokenAdmin, BoundRefreshTokenAdmin
+    from oauth_binding.console.tokens import (
+        BoundAccessTokenAdmin,
+        BoundRefreshTokenAdmin,
+        ReadOnlyGrantAdmin,
+        ReadOnlyIDTokenAdmin,
+    )
     from oauth_binding.console.users import sign_out_users
 
-__all__ = ["BindingApplicationAdmin", "BoundAccessTokenAdmin", "BoundRefreshTokenAdmin", "sign_out_users"]
+__all__ = [
+    "BindingApplicationAdmin",
+    "BoundAccessTokenAdmin",
+    "BoundRefreshTokenAdmin",
+    "ReadOnlyGrantAdmin",
+    "ReadOnlyIDTokenAdmin",
+    "sign_out_users",
+]
 
 _ROOMS: Final = {
     "BindingApplicationAdmin": "applications",
     "BoundAccessTokenAdmin": "tokens",
     "BoundRefreshTokenAdmin": "tokens",
+    "ReadOnlyGrantAdmin": "tokens",
+    "ReadOnlyIDTokenAdmin": "tokens",
     "sign_out_users": "users",
 }
 

@@ -13,7 +13,7 @@ from oauth_binding.authorization_server.signing.signing_key import get_signing_k
 from oauth_binding.binding.semantics import NO_BINDING, TokenType
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import ApplicationForm
-from oauth_binding.models import grant_type_choices
+from oauth_binding.models import demands_binding, grant_type_choices
 
 
 class BindingApplicationForm(ApplicationForm):
@@ -88,8 +88,20 @@ class BindingApplicationForm(ApplicationForm):
 
     def _post_clean(self) -> None:
         super()._post_clean()
+        self._check_implicit_grant()
         if not self.errors:
             try:
                 self.instance.clean_allowed_grant_types()
             except ValidationError as error:
                 self.add_error(None, error)
+
+    def _check_implicit_grant(self) -> None:
+        implicit = AbstractApplication.GRANT_IMPLICIT in self.instance.allowed_grant_types
+        if implicit and demands_binding(self.instance) and not self.has_error("token_binding_type"):
+            self.add_error(
+                "require_binding" if "require_binding" in self.fields else None,
+                ValidationError(
+                    _("This application demands a binding, and gets no access tokens by the implicit grant."),
+                    code="unused_binding",
+                ),
+            )

@@ -16,6 +16,7 @@ from oauth2_provider.models import get_access_token_model
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.console.application_form import BindingApplicationForm
 from oauth_binding.console.explanations import explain, explain_choices
+from oauth_binding.console.lookups import KnownLookupsAdmin
 from oauth_binding.core.toolkit_paths import ApplicationAdmin
 from oauth_binding.models import grant_type_choices
 from oauth_binding.storage.liveness import live_access_tokens
@@ -27,7 +28,7 @@ _WHAT_BECOMES_OF_LIVE_TOKENS = _(
 )
 
 
-class BindingApplicationAdmin(ApplicationAdmin):
+class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
     """Applications with their grant types, token type and token binding."""
 
     form = BindingApplicationForm
@@ -71,6 +72,11 @@ class BindingApplicationAdmin(ApplicationAdmin):
             ),
         ),
     )
+
+    def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
+        exclude = super().get_exclude(request, obj)
+        # One that is not hashed can be read there; who may change it could set another anyway.
+        return exclude if self.has_change_permission(request, obj) else (*(exclude or ()), "client_secret")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = list(self.get_fields(request, obj))

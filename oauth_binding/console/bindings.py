@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -24,11 +22,9 @@ from oauth2_provider.models import get_access_token_model, get_refresh_token_mod
 from oauth_binding.authorization_server.revocation.revoke import revoke_binding
 from oauth_binding.binding.semantics import NO_BINDING, binding_reference
 from oauth_binding.console.large_tables import LargeTableAdmin
+from oauth_binding.console.read_only import RevocableAdmin, ask, is_confirmed, note
 from oauth_binding.models import TokenBinding, binding_type_choices
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
-
-#: How many bindings can be revoked at once; Django takes no more fields in a form by default.
-MAX_REVOKED: Final = 900
 
 
 class BindingTypeFilter(admin.SimpleListFilter):
@@ -80,7 +76,7 @@ def _count_live_tokens(bindings: list[Any]) -> None:
 
 
 @admin.register(TokenBinding)
-class TokenBindingAdmin(LargeTableAdmin):
+class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
     """Bindings can be looked at and revoked, and nothing else."""
 
     list_display = (
@@ -102,6 +98,7 @@ class TokenBindingAdmin(LargeTableAdmin):
     fields = (*list_display[:5], "reference", *list_display[5:])
     readonly_fields = fields
     actions = ("revoke",)
+    revoke_permission = "oauth_binding.revoke_tokenbinding"
 
     # Nothing is joined: joined to the few applications, MariaDB would sort all bindings.
     list_select_related = ()
@@ -147,31 +144,6 @@ class TokenBindingAdmin(LargeTableAdmin):
         url = reverse(name, current_app=self.admin_site.name)
         return format_html('<a href="{}?binding__id__exact={}">{}</a>', url, binding.pk, number)
 
-    # Permissions
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Not here; but who deletes a user or an application deletes its bindings, too, and is asked for this.
-        match = request.resolver_match
-        is_here = match is not None and (match.url_name or "").startswith("oauth_binding_tokenbinding_")
-        return not is_here and super().has_delete_permission(request, obj)
-
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Return whether somebody may revoke bindings: who may only view them may not."""
-        user: Any = request.user
-        return bool(user.has_perm("oauth_binding.revoke_tokenbinding"))
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_view_permission(request, obj) or self.has_revoke_permission(request)
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return super().has_module_permission(request) or self.has_revoke_permission(request)
-
     # Revoking
 
     def get_urls(self) -> list[URLPattern]:
@@ -187,14 +159,12 @@ class TokenBindingAdmin(LargeTableAdmin):
 
     @admin.action(description=_("Revoke selected token bindings"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[TokenBinding]) -> HttpResponse | None:
-        bindings = list(queryset[: MAX_REVOKED + 1])
-        if len(bindings) > MAX_REVOKED:
-            message = gettext("Select at most %(number)d token bindings.") % {"number": MAX_REVOKED}
-            self.message_user(request, message, messages.ERROR)
-        elif request.POST.get("confirmed"):
-            self._revoke(request, bindings)
-        else:
+        bindings = self.take(request, queryset, gettext("Select at most %(number)d token bindings."))
+        if bindings is None:
+            return None
+        if not is_confirmed(request):
             return self._confirm(request, bindings, action="revoke")
+        self._revoke(request, bindings)
         return None
 
     def revoke_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -211,25 +181,24 @@ class TokenBindingAdmin(LargeTableAdmin):
             )
         return self._confirm(request, [binding])
 
-    def _confirm(
-        self, request: HttpRequest, bindings: list[TokenBinding], action: str = ""
-    ) -> TemplateResponse:
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("Revoke token bindings"),
-            "opts": self.opts,
-            "media": self.media,
-            "bindings": bindings,
-            "action": action,
-            "checkbox_name": ACTION_CHECKBOX_NAME,
-        }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/oauth_binding/tokenbinding/revoke_confirmation.html", context)
+    def _confirm(self, request: HttpRequest, bindings: list[TokenBinding], action: str = "") -> HttpResponse:
+        question = ngettext(
+            "All access and refresh tokens of this token binding will be revoked at once:",
+            "All access and refresh tokens of these token bindings will be revoked at once:",
+            len(bindings),
+        )
+        rows = [(binding, self._describe(binding)) for binding in bindings]
+        title, answer = _("Revoke token bindings"), _("Yes, revoke")
+        return ask(self, request, rows, title=title, question=question, answer=answer, action=action)
+
+    def _describe(self, binding: TokenBinding) -> str:
+        holder = "" if binding.user is None else f", {binding.user.get_username()}"
+        return f"{binding.application}{holder}: {binding.name or self.value(binding)}"
 
     def _revoke(self, request: HttpRequest, bindings: list[TokenBinding]) -> None:
         for binding in bindings:
             revoke_binding(binding)
-            self.log_change(request, binding, gettext("Revoked."))
+        note(self, request, bindings)
         number = len(bindings)
         message = ngettext(
             "%(number)d token binding was revoked.", "%(number)d token bindings were revoked.", number

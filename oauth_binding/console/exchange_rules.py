@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.contrib import admin
 
+from oauth_binding.console.lookups import KnownLookupsAdmin
 from oauth_binding.models import TokenExchangeRule
 
 
 @admin.register(TokenExchangeRule)
-class TokenExchangeRuleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class TokenExchangeRuleAdmin(KnownLookupsAdmin):
     """Which client may exchange whose tokens."""
 
     list_display = (

@@ -1,28 +1,31 @@
-"""The console's lists of access and refresh tokens."""
+"""The console's lists of access and refresh tokens, ID tokens and authorization codes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from oauth_binding.authorization_server.revocation.revoke import revoke_access_token, revoke_refresh_token
 from oauth_binding.console.large_tables import LargeTableAdmin
-from oauth_binding.core.toolkit_paths import AccessTokenAdmin, RefreshTokenAdmin
+from oauth_binding.console.read_only import ReadOnlyAdmin, RevocableAdmin, ask, is_confirmed, note
+from oauth_binding.core.toolkit_paths import AccessTokenAdmin, GrantAdmin, IDTokenAdmin, RefreshTokenAdmin
 from oauth_binding.models import TokenBinding
 
 
-class _BoundTokenAdmin(LargeTableAdmin):
+class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
     """What access and refresh tokens have in common: a link to their binding, and revoking under its lock."""
 
     list_select_related = ("application", "user", "binding")
     readonly_fields = ("binding_link",)
+    linked_fields = ("binding",)
 
     @admin.display(description=_("binding"))
     def binding_link(self, token: Any) -> str:
@@ -33,32 +36,68 @@ class _BoundTokenAdmin(LargeTableAdmin):
         shown = token.binding.name or token.binding.binding_value or _("(shared)")
         return format_html('<a href="{}">{}</a>', url, shown)
 
+    def _revoke(
+        self, request: HttpRequest, queryset: QuerySet[Any], revoke: Callable[[Any], None], question: str
+    ) -> HttpResponse | list[Any]:
+        """Revoke tokens and return them, or return what asks for it; none where they are too many."""
+        tokens = self.take(request, queryset, gettext("Select at most %(number)d tokens."))
+        if tokens is None:
+            return []
+        if not is_confirmed(request):
+            rows = [(token, self._describe(token)) for token in tokens]
+            title, answer = _("Revoke tokens"), _("Yes, revoke")
+            return ask(
+                self, request, rows, title=title, question=question, answer=answer, action="revoke_tokens"
+            )
+        for token in tokens:
+            revoke(token)
+        note(self, request, tokens)
+        return tokens
+
+    def _describe(self, token: Any) -> str:
+        holder = "" if token.user is None else f", {token.user.get_username()}"
+        return f"{token}: {token.application or ''}{holder}"
+
 
 class BoundAccessTokenAdmin(_BoundTokenAdmin, AccessTokenAdmin):
-    """Access tokens with their binding."""
+    """Access tokens with their binding; they can be looked at and revoked."""
 
     list_display = ("pk", "masked_token", "user", "application", "binding_link", "expires")
+    revoke_permission = "oauth_binding.revoke_accesstoken"
 
-    @admin.action(description=_("Revoke selected access tokens"), permissions=["change"])
-    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        tokens = list(queryset.select_related("binding"))
-        for token in tokens:
-            revoke_access_token(token)
-        number = len(tokens)
-        message = ngettext("Revoked %d access token.", "Revoked %d access tokens.", number)
-        self.message_user(request, message % number)
+    @admin.action(description=_("Revoke selected access tokens"), permissions=["revoke"])
+    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        question = gettext("These access tokens will be revoked at once, with their refresh tokens:")
+        done = self._revoke(request, queryset, revoke_access_token, question)
+        if isinstance(done, HttpResponse):
+            return done
+        if done:
+            message = ngettext("Revoked %d access token.", "Revoked %d access tokens.", len(done))
+            self.message_user(request, message % len(done), messages.SUCCESS)
+        return None
 
 
 class BoundRefreshTokenAdmin(_BoundTokenAdmin, RefreshTokenAdmin):
-    """Refresh tokens with their binding."""
+    """Refresh tokens with their binding; they can be looked at and revoked."""
 
     list_display = ("pk", "masked_token", "user", "application", "binding_link", "revoked")
+    revoke_permission = "oauth_binding.revoke_refreshtoken"
 
-    @admin.action(description=_("Revoke selected refresh tokens"), permissions=["change"])
-    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        tokens = list(queryset.select_related("binding"))
-        for token in tokens:
-            revoke_refresh_token(token)
-        number = len(tokens)
-        message = ngettext("Revoked %d refresh token.", "Revoked %d refresh tokens.", number)
-        self.message_user(request, message % number)
+    @admin.action(description=_("Revoke selected refresh tokens"), permissions=["revoke"])
+    def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        question = gettext("These refresh tokens will be revoked at once, with their access tokens:")
+        done = self._revoke(request, queryset, revoke_refresh_token, question)
+        if isinstance(done, HttpResponse):
+            return done
+        if done:
+            message = ngettext("Revoked %d refresh token.", "Revoked %d refresh tokens.", len(done))
+            self.message_user(request, message % len(done), messages.SUCCESS)
+        return None
+
+
+class ReadOnlyGrantAdmin(LargeTableAdmin, ReadOnlyAdmin, GrantAdmin):
+    """Authorization codes, which can be looked at."""
+
+
+class ReadOnlyIDTokenAdmin(LargeTableAdmin, ReadOnlyAdmin, IDTokenAdmin):
+    """ID tokens, which can be looked at."""

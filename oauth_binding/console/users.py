@@ -6,14 +6,13 @@ from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.exceptions import NotRegistered
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from oauth_binding.console.read_only import ask, is_confirmed
 from oauth_binding.devices.registry import sign_out_everywhere
 
 #: How many users are signed out at once at most.
@@ -31,18 +30,17 @@ def sign_out_users(model_admin: Any, request: HttpRequest, queryset: QuerySet[An
         message = gettext("Select at most %(number)d users.") % {"number": MAX_USERS}
         model_admin.message_user(request, message, messages.ERROR)
         return None
-    if not request.POST.get("confirmed"):
-        context = {
-            **model_admin.admin_site.each_context(request),
-            "title": _("Sign users out everywhere"),
-            "opts": model_admin.opts,
-            "media": model_admin.media,
-            "users": users,
-            "action": request.POST["action"],
-            "checkbox_name": ACTION_CHECKBOX_NAME,
-        }
-        request.current_app = model_admin.admin_site.name
-        return TemplateResponse(request, "admin/oauth_binding/user/sign_out_confirmation.html", context)
+    if not is_confirmed(request):
+        question = ngettext(
+            "This user will be signed out on all devices and at all applications. Sessions of browsers stay:",
+            "These users will be signed out on all devices and at all applications. "
+            "Sessions of browsers stay:",
+            len(users),
+        )
+        rows = [(user, user.get_username()) for user in users]
+        title, answer = _("Sign users out everywhere"), _("Yes, sign out")
+        action = request.POST["action"]
+        return ask(model_admin, request, rows, title=title, question=question, answer=answer, action=action)
     for user in users:
         sign_out_everywhere(user)
         model_admin.log_change(request, user, gettext("Signed out everywhere."))

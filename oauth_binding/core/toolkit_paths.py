@@ -33,6 +33,8 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "ApplicationForm": ("authorization_server.forms", "forms"),
     "FatalClientError": ("core.exceptions", "exceptions"),
     "GRANT_TYPE_MAP": _DYNAMIC_REGISTRATION,
+    "GrantAdmin": ("authorization_server.admin", "admin"),
+    "IDTokenAdmin": ("authorization_server.admin", "admin"),
     "IGNORED_GRANT_TYPES": _DYNAMIC_REGISTRATION,
     "IsAuthenticatedOrTokenHasScope": _PERMISSIONS,
     "OAuth2Authentication": _AUTHENTICATION,

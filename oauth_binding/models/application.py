@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -11,9 +12,12 @@ from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractApplication
 
 from oauth_binding.binding.semantics import NO_BINDING, TokenType
+from oauth_binding.core.databases import write_alias
 from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
+from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.binding import binding_type_choices
 from oauth_binding.models.exchange import TOKEN_EXCHANGE
+from oauth_binding.models.subjects import names_a_user
 
 
 def grant_type_choices(application_model: type[models.Model]) -> list[tuple[str, Any]]:
@@ -72,9 +76,17 @@ class ApplicationBindingFields(models.Model):
     )
 
     authorization_grant_type: str
+    client_id: str
 
     class Meta:
         abstract = True
+
+    def clean(self) -> None:
+        """Validate the application as django-oauth-toolkit does, and its client id.
+
+        Raises a ValidationError keyed by field, with all that was found.
+        """
+        clean_client(self, super().clean)
 
     @property
     def allowed_grant_types(self) -> list[str]:
@@ -105,6 +117,46 @@ class ApplicationBindingFields(models.Model):
             raise ValidationError(
                 {field: [error for name, error in found if name == field] for field, _ in found}
             )
+
+
+def demands_binding(application: Any) -> bool:
+    """Return whether an application gets bound tokens alone, by its choice or that of its binding type."""
+    if application.token_binding_type == NO_BINDING:
+        return False
+    binder = binding_settings.binders.get(application.token_binding_type)
+    is_required = binder is not None and binder.required
+    return bool(is_required or application.require_binding or application.require_presented_binding)
+
+
+def clean_client(application: Any, clean: Callable[[], None]) -> None:
+    """Validate an application and its client id, and report what is wrong with both at once.
+
+    :param application: an application of any model.
+    :param clean: validates all the rest of it.
+    :raises ValidationError: keyed by field.
+    """
+    found: dict[str, list[ValidationError]] = {}
+    for each in (clean, lambda: _clean_client_id(application)):
+        try:
+            each()
+        except ValidationError as error:
+            error.update_error_dict(found)
+    if found:
+        raise ValidationError(found)
+
+
+def _clean_client_id(application: Any) -> None:
+    """Refuse a client id that could be taken for a user's ``sub``, unless the application has it already."""
+    if not names_a_user(application.client_id):
+        return
+    model = type(application)
+    same = {"pk": application.pk, "client_id": application.client_id}
+    # Its clients would have to be told of another one, and it is never said as a sub.
+    if application.pk is None or not model._base_manager.using(write_alias(model)).filter(**same).exists():
+        message = _(
+            "This could be the primary key of a user, and tokens of the client be taken for the user's."
+        )
+        raise ValidationError({"client_id": ValidationError(message, code="names_a_user")})
 
 
 def _grant_types_error(message: Any, names: set[str]) -> ValidationError:

@@ -54,7 +54,12 @@ class TokenBinding(models.Model):
     class Meta:
         verbose_name = _("token binding")
         verbose_name_plural = _("token bindings")
-        permissions = [("revoke_tokenbinding", _("Can revoke token binding"))]
+        permissions = [
+            ("revoke_tokenbinding", _("Can revoke token binding")),
+            # Here, as the models of tokens are django-oauth-toolkit's or the site's.
+            ("revoke_accesstoken", _("Can revoke access token")),
+            ("revoke_refreshtoken", _("Can revoke refresh token")),
+        ]
 
     def __str__(self) -> str:
         # Never the binding value: __str__ ends up in logs and tracebacks.

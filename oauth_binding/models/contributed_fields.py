@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
+from typing import Any
 
 from django.db import models
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
-from oauth_binding.models.application import ApplicationBindingFields
+from oauth_binding.models.application import ApplicationBindingFields, clean_client
 from oauth_binding.models.tokens import AccessTokenBindingFields, RefreshTokenBindingFields
 
 #: The fields of each model that takes part in binding.
@@ -25,3 +27,12 @@ for _model, _fields in CONTRIBUTED_FIELDS.items():
 
 for _name in ("allowed_grant_types", "allows_grant_type", "clean_allowed_grant_types"):
     setattr(Application, _name, vars(ApplicationBindingFields)[_name])
+
+_clean = Application.clean
+
+
+def _clean_with_client_id(application: Any) -> None:
+    clean_client(application, partial(_clean, application))
+
+
+Application.clean = _clean_with_client_id

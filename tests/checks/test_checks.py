@@ -55,6 +55,8 @@ DAY = 24 * 60 * 60
 ED25519 = {"SIGNING_ALGORITHM": "EdDSA"}
 SLOW_HASHER = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
 FAST_HASHER = "oauth_binding.authorization_server.GeneratedSecretHasher"
+GENERATOR = "oauth_binding.authorization_server.ClientSecretGenerator"
+TOOLKIT_GENERATOR = "oauth2_provider.generators.ClientSecretGenerator"
 
 #: Of an issuer whose tokens may be exchanged.
 OPTIONS = {"JWKS_URL": "https://idp.example/jwks", "AUDIENCE": "https://site.example"}
@@ -67,6 +69,13 @@ class Validator(BindingOAuth2Validator):
 
 class JSONBackend(BindingOAuthLibCore, JSONOAuthLibCore):
     """A backend that reads JSON as well."""
+
+
+class NumberGenerator:
+    """Makes client ids that could be primary keys of users."""
+
+    def hash(self) -> str:
+        return "4711"
 
 
 class BinderWithoutType(TokenBinder):
@@ -90,6 +99,10 @@ class BinderWithoutLabel(TokenBinder):
 class BinderOfTypeNone(TokenBinder):
     type = "none"
     label = "Device"
+
+
+class DemandingBinder(ClientRequestBinder):
+    required = True
 
 
 class BinderOfTypeClientRequest(TokenBinder):
@@ -169,6 +182,16 @@ def application(**fields: Any) -> Iterator[None]:
     yield
 
 
+def implicit(field: str = "authorization_grant_type", **fields: Any) -> AbstractContextManager[None]:
+    return application(**{field: "implicit", "token_binding_type": "client-request", **fields})
+
+
+@contextmanager
+def implicit_with_demanding_binder() -> Iterator[None]:
+    with binders(f"{__name__}.DemandingBinder"), implicit():
+        yield
+
+
 @contextmanager
 def password_grant(**fields: Any) -> Iterator[None]:
     with application(**fields), provider_without("COMPLIANT_BCP_RFC9700_PASSWORD_GRANT"):
@@ -224,6 +247,16 @@ def feed_without_key() -> Iterator[None]:
 @contextmanager
 def application_with_fast_hash() -> Iterator[None]:
     with application(client_secret="oauth_binding_sha256$salt$hash", hash_client_secret=False):
+        yield
+
+
+def fast_secrets(generator: str) -> AbstractContextManager[None]:
+    return provider(CLIENT_SECRET_HASHER="oauth_binding_sha256", CLIENT_SECRET_GENERATOR_CLASS=generator)
+
+
+@contextmanager
+def fast_hasher_with(generator: str) -> Iterator[None]:
+    with hashers(SLOW_HASHER, FAST_HASHER), fast_secrets(generator):
         yield
 
 
@@ -368,8 +401,11 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ),
     ("E018", "an unknown extent", lambda: override_settings(OAUTH_BINDING={"PASSWORD_CHANGE_ENDS": True})),
     ("E020", "preferred for passwords", lambda: hashers(FAST_HASHER, SLOW_HASHER)),
-    ("E021", "not installed", lambda: provider(CLIENT_SECRET_HASHER="oauth_binding_sha256")),
+    ("E021", "not installed", lambda: fast_secrets(GENERATOR)),
     ("E022", "taken out", application_with_fast_hash),
+    ("E026", "the generator of the toolkit", lambda: fast_hasher_with(TOOLKIT_GENERATOR)),
+    ("E026", "one that can't be imported", lambda: fast_hasher_with("no.such.Generator")),
+    ("E025", "numbers", lambda: provider(CLIENT_ID_GENERATOR_CLASS=f"{__name__}.NumberGenerator")),
     (
         "W001",
         "URLs of django-oauth-toolkit",
@@ -384,6 +420,11 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W006", "the grant type", lambda: password_grant(authorization_grant_type="password")),
     ("W006", "one of several", lambda: password_grant(additional_grant_types="implicit password")),
     ("W007", "a backend that reads JSON", json_backend),
+    ("W013", "a number", lambda: application(client_id="4711")),
+    ("W014", "requests without one are refused", lambda: implicit(require_binding=True)),
+    ("W014", "APIs refuse them", lambda: implicit(require_presented_binding=True)),
+    ("W014", "the binding type demands one", implicit_with_demanding_binder),
+    ("W014", "one of several grants", lambda: implicit("additional_grant_types", require_binding=True)),
     (
         "W015",
         "a middleware without scopes",
@@ -519,7 +560,7 @@ def test_a_subclass_of_the_validator_is_accepted() -> None:
 
 
 def test_the_fast_hasher_for_client_secrets_is_accepted() -> None:
-    with hashers(SLOW_HASHER, FAST_HASHER), provider(CLIENT_SECRET_HASHER="oauth_binding_sha256"):
+    with hashers(SLOW_HASHER, FAST_HASHER), fast_secrets(GENERATOR):
         assert messages() == []
 
 
@@ -556,6 +597,23 @@ def test_without_the_password_grant_its_default_does_not_matter() -> None:
 def test_opaque_tokens_need_no_key() -> None:
     with application(token_type="opaque"), provider(OIDC_RSA_PRIVATE_KEY=""):
         assert messages() == []
+
+
+def test_the_implicit_grant_without_a_demand_is_accepted() -> None:
+    with implicit(), implicit(token_binding_type="none", require_binding=True):
+        assert messages() == []
+
+
+def test_of_many_client_ids_like_users_some_are_named() -> None:
+    for number in range(5):
+        with application(client_id=str(4711 + number), client_secret="xyzzy"):
+            pass
+
+    (message,) = messages()
+
+    assert "'4711', '4712', '4713' and more" in message.msg
+    assert "4714" not in message.msg
+    assert "xyzzy" not in message.msg
 
 
 @pytest.mark.parametrize("urls", ["django.contrib.auth.urls", None])

@@ -247,13 +247,16 @@ EVENTS: dict[str, Event] = {
     ),
     "an operator revokes the access token": Event(
         lambda held: admin_action(
-            get_access_token_model(), access_token_row(held.login.access).pk, "revoke_tokens"
+            get_access_token_model(), access_token_row(held.login.access).pk, "revoke_tokens", confirmed="1"
         ),
         BEFORE_LOGIN,
     ),
     "an operator revokes the refresh token": Event(
         lambda held: admin_action(
-            get_refresh_token_model(), refresh_token_row(held.login.refresh).pk, "revoke_tokens"
+            get_refresh_token_model(),
+            refresh_token_row(held.login.refresh).pk,
+            "revoke_tokens",
+            confirmed="1",
         ),
         BEFORE_LOGIN,
     ),

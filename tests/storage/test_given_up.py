@@ -14,9 +14,9 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.test import override_settings
 from django.utils import timezone
-from oauth2_provider.generators import generate_client_secret
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
+from oauth_binding.authorization_server import ClientSecretGenerator
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import PASSWORD, Site
 from tests.helpers.provider import provider
@@ -59,7 +59,7 @@ def test_renewing_the_hash_of_a_password(make_site: Callable[..., Site], user: U
 
 
 def test_renewing_the_hash_of_a_client_secret(make_site: Callable[..., Site]) -> None:
-    secret = generate_client_secret()
+    secret = ClientSecretGenerator().hash()
     site = make_site(client_secret=secret, hash_client_secret=True)
     site.secret = secret
     model = get_application_model()

@@ -18,6 +18,7 @@ from oauth_binding.authorization_server.endpoints.responses import error_respons
 from oauth_binding.authorization_server.signing.jwt_access_tokens import read_claims
 from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
+from oauth_binding.models import client_subject
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
 from oauth_binding.storage.standing import offered_scopes, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
@@ -128,9 +129,11 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             "iat": int(row.created.timestamp()),
         }
         if row.application is not None:
-            answer |= {"client_id": row.application.client_id, "sub": row.application.client_id}
+            answer["client_id"] = row.application.client_id
         if row.user is not None:
             answer |= {"username": row.user.get_username(), "sub": str(row.user.pk)}
+        elif row.application is not None and (subject := client_subject(row.application)) is not None:
+            answer["sub"] = subject
         if row.resource:
             answer["aud"] = row.resource
         if row.binding is not None:

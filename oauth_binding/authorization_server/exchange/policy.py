@@ -20,7 +20,12 @@ from oauth_binding.authorization_server.exchange.parameters import (
     value_of,
     values_of,
 )
-from oauth_binding.authorization_server.exchange.subjects import Subject, find_subject, save_user
+from oauth_binding.authorization_server.exchange.subjects import (
+    Subject,
+    client_identity,
+    find_subject,
+    save_user,
+)
 from oauth_binding.authorization_server.issuing.request_state import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
 from oauth_binding.core.jose.strict_json import depth
@@ -93,8 +98,7 @@ def _find_actor(request: Request, subject: Subject, rule: TokenExchangeRule) -> 
             raise UnauthorizedClientError(
                 description="This client may not impersonate: actor_token is required.", request=request
             )
-        acting = {"sub": request.client.client_id, "client_id": request.client.client_id}
-        _check_may_act(request, subject.may_act, acting)
+        _check_may_act(request, subject.may_act, client_identity(request.client))
         return None
     if not rule.delegation:
         raise UnauthorizedClientError(
@@ -113,7 +117,9 @@ def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> No
         return
     acting = {**acting, "iss": oauth2_settings.oidc_issuer(request)}
     named = may_act if isinstance(may_act, dict) else {}
-    if named.keys() <= {"iss"} or any(acting.get(name) != value for name, value in named.items()):
+    if named.keys() <= {"iss"} or any(
+        name not in acting or acting[name] != value for name, value in named.items()
+    ):
         raise InvalidGrantError(
             description="The subject_token names another party that may act for its subject.", request=request
         )

@@ -15,6 +15,7 @@ from oauth_binding.authorization_server.exchange import foreign_tokens
 from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE_JWT, TYPE_REFRESH, value_of
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.binding.semantics import subject_key
+from oauth_binding.models import client_subject
 from oauth_binding.storage.liveness import is_live, live_refresh_tokens, refresh_token_expiry
 from oauth_binding.storage.standing import find_login, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
@@ -52,8 +53,17 @@ class Subject:
     @property
     def identity(self) -> dict[str, str]:
         """What ``act`` and ``may_act`` say of it."""
-        sub = self.client.client_id if self.user is None else str(self.user.pk)
+        if self.user is None:
+            return client_identity(self.client)
+        sub = str(self.user.pk)
         return {"sub": sub} if self.client is None else {"sub": sub, "client_id": self.client.client_id}
+
+
+def client_identity(client: Any) -> dict[str, str]:
+    """Return what ``act`` and ``may_act`` say of a client itself: no ``sub`` that could be a user's."""
+    subject = client_subject(client)
+    identity = {"client_id": str(client.client_id)}
+    return identity if subject is None else {"sub": subject, **identity}
 
 
 def find_subject(request: Request, name: str) -> Subject:

@@ -6,6 +6,7 @@ what is answered then.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,8 @@ from oauth_binding.binding.semantics import (
     slot_key,
 )
 from oauth_binding.core.databases import written
-from oauth_binding.models import BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.models import BoundRefreshToken, TokenBinding, TokenExchange, client_subject
 from oauth_binding.storage import slots
 from oauth_binding.storage.ending import CLOCK_LEEWAY
 from oauth_binding.storage.slots import SlotToken
@@ -43,6 +45,8 @@ from oauth_binding.storage.tokens import access_tokens, tokens_database
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
+
+logger = logging.getLogger(__name__)
 
 
 def get_plan(request: Request) -> Plan:
@@ -223,13 +227,25 @@ def _keep_refresh(plan: BoundPlan, token: SlotToken) -> None:
         plan.refresh = value
 
 
+def _subject(request: Request) -> str:
+    user = user_of(request)
+    subject = client_subject(request.client) if user is None else str(user.pk)
+    if subject is None:
+        logger.error(
+            "No JWT access token for client %s itself: its sub could be a user's", request.client.client_id
+        )
+        raise MisconfiguredError(
+            description="The client's identifier can't be the sub of a JWT access token.", request=request
+        )
+    return subject
+
+
 def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
     binding_claims = plan.binding.claims if isinstance(plan, BoundPlan) else {}
     exchange_claims = {} if plan.exchange is None else plan.exchange.claims
-    user = user_of(request)
     text = jwt_access_tokens.encode(
         request,
-        subject=request.client.client_id if user is None else str(user.pk),
+        subject=_subject(request),
         issued_at=int(issued.timestamp()),
         expires_at=int(plan.expires.timestamp()),
         jti=secrets.token_urlsafe(16),

@@ -1,21 +1,23 @@
-"""Client secrets and their hashes: a fast one for those that were generated, a slow one for all others."""
+"""Client secrets and their hashes: a fast one for what is generated here, a slow one for all others."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher, check_password, get_hasher, make_password
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
-from django.test import override_settings
-from oauth2_provider.generators import generate_client_secret
+from django.core.management import call_command
+from django.test import Client, override_settings
 from oauth2_provider.models import get_application_model
 
-from oauth_binding.authorization_server import GeneratedSecretHasher
+from oauth_binding.authorization_server import ClientSecretGenerator, GeneratedSecretHasher
 from oauth_binding.authorization_server.toolkit import validator as validators
 from oauth_binding.authorization_server.toolkit.client_secrets import is_generated
 from tests.helpers.client import PASSWORD, SECRET, Answer, Site
@@ -23,6 +25,7 @@ from tests.helpers.provider import provider
 
 FAST = "oauth_binding_sha256"
 FAST_HASHER = "oauth_binding.authorization_server.GeneratedSecretHasher"
+GENERATOR = "oauth_binding.authorization_server.ClientSecretGenerator"
 SLOW_HASHER = f"{__name__}.SlowHasher"
 
 
@@ -38,11 +41,15 @@ class SlowHasher(PBKDF2PasswordHasher):
         return super().encode(password, salt, iterations)
 
 
+def generated() -> str:
+    return ClientSecretGenerator().hash()
+
+
 @contextmanager
 def hashing(client_secrets: str) -> Iterator[None]:
     """Have a slow hasher for passwords, and choose what client secrets are hashed with."""
     hashers = override_settings(PASSWORD_HASHERS=[SLOW_HASHER, FAST_HASHER])
-    with hashers, provider(CLIENT_SECRET_HASHER=client_secrets):
+    with hashers, provider(CLIENT_SECRET_HASHER=client_secrets, CLIENT_SECRET_GENERATOR_CLASS=GENERATOR):
         yield
 
 
@@ -59,7 +66,7 @@ def make_client(make_site: Callable[..., Site]) -> Callable[..., Site]:
     """Return a factory of applications with a hashed secret, a generated one unless another is given."""
 
     def make(secret: str = "") -> Site:
-        secret = secret or generate_client_secret()
+        secret = secret or generated()
         site = make_site("client_credentials", as_user=None, client_secret=secret, hash_client_secret=True)
         site.secret = secret
         return site
@@ -135,7 +142,7 @@ def test_a_wrong_secret_is_refused(
         site = make_client()
         right, hashed = site.secret, stored(site)
 
-        for wrong in (generate_client_secret(), right[:-1], f"{right}x", right.swapcase(), "", hashed):
+        for wrong in (generated(), right[:-1], f"{right}x", right.swapcase(), "", hashed):
             site.secret = wrong
             assert request_of(site).status == 401
         site.secret = right
@@ -185,7 +192,7 @@ def test_a_wrong_secret_changes_no_hash(
     with before():
         site = make_client()
         hashed = stored(site)
-        site.secret = generate_client_secret()
+        site.secret = generated()
     with after():
         assert request_of(site).status == 401
         assert stored(site) == hashed
@@ -208,7 +215,7 @@ def test_a_chosen_secret_keeps_the_slow_hash(
 
 
 def test_a_secret_that_is_not_hashed_stays_so(make_site: Callable[..., Site]) -> None:
-    secret = generate_client_secret()
+    secret = generated()
     with fast():
         site = make_site("client_credentials", client_secret=secret, hash_client_secret=False)
         site.secret = secret
@@ -231,7 +238,7 @@ def test_a_secret_that_is_changed_meanwhile_stays_changed(
     make_client: Callable[..., Site], setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, after = (slow, fast) if setting == "fast" else (fast, slow)
-    new_secret = generate_client_secret()
+    new_secret = generated()
     with before():
         site = make_client()
 
@@ -271,7 +278,7 @@ def test_two_requests_that_bring_the_fast_hash_at_once(
 
 def test_of_two_applications_only_the_one_that_came_back_changes(make_client: Callable[..., Site]) -> None:
     with slow():
-        secret = generate_client_secret()
+        secret = generated()
         site, other = make_client(secret), make_client(secret)
         hashed = stored(other)
     with fast():
@@ -303,14 +310,15 @@ def test_saving_an_application_keeps_its_hash(make_client: Callable[..., Site]) 
         assert stored(site) == hashed
 
 
-# What counts as generated
+# What is known for generated
 
 
-@pytest.mark.parametrize("number", range(20))
-def test_what_generators_make_is_generated(number: int) -> None:
-    assert is_generated(generate_client_secret())
-    made = [secrets.token_urlsafe(48) for _ in range(10)]
-    assert sum(map(is_generated, made)) >= 8  # 43 characters and up; some look as if they were not
+def test_what_the_generator_makes_is_known_for_generated() -> None:
+    made = {generated() for _ in range(20)}
+
+    assert len(made) == 20
+    assert all(is_generated(secret) for secret in made)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{65}", secret) for secret in made)
 
 
 @pytest.mark.parametrize(
@@ -319,23 +327,105 @@ def test_what_generators_make_is_generated(number: int) -> None:
         "",
         SECRET,
         PASSWORD,
-        "aB3" * 14,
-        "Password1" * 6,
-        "a1B2c3D4e5F6g7H8i9J0" * 3,
-        "Summer2024Summer2025Summer2026Winter2024Winter2025",
-        "CorrectHorseBatteryStaple2024ProductionServer99",
-        "Correct-Horse-Battery-Staple-2024-Production-Server",
-        "my-site-production-client-secret-2026-do-not-share-Me",
-        "correct horse battery staple, and a lot of Words more: 2024",
+        "1qaz2wsx3edc4rfv5tgb6yhn7ujm8ik9ol0pQAZWSXEDCRFVTGBYHNUJMIKOLP1q2",
         "5f4dcc3b5aa765d61d8327deb882cf995f4dcc3b5aa765d61d8327deb882cf99",
-        "dQw4w9WgXcQ-xvFZjo5PgG0",
-        "v8Zk2P\u00fcQ" * 8,
+        "hfK3aP0sWq9ZtY7uB2nM5cX8vL1dG4jR6eT0iO3pA9khfK3aP0sWq9ZtY7uB2nM5cX",
         None,
         b"hfK3aP0sWq9ZtY7uB2nM5cX8vL1dG4jR6eT0iO3pA9k",
     ],
 )
-def test_what_is_short_or_chosen_is_not(secret: Any) -> None:
+def test_what_others_make_is_not(secret: Any) -> None:
     assert not is_generated(secret)
+
+
+def test_a_tag_is_of_one_secret_alone() -> None:
+    one, other = generated(), generated()
+
+    assert not is_generated(one[:43] + other[43:])
+    assert not is_generated(one[:-1])
+    assert not is_generated(f"{one}x")
+    assert not is_generated(one.swapcase())
+    assert not is_generated(one[1:])
+
+
+@contextmanager
+def new_secret_key(*fallbacks: str) -> Iterator[None]:
+    with override_settings(SECRET_KEY="another secret key", SECRET_KEY_FALLBACKS=list(fallbacks)):
+        yield
+
+
+def test_the_tag_is_known_as_long_as_its_key_is(settings: Any) -> None:
+    secret, key = generated(), settings.SECRET_KEY
+
+    with new_secret_key(key):
+        assert is_generated(secret)
+    with new_secret_key():
+        assert not is_generated(secret)
+
+
+@each_request
+def test_a_new_secret_key_locks_no_client_out_and_slows_none_down(
+    make_client: Callable[..., Site], request_of: Callable[[Site], Answer]
+) -> None:
+    with fast():
+        site = make_client()
+        hashed = stored(site)
+        with new_secret_key():
+            assert slow_hashes(lambda: request_of(site)) == 0
+            assert request_of(site).status == 200
+            assert stored(site) == hashed
+
+
+def test_after_a_new_secret_key_the_way_back_is_open(make_client: Callable[..., Site]) -> None:
+    with fast():
+        site = make_client()
+    with slow(), new_secret_key():
+        assert site.token().status == 200
+        assert algorithm(site) == "slow"
+        assert site.token().status == 200
+
+
+def test_a_hash_of_a_secret_without_a_tag_stays_fast(make_client: Callable[..., Site]) -> None:
+    """As one from before there were tags."""
+    secret = secrets.token_urlsafe(48)
+    with fast():
+        site = make_client(secret)
+        assert algorithm(site) == "slow"
+        hashed = (
+            f"{FAST}$salt-of-22-characters${GeneratedSecretHasher._digest(secret, 'salt-of-22-characters')}"
+        )
+        get_application_model().objects.filter(pk=site.application.pk).update(client_secret=hashed)
+
+        assert slow_hashes(lambda: site.token()) == 0
+        assert site.token().status == 200
+        assert stored(site) == hashed
+
+
+def test_every_door_generates_secrets_that_are_known(user: User) -> None:
+    out = StringIO()
+    with fast():
+        call_command("createapplication", "confidential", "client-credentials", stdout=out)
+        browser = Client()
+        browser.force_login(User.objects.create_superuser("operator"))
+        pages = [
+            browser.get("/admin/oauth2_provider/application/add/").context["adminform"].form,
+            browser.get("/oauth2/applications/register/").context["form"],
+        ]
+        with provider(
+            DCR_ENABLED=True,
+            CLIENT_SECRET_HASHER=FAST,
+            CLIENT_SECRET_GENERATOR_CLASS=GENERATOR,
+            DCR_REGISTRATION_PERMISSION_CLASSES=("oauth2_provider.dcr.AllowAllDCRPermission",),
+        ):
+            registered = browser.post(
+                "/oauth2/register/", {"grant_types": ["client_credentials"]}, content_type="application/json"
+            ).json()["client_secret"]
+
+        shown = [out.getvalue().rpartition("client_secret: ")[2].strip(), registered]
+        shown += [page.get_initial_for_field(page.fields["client_secret"], "client_secret") for page in pages]
+        assert [is_generated(secret) for secret in shown] == [True] * 4
+        made = get_application_model().objects.values_list("client_secret", flat=True)
+        assert {secret.partition("$")[0] for secret in made} == {FAST}
 
 
 # As one of Django's password hashers
@@ -356,7 +446,7 @@ def test_there_must_be_a_hasher_for_the_others() -> None:
 
 
 def test_equal_secrets_have_different_hashes() -> None:
-    secret = generate_client_secret()
+    secret = generated()
     with fast():
         one, other = make_password(secret, hasher=FAST), make_password(secret, hasher=FAST)
 
@@ -366,7 +456,7 @@ def test_equal_secrets_have_different_hashes() -> None:
 
 
 def test_a_hash_has_the_form_of_django() -> None:
-    secret = generate_client_secret()
+    secret = generated()
     with fast():
         encoded = make_password(secret, hasher=FAST)
         hasher = get_hasher(FAST)
@@ -385,7 +475,7 @@ def test_a_hash_has_the_form_of_django() -> None:
 
 def test_a_wrong_secret_takes_no_more_time_than_a_right_one() -> None:
     """Django asks each hasher for the rounds by which a hash falls behind: there are none."""
-    secret = generate_client_secret()
+    secret = generated()
     with fast():
         encoded = make_password(secret, salt="short", hasher=FAST)
 
