@@ -92,7 +92,7 @@ def use() -> None:
         assert not site.active(refreshed.access)
         assert site.active(tablet.access)
 
-        assert [device.name for device in devices_of(user)] == ["tablet"]
+        assert [device.binding.binding_value for device in devices_of(user)] == ["tablet"]
         application.token_binding_type = "none"
         application.save()
         unbound = site.token()
