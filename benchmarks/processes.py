@@ -164,7 +164,7 @@ def mariadb_problem() -> str | None:
 
 
 def _execute_on_mariadb(statement: str) -> None:
-    import MySQLdb
+    import MySQLdb  # type: ignore[import-untyped]
 
     try:
         connection = MySQLdb.connect(
