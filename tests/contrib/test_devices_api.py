@@ -396,6 +396,15 @@ def test_signing_out_all_but_a_device_that_is_named(mail: Site, phone: Api) -> N
     assert_signed_in(mail, laptop)
 
 
+@pytest.mark.parametrize("number", ["9" * 19, str(2**63), "9" * 5000, "0", "-1", "x", "٣"], ids=ascii)
+def test_an_id_that_no_device_can_have_is_not_found(phone: Api, number: str) -> None:
+    for kind in ("binding", "application"):
+        address = f"{LIST}{kind}-{number}/"
+        statuses = [phone.send(method, address, "{}").status for method in ("GET", "PATCH", "DELETE")]
+        assert [*statuses, phone.send("POST", f"{address}sign-out-others/").status] == [404] * 4
+    assert phone.devices.keys() == {"phone"}
+
+
 def test_nobody_is_signed_out_for_a_device_that_is_not_there(phone: Api) -> None:
     assert phone.send("POST", f"{LIST}binding-0/sign-out-others/").status == 404
     assert phone.devices.keys() == {"phone"}
