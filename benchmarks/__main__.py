@@ -1,7 +1,7 @@
 """How fast issuing and checking tokens is, as ratios to what a site would use instead.
 
     pip install -e '.[benchmark]'
-    python -m benchmarks [--quick] [--growth] [--only TEXT]
+    python -m benchmarks [--quick] [--growth] [--signing-out] [--only TEXT]
 
 Every contender is a process of its own, with a database of its own: SQLite, and PostgreSQL where there is
 one. In each round a job and the one that it is compared with take turns. A ratio is the median over the
@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import growth
+from benchmarks import growth, signing_out
 from benchmarks.plan import (
     COMPARISONS,
     HOT_SLOT_BAR,
@@ -28,7 +28,7 @@ from benchmarks.plan import (
     Comparison,
     Job,
 )
-from benchmarks.processes import Process, Site, postgresql_problem
+from benchmarks.processes import Process, Site, mariadb_problem, postgresql_problem
 from benchmarks.report import HEAD, Result, draw, machine, table
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.svg"
@@ -47,6 +47,9 @@ def main() -> None:
         "--quick", action="store_true", help="few requests: whether it works, not how fast it is"
     )
     parser.add_argument("--growth", action="store_true", help="measure with up to a million bindings instead")
+    parser.add_argument(
+        "--signing-out", action="store_true", help="measure signing a user out of 10,000 devices instead"
+    )
     parser.add_argument("--only", default="", help="only the jobs with this text in their names")
     arguments = parser.parse_args()
     problem = postgresql_problem()
@@ -59,6 +62,14 @@ def main() -> None:
             with Site(database) as site:
                 sizes = [5_000, 10_000] if arguments.quick else [10_000, 100_000, 1_000_000]
                 rows = growth.measure(site, sizes, 10_000, 20 if arguments.quick else 400)
+                print(table(rows), flush=True)
+        return
+    if arguments.signing_out:
+        if mariadb_problem() is None:
+            databases.append("mariadb")
+        for database in databases:
+            with Site(database) as site:
+                rows = signing_out.measure(site, 5_000 if arguments.quick else 10_000)
                 print(table(rows), flush=True)
         return
     missed = _compare(databases, arguments.only, arguments.quick)

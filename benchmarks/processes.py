@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -132,6 +132,11 @@ class Site:
             _execute(f"DROP DATABASE IF EXISTS {name}")
             _execute(f"CREATE DATABASE {name}")
             self._stack.callback(_execute, f"DROP DATABASE {name} WITH (FORCE)")
+        if self.database == "mariadb":
+            name = environment["BENCHMARK_NAME"]
+            _execute_on_mariadb(f"DROP DATABASE IF EXISTS {name}")
+            _execute_on_mariadb(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+            self._stack.callback(_execute_on_mariadb, f"DROP DATABASE {name}")
         contender = environment["BENCHMARK_CONTENDER"]
         if contender.startswith("oauth_binding") and not (self._directory / "keys.json").exists():
             create = [sys.executable, "manage.py", "signingkeys", "create", "--announce-for", "0"]
@@ -147,6 +152,30 @@ def postgresql_problem() -> str | None:
     except (ImportError, RuntimeError) as error:
         return str(error).strip()
     return None
+
+
+def mariadb_problem() -> str | None:
+    """Return why MariaDB can't be measured, or None."""
+    try:
+        _execute_on_mariadb("SELECT 1")
+    except (ImportError, RuntimeError) as error:
+        return str(error).strip()
+    return None
+
+
+def _execute_on_mariadb(statement: str) -> None:
+    import MySQLdb  # type: ignore[import-untyped]
+
+    try:
+        connection = MySQLdb.connect(
+            host=os.environ.get("MYSQL_HOST", "127.0.0.1"),
+            user=os.environ.get("MYSQL_USER", "root"),
+            password=os.environ.get("MYSQL_PASSWORD", ""),
+        )
+        with closing(connection), closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+    except MySQLdb.Error as error:
+        raise RuntimeError(str(error)) from error
 
 
 def _execute(statement: str) -> None:

@@ -43,6 +43,14 @@ _DATABASES: dict[str, dict[str, Any]] = {
         "USER": os.environ.get("PGUSER", "postgres"),
         "PASSWORD": os.environ.get("PGPASSWORD", ""),
     },
+    "mariadb": {
+        "ENGINE": "django.db.backends.mysql",
+        "NAME": os.environ["BENCHMARK_NAME"],
+        "HOST": os.environ.get("MYSQL_HOST", "127.0.0.1"),
+        "USER": os.environ.get("MYSQL_USER", "root"),
+        "PASSWORD": os.environ.get("MYSQL_PASSWORD", ""),
+        "OPTIONS": {"charset": "utf8mb4"},
+    },
 }
 DATABASES = {"default": {**_DATABASES[os.environ["BENCHMARK_DATABASE"]], "CONN_MAX_AGE": None}}
 

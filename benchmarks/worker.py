@@ -164,6 +164,16 @@ class Worker:
 
         fill(rows, devices)
 
+    def show_devices(self) -> float:
+        from benchmarks.signing_out import show_devices
+
+        return show_devices()
+
+    def sign_out_everywhere(self) -> dict[str, Any]:
+        from benchmarks.signing_out import sign_out_everywhere
+
+        return sign_out_everywhere()
+
     def _get_streams(self, job: Job, number: int, sender: Callable[[], Send], *of: int) -> list[Stream]:
         if (job, *of) not in self._streams:
             prepare(job)

@@ -13,10 +13,13 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import F
 from oauth2_provider.models import (
     get_application_model,
 )
 
+from oauth_binding.binding.semantics import SHARED
+from oauth_binding.models import TokenBinding
 from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Site
 from tests.helpers.project import Project
 
@@ -106,6 +109,19 @@ def make_site(user: User) -> Callable[..., Site]:
         return Site(application, as_user)
 
     return make
+
+
+@pytest.fixture
+def named_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let devices be called by their binding values, as if each user had named them so."""
+    bound = Site.bound
+
+    def bound_and_named(site: Site, binding: str | None, **extra: Any) -> Any:
+        answer = bound(site, binding, **extra)
+        TokenBinding.objects.filter(name="").exclude(binding_value=SHARED).update(name=F("binding_value"))
+        return answer
+
+    monkeypatch.setattr(Site, "bound", bound_and_named)
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 from django.core.exceptions import ValidationError
-from django.db.models import Exists, Max, Min, OuterRef, Q
+from django.db.models import Case, Count, Exists, Max, Min, OuterRef, Q, When
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_application_model
 
@@ -58,26 +59,26 @@ class Device:
 
     @property
     def name(self) -> str:
-        """What to call it: the name that the user gave, or else what the client calls itself."""
+        """What to call it: the name that the user gave, or else the beginning of the binding's reference."""
         if self.binding is None:
             return str(_("Not bound to a device"))
-        return self.binding.name or self.binding.binding_value or str(_("Not bound to a device (shared)"))
+        return self.binding.label or str(_("Not bound to a device (shared)"))
 
 
-def devices_of(user: AbstractBaseUser) -> list[Device]:
+def devices_of(user: AbstractBaseUser) -> Sequence[Device]:
     """Return where a user is signed in: what holds a live access or refresh token of the user.
 
     There is a :class:`Device` per binding, and one per application with tokens that are bound to nothing.
-    They are sorted by application, and then the last used first. It takes at most four queries.
+    They are sorted by application, and then the last used first.
+
+    They are read when they are asked for: their number and their applications once, in at most four queries,
+    and then the devices of a slice, or all of them, in one. So a slice of many costs no more than itself.
 
     Access tokens without an application, which nothing but the admin makes, are left out.
 
-    :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed.
+    :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed, when they are read.
     """
-    devices = [*_bound(_live_bindings(user)), *_unbound(user, live_only=True)]
-    devices.sort(key=lambda device: device.last_used, reverse=True)
-    devices.sort(key=lambda device: (str(device.application).casefold(), str(device.application.pk)))
-    return devices
+    return _Devices(user)
 
 
 def find_device(user: AbstractBaseUser, device_id: str, *, live_only: bool = False) -> Device | None:
@@ -90,7 +91,9 @@ def find_device(user: AbstractBaseUser, device_id: str, *, live_only: bool = Fal
     if binding is not None:
         bindings = _live_bindings(user) if live_only else _bindings(user)
         return next(_bound(bindings.filter(pk=int(binding[1]))), None)
-    return next((device for device in _unbound(user, live_only=live_only) if device.id == device_id), None)
+    found = _unbound_times(user, live_only=live_only)
+    named = {pk: times for pk, times in found.items() if _device_id(pk, None) == device_id}
+    return next(_unbound(named), None)
 
 
 def device_id_of(access_token: Any) -> str | None:
@@ -122,12 +125,19 @@ def sign_out_everywhere(user: AbstractBaseUser, keep: str | None = None) -> int:
     authorization codes and approved device codes that are not redeemed yet. Requests that are being answered
     are waited for. Call it wherever the password is changed other than by ``set_password()`` and ``save()``.
 
+    It takes several short transactions, the first of which ends the codes: other requests of the user are
+    answered in between, and what they get has ended, too, when it returns. Where it is interrupted, what has
+    ended stays ended, and calling it again ends the rest. Called in a transaction (``ATOMIC_REQUESTS``), it
+    is part of that, and the user's other requests wait until it is committed.
+
     :param keep: the :attr:`Device.id` of the one that stays as it is; None for none.
     """
     kept = None if keep is None else find_device(user, keep)
-    others = [other for other in devices_of(user) if kept is None or other.id != kept.id]
+    number = len(devices_of(user))
+    if kept is not None and find_device(user, kept.id, live_only=True) is not None:
+        number -= 1
     sign_out_user(user, "sign_out_everywhere", keep=NOTHING if kept is None else _tokens_of(kept))
-    return len(others)
+    return number
 
 
 def _tokens_of(device: Device) -> Q:
@@ -165,8 +175,9 @@ def _bindings(user: AbstractBaseUser) -> Any:
 
 
 def _live_bindings(user: AbstractBaseUser) -> Any:
-    access = access_tokens().filter(live_access_tokens(), binding=OuterRef("pk"))
-    refresh = refresh_tokens().filter(live_refresh_tokens(), binding=OuterRef("pk"))
+    # Theirs alone: of a user with many devices, PostgreSQL reads all that live at first.
+    access = access_tokens().filter(live_access_tokens(), user=user, binding=OuterRef("pk"))
+    refresh = refresh_tokens().filter(live_refresh_tokens(), user=user, binding=OuterRef("pk"))
     return _bindings(user).filter(Exists(access) | Exists(refresh))
 
 
@@ -175,7 +186,12 @@ def _bound(bindings: Iterable[TokenBinding]) -> Iterator[Device]:
         yield Device(binding.application, binding, binding.created, binding.last_used)
 
 
-def _unbound(user: AbstractBaseUser, *, live_only: bool) -> Iterator[Device]:
+#: When the first of an application's unbound tokens was issued, and when the last was used.
+_Times = tuple[datetime, datetime]
+
+
+def _unbound_times(user: AbstractBaseUser, *, live_only: bool) -> dict[Any, _Times]:
+    """Return the times of a user's unbound tokens, by the primary keys of their applications."""
     created: dict[Any, list[datetime]] = {}
     used: dict[Any, list[datetime]] = {}
     for rows, kind, live in (
@@ -197,5 +213,94 @@ def _unbound(user: AbstractBaseUser, *, live_only: bool) -> Iterator[Device]:
             if last is not None:
                 used.setdefault(application, []).append(last)
     found = used if live_only else created
-    for pk, application in written(get_application_model()).in_bulk(list(found)).items():
-        yield Device(application, None, min(created[pk]), max(used.get(pk, created[pk])))
+    return {pk: (min(created[pk]), max(used.get(pk, created[pk]))) for pk in found}
+
+
+def _unbound(times: dict[Any, _Times]) -> Iterator[Device]:
+    for pk, application in written(get_application_model()).in_bulk(list(times)).items():
+        yield Device(application, None, *times[pk])
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """The devices of an application, of which only the number is known."""
+
+    application: Any
+    #: How many bindings there are.
+    bound: int
+    unbound: Device | None
+
+    def __len__(self) -> int:
+        return self.bound + (self.unbound is not None)
+
+
+class _Devices(Sequence[Device]):
+    """What :func:`devices_of` returns."""
+
+    def __init__(self, user: AbstractBaseUser) -> None:
+        self._user = user
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups))
+
+    def __iter__(self) -> Iterator[Device]:
+        return iter(self[:])
+
+    @overload
+    def __getitem__(self, index: int) -> Device: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Device]: ...
+
+    def __getitem__(self, index: int | slice) -> Device | list[Device]:
+        if isinstance(index, int):
+            return self[: len(self)][index] if index < 0 else self[index : index + 1][0]
+        start, stop, step = index.indices(len(self))
+        return self._fetch(start, stop) if step == 1 else self[:][index]
+
+    @cached_property
+    def _groups(self) -> list[_Group]:
+        """The applications that the user is signed in to, sorted."""
+        times = _unbound_times(self._user, live_only=True)
+        live = _live_bindings(self._user).order_by().values_list("application")
+        bound = dict(live.annotate(number=Count("pk")))
+        applications = written(get_application_model()).in_bulk([*{**times, **bound}])
+        groups = [
+            _Group(
+                application,
+                bound.get(pk, 0),
+                Device(application, None, *times[pk]) if pk in times else None,
+            )
+            for pk, application in applications.items()
+        ]
+        return sorted(
+            groups, key=lambda group: (str(group.application).casefold(), str(group.application.pk))
+        )
+
+    def _fetch(self, start: int, stop: int) -> list[Device]:
+        """Return the devices of a slice, which are read in one query."""
+        shown: list[_Group] = []
+        position = before = 0
+        for group in self._groups:
+            if position < stop and position + len(group) > start:
+                shown.append(group)
+                before = before if len(shown) > 1 else max(start - position, 0)
+            position += len(group)
+        if not shown:
+            return []
+        # Where what is unbound comes in the first application that is shown, the binding before tells.
+        dropped = int(before > 0 and shown[0].unbound is not None)
+        first = before - dropped
+        ranks = {group.application.pk: rank for rank, group in enumerate(shown)}
+        bindings = _live_bindings(self._user).order_by("-last_used", "-pk")
+        if stop - start < len(self):
+            rank = Case(*(When(application=pk, then=rank) for pk, rank in ranks.items()), default=len(ranks))
+            bindings = bindings.filter(application__in=ranks).order_by(rank, "-last_used", "-pk")
+            bindings = bindings[first : first + dropped + stop - start]
+        devices = [
+            *(device for device in _bound(bindings) if device.application.pk in ranks),
+            *(group.unbound for group in shown if group.unbound is not None),
+        ]
+        devices.sort(key=lambda device: device.last_used, reverse=True)
+        devices.sort(key=lambda device: ranks[device.application.pk])
+        return devices[dropped : dropped + stop - start]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import models
@@ -13,6 +13,9 @@ from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.binding.semantics import NO_BINDING, SHARED, binding_key, binding_reference
 from oauth_binding.core.settings import binding_settings
+
+#: How much of its reference stands for a binding without a name, in characters.
+LABEL_LENGTH: Final = 12
 
 
 class TokenBinding(models.Model):
@@ -87,6 +90,15 @@ class TokenBinding(models.Model):
     def is_shared(self) -> bool:
         """Whether this is the binding of requests that named none; its tokens count as unbound."""
         return self.binding_value == SHARED
+
+    @property
+    def label(self) -> str:
+        """What people are shown of it: its name, or else the beginning of its reference.
+
+        Empty for a shared slot without a name. Never the binding value, which an API may ask for as a proof
+        (``Token-Binding-Id``): whoever may see where somebody is signed in could else pass for each device.
+        """
+        return self.name or self.reference[:LABEL_LENGTH]
 
     @property
     def claims(self) -> dict[str, str]:

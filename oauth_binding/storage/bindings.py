@@ -15,6 +15,7 @@ from oauth_binding.core.databases import write_alias, written
 from oauth_binding.core.signals import binding_created, send_after_commit
 from oauth_binding.models import TokenBinding
 from oauth_binding.storage import prepared_sql
+from oauth_binding.storage.chunks import in_chunks
 
 #: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
@@ -48,7 +49,8 @@ def lock_all(pks: Iterable[Any]) -> None:
 
     :param pks: their primary keys.
     """
-    written(TokenBinding).filter(pk__in=sorted(pks)).update(revision=F("revision") + 1)
+    for chunk in in_chunks(pks):
+        written(TokenBinding).filter(pk__in=chunk).update(revision=F("revision") + 1)
 
 
 def touch(binding_key: str, last_used: datetime | None) -> None:

@@ -55,7 +55,7 @@ def revoke_refresh_tokens(refresh_tokens: Any) -> int:
 def expire_access_tokens(access_tokens: Any) -> int:
     """End the access tokens of a queryset: they leave their slots. Return how many they are."""
     if binding_settings.revocation_feed:
-        add_to_revocation_feed(access_tokens.filter(jti__isnull=False))
+        add_to_revocation_feed(access_tokens.filter(jti__isnull=False).only("jti", "expires"))
     count: int = access_tokens.update(
         slot=None, expires=ended(), updated=timezone.now(), source_refresh_token=None
     )

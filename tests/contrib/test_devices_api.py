@@ -25,6 +25,8 @@ from tests.helpers.client import PASSWORD, SECRET, Answer, Site
 from tests.helpers.project import Project, migrate
 from tests.helpers.rows import expire, refresh_token_row
 
+pytestmark = pytest.mark.usefixtures("named_devices")
+
 UNBOUND = "Not bound to a device"
 SHARED = "Not bound to a device (shared)"
 
@@ -230,7 +232,7 @@ def test_a_device_gets_a_name_and_loses_it(phone: Api, user: User) -> None:
     assert [device.name for device in devices_of(user)] == ["My ☎"]
 
     unnamed = phone.send("PATCH", address, {"name": ""})
-    assert (unnamed.status, unnamed["name"]) == (200, "phone")
+    assert (unnamed.status, unnamed["name"]) == (200, binding_reference("phone")[:12])
     assert phone.get(address).data == unnamed.data
 
 
@@ -394,6 +396,15 @@ def test_signing_out_all_but_a_device_that_is_named(mail: Site, phone: Api) -> N
     assert_signed_in(mail, laptop)
 
 
+@pytest.mark.parametrize("number", ["9" * 19, str(2**63), "9" * 5000, "0", "-1", "x", "٣"], ids=ascii)
+def test_an_id_that_no_device_can_have_is_not_found(phone: Api, number: str) -> None:
+    for kind in ("binding", "application"):
+        address = f"{LIST}{kind}-{number}/"
+        statuses = [phone.send(method, address, "{}").status for method in ("GET", "PATCH", "DELETE")]
+        assert [*statuses, phone.send("POST", f"{address}sign-out-others/").status] == [404] * 4
+    assert phone.devices.keys() == {"phone"}
+
+
 def test_nobody_is_signed_out_for_a_device_that_is_not_there(phone: Api) -> None:
     assert phone.send("POST", f"{LIST}binding-0/sign-out-others/").status == 404
     assert phone.devices.keys() == {"phone"}
@@ -496,7 +507,7 @@ def test_others_devices_are_not_found(
             assert answer.status == 404
     assert phone.send("POST", OTHERS).data == {"signed_out": 0}
     assert_signed_in(site, token)
-    assert not TokenBinding.objects.exclude(name="").exists()
+    assert not TokenBinding.objects.filter(name="mine").exists()
 
 
 @pytest.mark.parametrize(
@@ -597,10 +608,10 @@ def test_the_queries_do_not_grow_with_the_devices(
     browser = sign_in(user)
 
     # The access token, and what devices_of() takes.
-    with django_assert_num_queries(1 + 4):
+    with django_assert_num_queries(1 + 5):
         phone.get()
     # The session and its user.
-    with django_assert_num_queries(2 + 4):
+    with django_assert_num_queries(2 + 5):
         browser.get()
     with django_assert_num_queries(1 + 1):
         phone.get(device)

@@ -29,6 +29,7 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 
 from example_project.api import WhoAmI
 from example_project.wsgi import application
+from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of
 from tests.helpers.client import Site
@@ -183,7 +184,8 @@ def test_the_scopes_of_other_permissions(authentication: Any, permissions: Any, 
 
 
 #: What the schema has for the ids of devices, and the names that the devices have.
-DEVICES = {"this": "phone", "another": "laptop", "shared": "Not bound to a device (shared)"}
+DEVICES = {"this": binding_reference("phone")[:12], "another": binding_reference("laptop")[:12]}
+DEVICES["shared"] = "Not bound to a device (shared)"
 DEVICES["unbound"] = "Not bound to a device"
 
 

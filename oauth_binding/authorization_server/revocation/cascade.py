@@ -10,6 +10,7 @@ from oauth_binding.binding.semantics import subject_key
 from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import TokenExchange, TokenExchangeRule
+from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
 #: The condition that nothing meets.
@@ -33,8 +34,11 @@ def exchanged_from(access: Q, refresh: Q, exchanges: Q = NOTHING) -> list[Any]:
     seen: set[Any] = set()
     while pending:
         seen |= pending
-        exchanged = Q(exchange__in=pending)
-        pending = _exchanges_of(exchanged, exchanged) - seen
+        found: set[Any] = set()
+        for chunk in in_chunks(pending):
+            exchanged = Q(exchange__in=chunk)
+            found |= _exchanges_of(exchanged, exchanged)
+        pending = found - seen
     return sorted(seen)
 
 
@@ -44,7 +48,11 @@ def _exchanges_of(access: Q, refresh: Q) -> set[Any]:
     # What was exchanged from an access token without a refresh token, also from one that now has one.
     pks = access_tokens().filter(access).values_list("pk", flat=True)
     subjects += [subject_key("access token", str(pk)) for pk in pks]
-    return set(written(TokenExchange).filter(subject__in=subjects).values_list("pk", flat=True))
+    return {
+        pk
+        for chunk in in_chunks(subjects)
+        for pk in written(TokenExchange).filter(subject__in=chunk).values_list("pk", flat=True)
+    }
 
 
 def _may_be_exchanged() -> bool:

@@ -1,4 +1,4 @@
-"""Ending tokens: in one transaction, alone with the user, and with all that was exchanged from them."""
+"""Ending tokens: alone with the user, in one transaction or more, with all that was exchanged from them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db.models import Q
 from oauth_binding.authorization_server.revocation.cascade import NOTHING, exchanged_from
 from oauth_binding.storage import bindings, codes, users
 from oauth_binding.storage.attempts import in_transaction
+from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.ending import expire_access_tokens, not_ended, revoke_refresh_tokens
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
@@ -42,6 +43,43 @@ def end(
     return in_transaction(partial(_end, user, access, refresh, exchanges, of_bindings, codes_for, keep))
 
 
+def end_in_batches(
+    user: Any,
+    access: Q,
+    refresh: Q,
+    *,
+    of_bindings: Iterable[Any] = (),
+    codes_for: Q,
+    keep: Q = NOTHING,
+) -> int:
+    """End tokens of a user for good as :func:`end` does, however many, and return how many were ended.
+
+    Each transaction ends those of some bindings, so that no other request waits long for one. The codes come
+    first, and the last one ends whatever else meets the conditions by then: all that was there when it began
+    has ended, also what was refreshed or exchanged in between. Where it is interrupted, what has ended stays
+    ended, and calling it again ends the rest. In a transaction of the caller's it is all one.
+
+    :param user: the user's primary key.
+    :param access: as for :func:`end`, and so are all others.
+    :raises OperationalError: as ``repeat()`` in storage/attempts.py says.
+    """
+    end(user, NOTHING, NOTHING, codes_for=codes_for)
+    count = 0
+    for chunk in in_chunks(of_bindings):
+        held = Q(binding__in=chunk)
+        count += end(user, access & held, refresh & held, of_bindings=chunk, keep=keep)
+    # What is bound to nothing, or to what is not the user's own.
+    unrevoked = refresh & _unrevoked(keep)
+    for chunk in in_chunks(refresh_tokens().filter(unrevoked).order_by().values_list("pk", flat=True)):
+        tokens = refresh_tokens().filter(pk__in=chunk, access_token__isnull=False)
+        count += end(user, Q(pk__in=tokens.values("access_token")), Q(pk__in=chunk), keep=keep)
+    unended = access & _unended(keep)
+    for chunk in in_chunks(access_tokens().filter(unended).order_by().values_list("pk", flat=True)):
+        count += end(user, Q(pk__in=chunk), Q(access_token__in=chunk), keep=keep)
+    # Not those that have ended: their exchanges were among the others'.
+    return count + end(user, unended, unrevoked, keep=keep)
+
+
 def _end(
     user: Any,
     access: Q,
@@ -55,18 +93,37 @@ def _end(
         users.lock(user)
         if codes_for is not None:
             codes.end_codes(user, codes_for)
-    exchanged = Q(exchange__in=exchanged_from(access, refresh, exchanges))
+    exchanged = exchanged_from(access, refresh, exchanges)
     # Found before anything changes: a revoked refresh token has lost its access token.
-    unended = access_tokens().filter(not_ended() & ~keep)
-    ending_access = {**_holders(unended, access), **_holders(unended, exchanged)}
-    unrevoked = refresh_tokens().filter(~keep, revoked__isnull=True)
-    ending_refresh = {**_holders(unrevoked, refresh), **_holders(unrevoked, exchanged)}
+    ending_access = _holders(access_tokens().filter(_unended(keep)), access, exchanged)
+    ending_refresh = _holders(refresh_tokens().filter(_unrevoked(keep)), refresh, exchanged)
     held = {*of_bindings, *ending_access.values(), *ending_refresh.values()} - {None}
     bindings.lock_all(held)
-    count = revoke_refresh_tokens(refresh_tokens().filter(pk__in=sorted(ending_refresh)))
-    return count + expire_access_tokens(access_tokens().filter(pk__in=sorted(ending_access)))
+    count = sum(
+        revoke_refresh_tokens(refresh_tokens().filter(pk__in=chunk)) for chunk in in_chunks(ending_refresh)
+    )
+    return count + sum(
+        expire_access_tokens(access_tokens().filter(pk__in=chunk)) for chunk in in_chunks(ending_access)
+    )
 
 
-def _holders(tokens: Any, condition: Q) -> dict[Any, Any]:
-    """Return the primary keys of tokens, each with that of its binding or None."""
-    return dict(tokens.filter(condition).order_by().values_list("pk", "binding"))
+def _unended(keep: Q) -> Q:
+    return not_ended() & ~keep
+
+
+def _unrevoked(keep: Q) -> Q:
+    return ~keep & Q(revoked__isnull=True)
+
+
+def _holders(tokens: Any, condition: Q, exchanged: list[Any]) -> dict[Any, Any]:
+    """Return the primary keys of tokens, each with that of its binding or None.
+
+    :param condition: which tokens.
+    :param exchanged: the primary keys of exchanges whose tokens are among them, too.
+    """
+    conditions = [condition, *(Q(exchange__in=chunk) for chunk in in_chunks(exchanged))]
+    return {
+        pk: binding
+        for each in conditions
+        for pk, binding in tokens.filter(each).order_by().values_list("pk", "binding")
+    }

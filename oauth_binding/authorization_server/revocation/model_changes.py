@@ -18,7 +18,7 @@ from oauth2_provider.models import (
     get_refresh_token_model,
 )
 
-from oauth_binding.authorization_server.revocation.revoke import BINDS, EVERYTHING, sign_out_user
+from oauth_binding.authorization_server.revocation.revoke import BINDS, EVERYTHING, end_with_cause
 from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import TokenBinding
@@ -56,7 +56,7 @@ def _end_when_saved(model: Any) -> None:
 
         def save() -> None:
             save_base(user, *args, **kwargs)
-            sign_out_user(user, cause, applications=applications)
+            end_with_cause(user, cause, applications=applications)
 
         in_transaction(save)
 

@@ -10,7 +10,7 @@ from django.db.models import Q
 from oauth2_provider.models import get_application_model
 
 from oauth_binding.authorization_server.revocation.cascade import NOTHING
-from oauth_binding.authorization_server.revocation.end import end
+from oauth_binding.authorization_server.revocation.end import end, end_in_batches
 from oauth_binding.binding.semantics import NO_BINDING
 from oauth_binding.core.databases import write_alias, written
 from oauth_binding.core.signals import binding_revoked, send_after_commit, user_signed_out
@@ -42,10 +42,11 @@ def revoke_binding(binding: TokenBinding) -> None:
 def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> None:
     """Revoke all access and refresh tokens of a user and an application that are bound to nothing.
 
-    With them end the authorization codes and device codes that the application has of the user.
+    With them end the authorization codes and device codes that the application has of the user. It takes
+    several transactions, unless it is called in one.
     """
     unbound = Q(user=user, application=application, binding__isnull=True)
-    end(user.pk, unbound & not_registration_token(), unbound, codes_for=Q(pk=application.pk))
+    end_in_batches(user.pk, unbound & not_registration_token(), unbound, codes_for=Q(pk=application.pk))
 
 
 def revoke_token(token: str, application: models.Model) -> None:
@@ -103,28 +104,52 @@ def revoke_family(user: Any, family: Any, access_token: Any = None) -> None:
     end(user, access, refresh)
 
 
-def sign_out_user(
-    user: AbstractBaseUser, cause: str, *, applications: Q = EVERYTHING, keep: Q = NOTHING
-) -> None:
-    """End the tokens, authorization codes and approved device codes of a user for good.
+def end_with_cause(user: AbstractBaseUser, cause: str, *, applications: Q) -> None:
+    """End the tokens, authorization codes and approved device codes of a user for good, in one transaction.
 
-    :param cause: what the signal ``user_signed_out`` is sent with, where there was a token to end.
+    :param cause: what the signal ``user_signed_out`` is sent with, where there was a token to end. The caller
+        saves it in the same transaction.
     :param applications: the condition of the applications whose tokens end; bound tokens of others do, too.
-    :param keep: the condition of access and refresh tokens that stay.
     """
     held = Q(user=user)
     if applications != EVERYTHING:
         these = written(get_application_model()).filter(applications)
         held &= Q(application__in=these) | Q(binding__isnull=False)
-    of_user = list(written(TokenBinding).filter(user=user).values_list("pk", flat=True))
     count = end(
         user.pk,
         held & not_registration_token(),
         held,
-        of_bindings=of_user,
+        of_bindings=_bindings_of(user),
         codes_for=applications,
+    )
+    _tell(user, cause, count)
+
+
+def sign_out_user(user: AbstractBaseUser, cause: str, *, keep: Q = NOTHING) -> None:
+    """End all tokens, authorization codes and approved device codes of a user for good, however many.
+
+    It takes several transactions, unless it is called in one.
+
+    :param cause: what the signal ``user_signed_out`` is sent with, where there was a token to end.
+    :param keep: the condition of access and refresh tokens that stay.
+    """
+    held = Q(user=user)
+    count = end_in_batches(
+        user.pk,
+        held & not_registration_token(),
+        held,
+        of_bindings=_bindings_of(user),
+        codes_for=EVERYTHING,
         keep=keep,
     )
+    _tell(user, cause, count)
+
+
+def _bindings_of(user: AbstractBaseUser) -> Any:
+    return written(TokenBinding).filter(user=user).values_list("pk", flat=True)
+
+
+def _tell(user: AbstractBaseUser, cause: str, count: int) -> None:
     if count:
         send_after_commit(user_signed_out, type(user), write_alias(type(user)), user=user, cause=cause)
 

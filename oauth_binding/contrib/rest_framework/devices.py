@@ -86,7 +86,9 @@ class SignedInDeviceSerializer(serializers.Serializer[Device]):
 
     id = serializers.CharField(read_only=True)
     application = DeviceApplicationSerializer(read_only=True)
-    name = serializers.CharField(read_only=True, help_text="What the user calls it, or else the client.")
+    name = serializers.CharField(
+        read_only=True, help_text="What the user calls it, or else the beginning of its `binding_ref`."
+    )
     can_be_named = serializers.BooleanField(read_only=True)
     # As in introspection, which says neither of what counts as unbound.
     binding_type = serializers.CharField(
