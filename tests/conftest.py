@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.signals import setting_changed
 from django.db import connection
 from django.db.models import F
+from django.dispatch import receiver
 from oauth2_provider.models import (
     get_application_model,
 )
 
 from oauth_binding.binding.semantics import SHARED
+from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Site
 from tests.helpers.project import Project
@@ -41,6 +44,16 @@ def pytest_testnodedown(node: Any) -> None:
     deselected = getattr(node, "workeroutput", {}).get("deselected", 0)
     if reporter is not None and not reporter.stats.get("deselected"):
         reporter.stats["deselected"] = [SimpleNamespace() for _ in range(deselected)]
+
+
+@receiver(setting_changed)
+def _forget_oauthlib_cores(setting: str, **kwargs: Any) -> None:
+    """Forget what django-oauth-toolkit keeps on the classes of views: a process has one OAUTH2_PROVIDER."""
+    pending = [OAuthLibCoreMixin] if setting == "OAUTH2_PROVIDER" else []
+    for view in pending:
+        pending += view.__subclasses__()
+        if "_oauthlib_core" in vars(view):
+            del view._oauthlib_core
 
 
 @pytest.fixture

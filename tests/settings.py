@@ -42,6 +42,3 @@ if find_spec("rest_framework") is None:
     # It is optional: the suite passes without it, but for the tests that are about it.
     INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "rest_framework"]  # noqa: F405
     ROOT_URLCONF = "tests.sites.without_rest_framework"
-
-# Views otherwise keep the validator and generators of the first request.
-OAUTH2_PROVIDER = {**OAUTH2_PROVIDER, "ALWAYS_RELOAD_OAUTHLIB_CORE": True}  # noqa: F405

@@ -19,7 +19,6 @@ if NODES:
 
 OAUTH2_PROVIDER = {
     **OAUTH2_PROVIDER,  # noqa: F405
-    "ALWAYS_RELOAD_OAUTHLIB_CORE": False,
     **json.loads(os.environ.get("CONCURRENCY_PROVIDER", "{}")),
 }
 

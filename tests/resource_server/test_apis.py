@@ -454,3 +454,13 @@ def test_an_api_leaves_the_toolkits_views_their_own_core(make_site: Callable[...
 
     assert call("drf/any", token).status_code == 200
     assert "_oauthlib_core" not in vars(OAuthLibCoreMixin)
+
+
+def test_a_core_of_the_mixin_is_not_that_of_the_device_grant(make_site: Callable[..., Site]) -> None:
+    """A site may ask the mixin for one, too; the device authorization endpoint has another server."""
+    site = make_site("urn:ietf:params:oauth:grant-type:device_code")
+    OAuthLibCoreMixin.get_oauthlib_core()
+    try:
+        assert site.start_device().status == 200
+    finally:
+        del OAuthLibCoreMixin._oauthlib_core

@@ -15,6 +15,14 @@ from oauth_binding.storage.attempts import in_transaction
 class DeviceAuthorizationView(views.DeviceAuthorizationView):
     """The device authorization endpoint (RFC 8628 section 3.1)."""
 
+    @classmethod
+    def get_oauthlib_core(cls) -> Any:
+        # django-oauth-toolkit keeps it on the class, and views inherit that of a class which was asked before
+        # them; but the server of this view is another.
+        if "_oauthlib_core" not in vars(cls):
+            cls._oauthlib_core = cls.get_oauthlib_backend_class()(cls.get_server())
+        return super().get_oauthlib_core()
+
     def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
         headers, body, status = super().create_device_authorization_response(request)
         if status == 200:

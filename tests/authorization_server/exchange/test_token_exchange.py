@@ -610,18 +610,17 @@ class TestDelegation:
 
 
 def test_one_request_leaves_nothing_for_the_next(make_backend: Callable[..., Site], mobile: Site) -> None:
-    """Outside of tests, one grant object serves all requests of a process."""
+    """One grant object serves all requests of a process."""
     first = make_backend(rule={"delegation": True, "refresh_tokens": True, "audiences": "orders"})
     second = make_backend()
     subject = mobile.bound("phone").access
     core = TokenView._oauthlib_core
-    with provider(ALWAYS_RELOAD_OAUTHLIB_CORE=False):
-        actor = {"actor_token": first.token().access, "actor_token_type": ACCESS_TOKEN}
-        assert exchange(first, subject, audience="orders", scope="read", **actor).status == 200
+    actor = {"actor_token": first.token().access, "actor_token_type": ACCESS_TOKEN}
+    assert exchange(first, subject, audience="orders", scope="read", **actor).status == 200
 
-        answer = exchange(second, mobile.bound("laptop", scope="read write").access)
+    answer = exchange(second, mobile.bound("laptop", scope="read write").access)
 
-        assert TokenView._oauthlib_core is core
+    assert TokenView._oauthlib_core is core
     assert set(answer["scope"].split()) == {"read", "write"}
     assert "refresh_token" not in answer.data
     found = second.introspect(answer.access).data
