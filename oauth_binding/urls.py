@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.urls import URLPattern, path
 from django.utils.decorators import decorator_from_middleware
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
@@ -66,6 +67,12 @@ def _with_our_view(pattern: URLPattern) -> URLPattern:
     return URLPattern(pattern.pattern, _unframed(deciding()(view)), pattern.default_args, pattern.name)
 
 
+def _without_secrets(pattern: URLPattern) -> URLPattern:
+    """Keep what is posted out of Django's error reports."""
+    view = sensitive_post_parameters()(pattern.callback)
+    return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
+
+
 #: Guides of other servers write these addresses without the trailing slash.
 slashless_urlpatterns = [
     path("token", TokenView.as_view()),
@@ -101,8 +108,11 @@ feed_urlpatterns = [
 ]
 
 urlpatterns = [
-    *map(_with_our_view, toolkit_urls.urlpatterns),
-    *slashless_urlpatterns,
-    *device_urlpatterns,
-    *feed_urlpatterns,
+    _without_secrets(pattern)
+    for pattern in (
+        *map(_with_our_view, toolkit_urls.urlpatterns),
+        *slashless_urlpatterns,
+        *device_urlpatterns,
+        *feed_urlpatterns,
+    )
 ]

@@ -52,8 +52,8 @@ def _forget_oauthlib_cores(setting: str, **kwargs: Any) -> None:
     pending = [OAuthLibCoreMixin] if setting == "OAUTH2_PROVIDER" else []
     for view in pending:
         pending += view.__subclasses__()
-        if "_oauthlib_core" in vars(view):
-            del view._oauthlib_core
+        for core in {"_oauthlib_core", "own_core"} & vars(view).keys():
+            delattr(view, core)
 
 
 @pytest.fixture

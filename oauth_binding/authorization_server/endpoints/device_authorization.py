@@ -7,6 +7,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
+from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.issuing.in_flight import is_as_authenticated
 from oauth_binding.storage.attempts import in_transaction
@@ -19,9 +20,9 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
     def get_oauthlib_core(cls) -> Any:
         # django-oauth-toolkit keeps it on the class, and views inherit that of a class which was asked before
         # them; but the server of this view is another.
-        if "_oauthlib_core" not in vars(cls):
-            cls._oauthlib_core = cls.get_oauthlib_backend_class()(cls.get_server())
-        return super().get_oauthlib_core()
+        if "own_core" not in vars(cls) or oauth2_settings.ALWAYS_RELOAD_OAUTHLIB_CORE:
+            cls.own_core = cls.get_oauthlib_backend_class()(cls.get_server())
+        return cls.own_core
 
     def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
         headers, body, status = super().create_device_authorization_response(request)
