@@ -7,7 +7,13 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
+from oauth_binding.authorization_server.endpoints.responses import (
+    check_query,
+    check_repetition,
+    error_response,
+)
 from oauth_binding.authorization_server.issuing.in_flight import is_as_authenticated
 from oauth_binding.storage.attempts import in_transaction
 
@@ -22,6 +28,15 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
         if "_oauthlib_core" not in vars(cls):
             cls._oauthlib_core = cls.get_oauthlib_backend_class()(cls.get_server())
         return super().get_oauthlib_core()
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            check_query(request)
+            check_repetition(request.POST)
+        except OAuth2Error as error:
+            return error_response(error)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
 
     def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
         headers, body, status = super().create_device_authorization_response(request)
