@@ -5,23 +5,43 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
 from oauth2_provider import views
 from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import InvalidClientIdError, MismatchingRedirectURIError
+from oauthlib.oauth2.rfc6749.errors import (
+    InvalidClientIdError,
+    InvalidRequestError,
+    MismatchingRedirectURIError,
+)
 
+from oauth_binding.authorization_server.endpoints.responses import check_repetition
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
 
 
+# Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
+@method_decorator(login_not_required, name="dispatch")
 class AuthorizationView(views.AuthorizationView):
     """The authorization endpoint (RFC 6749 section 3.1).
 
     With ``approval_prompt=auto`` django-oauth-toolkit asks no user whose live tokens of the application cover
     what is asked for. Here that takes a token that came of the user's consent, and its resources count, too.
     """
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            # The form of the page is sent to the address of the page.
+            check_repetition(request.GET)
+            check_repetition(request.POST)
+        except InvalidRequestError as error:
+            # Nobody is redirected: which client is meant, and where it is, may be what came twice.
+            return self.error_response(FatalClientError(error=error), application=None)
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        return response
 
     def validate_authorization_request(self, request: HttpRequest) -> Any:
         scopes, credentials = super().validate_authorization_request(request)

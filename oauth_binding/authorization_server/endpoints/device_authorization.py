@@ -8,7 +8,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
+from oauth_binding.authorization_server.endpoints.responses import (
+    check_query,
+    check_repetition,
+    error_response,
+)
 from oauth_binding.authorization_server.issuing.in_flight import is_as_authenticated
 from oauth_binding.storage.attempts import in_transaction
 
@@ -23,6 +29,15 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
         if "own_core" not in vars(cls) or oauth2_settings.ALWAYS_RELOAD_OAUTHLIB_CORE:
             cls.own_core = cls.get_oauthlib_backend_class()(cls.get_server())
         return cls.own_core
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            check_query(request)
+            check_repetition(request.POST)
+        except OAuth2Error as error:
+            return error_response(error)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
 
     def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
         headers, body, status = super().create_device_authorization_response(request)

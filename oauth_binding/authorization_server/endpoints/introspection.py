@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
@@ -10,11 +10,11 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
-from oauth2_provider.models import get_refresh_token_model
+from oauth2_provider.models import AbstractApplication, get_access_token_model, get_refresh_token_model
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
+from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
-from oauth_binding.authorization_server.endpoints.responses import error_response
+from oauth_binding.authorization_server.endpoints.responses import check_repetition, error_response
 from oauth_binding.authorization_server.signing.jwt_access_tokens import read_claims
 from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
@@ -27,20 +27,28 @@ if TYPE_CHECKING:
     from oauth_binding.models import BoundAccessToken, BoundRefreshToken
 
 
+#: Credentials of clients, which no URL may have (RFC 6749 section 2.3.1, RFC 7521 section 4.2).
+_CREDENTIALS: Final = ("client_secret", "client_assertion")
+
+
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
 @method_decorator((csrf_exempt, login_not_required, never_cache, deciding()), name="dispatch")
 class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
-    Clients authenticate themselves, or present a bearer token with the ``introspection`` scope. A refresh
-    token is active only for the client it was issued to: no resource server may take it for an access token.
+    Confidential clients authenticate themselves, or somebody presents an access token with the
+    ``introspection`` scope (section 2.1). A refresh token is active only for the client it was issued to: no
+    resource server may take it for an access token.
     """
 
     client: Any = None
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
+            _check_request(request)
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
+        except OAuth2Error as error:
+            return error_response(error)
         except ValueError:
             # oauthlib could not decode the query string.
             return error_response(InvalidRequestError(description="The query string is malformed."))
@@ -53,11 +61,19 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         return response
 
     def authenticate_client(self, request: HttpRequest) -> bool:
-        self.client = self.get_oauthlib_core().authenticate_client(request)
-        return self.client is not None
+        client = self.get_oauthlib_core().authenticate_client(request)
+        # Public clients have nothing that others could not send, whatever grant_type they name.
+        is_known = client is not None and client.client_type == AbstractApplication.CLIENT_CONFIDENTIAL
+        self.client = client if is_known else None
+        return is_known
 
     def verify_request(self, request: HttpRequest) -> tuple[bool, Any]:
         valid, oauthlib_request = super().verify_request(request)
+        if valid and not isinstance(oauthlib_request.access_token, get_access_token_model()):
+            # An ID token: it tells a client who has signed in, and is no credential.
+            description = "An ID token is no access token."
+            oauthlib_request.oauth2_error = {"error": "invalid_token", "error_description": description}
+            valid = False
         self.client = oauthlib_request.client if valid else None
         return valid, oauthlib_request
 
@@ -141,3 +157,14 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         if row.exchange is not None:
             answer |= row.exchange.claims
         return answer
+
+
+def _check_request(request: HttpRequest) -> None:
+    """Refuse credentials in the query string, and parameters that are repeated.
+
+    :raises InvalidRequestError: naming the parameter.
+    """
+    for name in _CREDENTIALS:
+        if name in request.GET:
+            raise InvalidRequestError(description=f"{name} must be in the body, not in the query string.")
+    check_repetition(request.GET, request.POST)

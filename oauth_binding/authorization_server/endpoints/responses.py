@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
 from oauth_binding.core.settings import binding_settings
+
+#: The names of parameters (RFC 6749 section 8.2); the length is ours.
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+#: RFC 8707 section 2, and RFC 8693 section 2.1.
+_REPEATABLE: Final = frozenset({"resource", "audience"})
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
@@ -37,5 +44,24 @@ def check_query(request: HttpRequest) -> None:
         raise InvalidRequestError(description="URL query parameters are not allowed")
 
 
+def check_repetition(*forms: QueryDict) -> None:
+    """Refuse a parameter that comes more than once (RFC 6749 sections 3.1 and 3.2).
+
+    :param forms: what a request has in its query string and its body, where one parameter may come in either.
+    :raises InvalidRequestError: naming the parameter.
+    """
+    seen: set[str] = set()
+    for form in forms:
+        for name, values in form.lists():
+            if name not in _REPEATABLE and (len(values) > 1 or name in seen):
+                raise InvalidRequestError(description=f"{_printable(name)} is repeated.")
+            seen.add(name)
+
+
 def without_content_type(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() != "content-type"}
+
+
+def _printable(name: str) -> str:
+    """Return the name of a parameter, or what stands for one no error can have (RFC 6749 section 5.2)."""
+    return name if _NAME.fullmatch(name) else "A parameter"

@@ -8,7 +8,11 @@ from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
-from oauth_binding.authorization_server.endpoints.responses import check_query, error_response
+from oauth_binding.authorization_server.endpoints.responses import (
+    check_query,
+    check_repetition,
+    error_response,
+)
 
 
 class RevokeTokenView(views.RevokeTokenView):
@@ -17,6 +21,7 @@ class RevokeTokenView(views.RevokeTokenView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             check_query(request)
+            check_repetition(request.POST)
         except OAuth2Error as error:
             return error_response(error)
         response: HttpResponse = super().post(request, *args, **kwargs)

@@ -16,6 +16,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 from oauth_binding.authorization_server.endpoints.responses import (
     NO_STORE,
     check_query,
+    check_repetition,
     error_response,
     without_content_type,
 )
@@ -52,6 +53,7 @@ class TokenView(views.TokenView):
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             check_query(request)
+            check_repetition(request.POST)
             _check_parameters(request)
         except OAuth2Error as error:
             return error_response(error)

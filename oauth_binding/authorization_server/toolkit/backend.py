@@ -18,11 +18,64 @@ from oauth_binding.core.toolkit_paths import OAuthLibCore
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-# What oauthlib and django-oauth-toolkit keep on oauthlib's Request, where a parameter of the same name
-# would be taken for it. None is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
-_SERVER_ATTRIBUTES: Final = frozenset(
-    {"client", "user", "scopes", "extra_credentials", "refresh_token_instance"}
+#: What oauthlib and django-oauth-toolkit keep on oauthlib's Request, or ask it for: it answers with a
+#: parameter of the same name. None is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
+SERVER_ATTRIBUTES: Final = frozenset(
+    {
+        "body",
+        "client",
+        "decoded_body",
+        "duplicate_params",
+        "encoding",
+        "expires_in",
+        "extra_credentials",
+        "headers",
+        "http_method",
+        "id_token",
+        "oauth2_error",
+        "oauth_params",
+        "refresh_token_instance",
+        "request_token",
+        "scopes",
+        "token_type",
+        "uri",
+        "uri_query",
+        "uri_query_params",
+        "user",
+        "using_default_redirect_uri",
+        "validator_log",
+    }
 )
+
+#: Parameters of the token endpoint and those like it, which mean nothing at the authorization endpoint
+#: (RFC 6749 section 3.1). oauthlib's Request has one set of attributes for all endpoints, and a token that is
+#: issued at the authorization endpoint would be one of the client itself with grant_type=client_credentials.
+TOKEN_REQUEST_PARAMETERS: Final = frozenset(
+    {
+        "access_token",
+        "actor_token",
+        "actor_token_type",
+        "assertion",
+        "client_assertion",
+        "client_assertion_type",
+        "client_secret",
+        "code",
+        "code_verifier",
+        "device_code",
+        "grant_type",
+        "password",
+        "refresh_token",
+        "requested_token_type",
+        "subject_token",
+        "subject_token_type",
+        "token",
+        "token_type_hint",
+        "username",
+    }
+)
+
+# Marks requests to the authorization endpoint in their META; no HTTP header has a dot in WSGI.
+_AUTHORIZING: Final = "oauth_binding.authorizing"
 
 
 class BindingOAuthLibCore(OAuthLibCore):
@@ -33,10 +86,10 @@ class BindingOAuthLibCore(OAuthLibCore):
 
     def _get_escaped_full_path(self, request: HttpRequest) -> str:
         path: str = super()._get_escaped_full_path(request)
-        dropped = set(_SERVER_ATTRIBUTES)
+        dropped = _meaningless(request)
         if oauth2_settings.COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT:
             # django-oauth-toolkit refuses it in verify_request() alone; the userinfo endpoint would take it.
-            dropped.add("access_token")
+            dropped |= {"access_token"}
         if dropped.isdisjoint(request.GET):
             return path
         address = urlsplit(path)
@@ -48,12 +101,11 @@ class BindingOAuthLibCore(OAuthLibCore):
         return urlunsplit(address._replace(query="&".join(parameters)))
 
     def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
-        body = [
-            (name, value) for name, value in super().extract_body(request) if name not in _SERVER_ATTRIBUTES
-        ]
+        dropped = _meaningless(request)
+        body = [(name, value) for name, value in super().extract_body(request) if name not in dropped]
         repeatable = binding_settings.binder_parameters
         if request.POST.get("grant_type") == GRANT_TYPE:
-            repeatable = [name for name in request.POST if name not in _SERVER_ATTRIBUTES | {"resource"}]
+            repeatable = [name for name in request.POST if name not in dropped | {"resource"}]
         for parameter in repeatable:
             # django-oauth-toolkit passes on the last value, but all of resource (RFC 8707).
             body += [(parameter, value) for value in request.POST.getlist(parameter)[:-1]]
@@ -70,11 +122,13 @@ class BindingOAuthLibCore(OAuthLibCore):
 
     @deciding()
     def validate_authorization_request(self, request: HttpRequest) -> Any:
+        request.META[_AUTHORIZING] = "1"
         return super().validate_authorization_request(request)
 
     @deciding()
-    def create_authorization_response(self, *args: Any, **kwargs: Any) -> Any:
-        return super().create_authorization_response(*args, **kwargs)
+    def create_authorization_response(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        request.META[_AUTHORIZING] = "1"
+        return super().create_authorization_response(request, *args, **kwargs)
 
     @deciding()
     def create_device_authorization_response(self, request: HttpRequest) -> Any:
@@ -103,3 +157,9 @@ class BindingOAuthLibCore(OAuthLibCore):
         if not self.server.request_validator.authenticate_client(oauthlib_request):
             return None
         return oauthlib_request.client
+
+
+def _meaningless(request: HttpRequest) -> frozenset[str]:
+    """Return the names of the parameters that are kept from oauthlib."""
+    is_authorizing = _AUTHORIZING in request.META
+    return SERVER_ATTRIBUTES | TOKEN_REQUEST_PARAMETERS if is_authorizing else SERVER_ATTRIBUTES

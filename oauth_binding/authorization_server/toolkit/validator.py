@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
+from urllib.parse import unquote_plus
 
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
@@ -123,7 +125,20 @@ class BindingOAuth2Validator(OAuth2Validator):
             read_binding_value(request)
         return client
 
+    def client_authentication_required(self, request: Request, *args: Any, **kwargs: Any) -> bool:
+        if not super().client_authentication_required(request, *args, **kwargs):
+            return False
+        # Public clients may name themselves with HTTP Basic and no secret (RFC 6749 section 2.3.1).
+        client_id = _named_by_basic(request)
+        client = None if client_id is None else self._load_application(client_id, request)
+        if client is None or client.client_type != AbstractApplication.CLIENT_PUBLIC:
+            return True
+        request.client_id = client_id
+        return False
+
     def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
+        if not provided_secret.strip():
+            return False  # anybody can send it, whatever is stored
         if is_orphaned(stored_secret):
             return False  # django-oauth-toolkit would take the hash itself for the secret
         if not super()._check_secret(provided_secret, stored_secret):
@@ -565,6 +580,16 @@ class BindingOAuth2Validator(OAuth2Validator):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
+
+
+def _named_by_basic(request: Request) -> str | None:
+    """Return the client ID of HTTP Basic credentials that have no secret, or None."""
+    scheme, _space, credentials = request.headers.get("HTTP_AUTHORIZATION", "").partition(" ")
+    try:
+        client_id, colon, secret = base64.b64decode(credentials).decode().partition(":")
+    except ValueError:
+        return None
+    return unquote_plus(client_id) if scheme == "Basic" and colon and not secret else None
 
 
 def _without_port(redirect_uri: str) -> str:

@@ -117,15 +117,6 @@ def test_a_missing_parameter_is_named(make_bound: Callable[..., Site], grant_typ
             assert name.replace("_", " ") in answer["error_description"].replace("_", " ").lower()
 
 
-@pytest.mark.parametrize("name", ["grant_type", "username", "password", "scope"])
-def test_a_repeated_parameter_takes_its_last_value(make_bound: Callable[..., Site], name: str) -> None:
-    """As django-oauth-toolkit reads forms; only tokenBindingId is stricter."""
-    site = make_bound()
-    form = site.grant(scope="read")
-    answer = site.post(TOKEN, [(name, "something else"), *form])
-    assert answer.status == 200
-
-
 @pytest.mark.parametrize("name", ["refresh_token_instance", "client", "user", "scopes", "extra_credentials"])
 @pytest.mark.parametrize("binding_type", ["none", "client-request"])
 @pytest.mark.parametrize("grant_type", GRANTS)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlencode
 
 import pytest
 from django.conf import settings
 from django.test import Client, override_settings
 
 from oauth_binding.binding.semantics import binding_reference
-from tests.helpers.client import SECRET, Site
+from tests.helpers.client import SECRET, Answer, Site
 from tests.helpers.rows import access_token_row, expire
 
 ISSUER = "http://testserver/oauth2"
 TOKEN_TYPES = ("opaque", "jwt")
+DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
+
+#: Secrets that are none.
+BLANK: Final = ("", "  ")
 
 
 @pytest.mark.parametrize("binding", [None, "phone"])
@@ -270,3 +276,170 @@ def test_a_refresh_token_is_active_only_for_its_own_client(make_bound: Callable[
     answer = site.post("/oauth2/introspect/", {"token": pair.refresh}, authenticate=False, headers=headers)
     assert answer.data == {"active": False}
     assert site.active(pair.refresh)
+
+
+class TestWhoIsAnswered:
+    """Confidential clients with a secret, and access tokens with the scope: nobody else (RFC 7662, 2.1)."""
+
+    @pytest.fixture
+    def token(self, make_bound: Callable[..., Site]) -> str:
+        return make_bound().token().access
+
+    def assert_refused(self, answer: Answer) -> None:
+        assert answer.status == 401
+        assert "active" not in answer.data
+
+    @pytest.mark.parametrize(
+        "credentials", ["id", "id and blank", "id and secret", "Basic", "Basic and blank"]
+    )
+    @pytest.mark.parametrize("grant_type", [None, DEVICE_GRANT, "client_credentials"])
+    @pytest.mark.parametrize("secret", ["", SECRET])
+    @pytest.mark.parametrize("hashed", [True, False])
+    def test_a_public_client_is_not(
+        self,
+        make_site: Callable[..., Site],
+        token: str,
+        secret: str,
+        hashed: bool,
+        grant_type: str | None,
+        credentials: str,
+    ) -> None:
+        """It is who it says it is, for all one knows."""
+        site = make_site(DEVICE_GRANT, client_type="public", client_secret=secret, hash_client_secret=hashed)
+        site.secret = "" if credentials == "Basic and blank" else SECRET
+        form = {"token": token}
+        if grant_type is not None:
+            form["grant_type"] = grant_type
+        is_basic = credentials.startswith("Basic")
+        if not is_basic:
+            form["client_id"] = site.application.client_id
+        if credentials in {"id and blank", "id and secret"}:
+            form["client_secret"] = "" if credentials == "id and blank" else SECRET
+
+        self.assert_refused(site.post("/oauth2/introspect/", form, authenticate=is_basic))
+
+    @pytest.mark.parametrize("provided", [None, *BLANK])
+    @pytest.mark.parametrize("basic", [True, False])
+    @pytest.mark.parametrize("hashed", [True, False])
+    @pytest.mark.parametrize("stored", BLANK)
+    def test_a_blank_secret_is_none(
+        self,
+        make_site: Callable[..., Site],
+        token: str,
+        stored: str,
+        hashed: bool,
+        basic: bool,
+        provided: str | None,
+    ) -> None:
+        site = make_site(client_secret=stored, hash_client_secret=hashed)
+        for kind in (None, DEVICE_GRANT):
+            form = {"token": token} if kind is None else {"token": token, "grant_type": kind}
+            self.assert_refused(with_secret(site, "/oauth2/introspect/", form, provided, basic=basic))
+
+    def test_an_id_token_is_not(self, make_site: Callable[..., Site], token: str) -> None:
+        """It tells its client who has signed in, and is no credential."""
+        answer = make_site("authorization_code").token(scope="openid introspection")
+        for text, status in ((answer.access, 200), (answer["id_token"], 401)):
+            headers = {"Authorization": f"Bearer {text}"}
+            asked = make_site().post(
+                "/oauth2/introspect/", {"token": token}, authenticate=False, headers=headers
+            )
+            assert asked.status == status
+        assert 'error="invalid_token"' in asked.headers["WWW-Authenticate"]
+        assert "ID token" in asked.headers["WWW-Authenticate"]
+
+    @pytest.mark.parametrize("method", ["get", "post"])
+    @pytest.mark.parametrize("authenticated", [True, False])
+    @pytest.mark.parametrize("name", ["client_secret", "client_assertion"])
+    def test_no_credential_is_in_the_query(
+        self, make_site: Callable[..., Site], token: str, name: str, authenticated: bool, method: str
+    ) -> None:
+        """RFC 6749 section 2.3.1: it would be in logs and histories."""
+        site = make_site()
+        query = {"client_id": site.application.client_id, name: SECRET, "token": token}
+        path = f"/oauth2/introspect/?{urlencode(query)}"
+        response = getattr(Client(), method)(path, headers=site.basic() if authenticated else {})
+        assert response.status_code == 400
+        assert response.json() == {
+            "error": "invalid_request",
+            "error_description": f"{name} must be in the body, not in the query string.",
+        }
+
+    def test_the_token_may_be(self, make_site: Callable[..., Site], token: str) -> None:
+        response = Client().get("/oauth2/introspect/", {"token": token}, headers=make_site().basic())
+        assert response.json()["active"]
+
+
+class TestBlankSecrets:
+    """No confidential client is authenticated by one, at any endpoint, whatever is stored."""
+
+    @pytest.mark.parametrize("provided", [None, *BLANK])
+    @pytest.mark.parametrize("basic", [True, False])
+    @pytest.mark.parametrize("hashed", [True, False])
+    @pytest.mark.parametrize("stored", BLANK)
+    def test_of_confidential_clients(
+        self,
+        make_site: Callable[..., Site],
+        stored: str,
+        hashed: bool,
+        basic: bool,
+        provided: str | None,
+    ) -> None:
+        site = make_site(client_secret=SECRET, additional_grant_types="client-credentials " + DEVICE_GRANT)
+        pair, device_code = site.token(), site.device_code()
+        site.application.client_secret, site.application.hash_client_secret = stored, hashed
+        site.application.save()
+        for path, form in (
+            ("/oauth2/token/", dict(site.grant())),
+            ("/oauth2/token/", {"grant_type": "client_credentials"}),
+            ("/oauth2/token/", {"grant_type": "refresh_token", "refresh_token": pair.refresh}),
+            ("/oauth2/token/", {"grant_type": DEVICE_GRANT, "device_code": device_code}),
+            ("/oauth2/revoke_token/", {"token": pair.access}),
+            ("/oauth2/revoke_token/", {"token": pair.access, "grant_type": DEVICE_GRANT}),
+            ("/oauth2/device-authorization/", {"scope": "read", "client_id": site.application.client_id}),
+        ):
+            answer = with_secret(site, path, form, provided, basic=basic)
+            assert (answer.status, answer["error"]) == (401, "invalid_client"), path
+        assert make_site().active(pair.access)
+
+    @pytest.mark.parametrize("secret", ["", SECRET])
+    @pytest.mark.parametrize("how", ["id", "id and blank", "Basic"])
+    def test_public_clients_name_themselves_with_it(
+        self, make_site: Callable[..., Site], how: str, secret: str
+    ) -> None:
+        """RFC 6749 section 2.3.1, and RFC 7009 section 2.1 for their own tokens."""
+        site = make_site(
+            "authorization_code", client_type="public", client_secret=secret, hash_client_secret=False
+        )
+        provided, basic = (None if how == "id" else ""), how == "Basic"
+        pair = with_secret(site, "/oauth2/token/", dict(site.grant()), provided, basic=basic)
+        assert pair.status == 200, pair.data
+        foreign = make_site().token().access
+        for token in (pair.access, foreign):
+            form = {"token": token}
+            assert with_secret(site, "/oauth2/revoke_token/", form, provided, basic=basic).status == 200
+        asking = make_site()
+        assert not asking.active(pair.access)
+        assert asking.active(foreign)
+
+    @pytest.mark.parametrize("basic", [True, False])
+    def test_but_a_public_client_has_no_tokens_of_its_own(
+        self, make_site: Callable[..., Site], basic: bool
+    ) -> None:
+        """RFC 6749 section 4.4: the grant is for confidential clients."""
+        site = make_site(
+            "client_credentials", client_type="public", client_secret="", hash_client_secret=False
+        )
+        answer = with_secret(site, "/oauth2/token/", dict(site.grant()), "", basic=basic)
+        assert (answer.status, answer["error"]) == (401, "invalid_client")
+
+
+def with_secret(site: Site, path: str, form: dict[str, str], secret: str | None, *, basic: bool) -> Answer:
+    """Post a form as a client that sends its ID and a secret, or with None no secret."""
+    if basic and secret is not None:
+        site.secret = secret
+        return site.post(path, form)
+    named = {**form, "client_id": site.application.client_id}
+    return site.post(
+        path, named if secret is None else {**named, "client_secret": secret}, authenticate=False
+    )
