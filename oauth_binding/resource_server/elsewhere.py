@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from oauth_binding.core.jose.jws import is_jwt
+from oauth_binding.core.log_lines import one_line
 from oauth_binding.resource_server.bearer import BearerAuthenticator
 from oauth_binding.resource_server.errors import RefusedTokenError
 from oauth_binding.resource_server.introspection_client import introspect
@@ -36,7 +37,7 @@ class Authenticator(BearerAuthenticator):
             if not getattr(token.user, "is_active", True):
                 raise RefusedTokenError("its user is not active")
         except RefusedTokenError as error:
-            logger.info("An access token is refused: %s", error.reason)
+            logger.info("An access token is refused: %s", one_line(error.reason))
             raise
         if resource_server_settings.require_presented_binding:
             self.check_presented_binding(request, token)

@@ -19,6 +19,7 @@ from django.core.cache import cache
 
 from oauth_binding.core.jose.remote_document import MALFORMED, TIMEOUT, download
 from oauth_binding.core.jose.strict_json import read_object
+from oauth_binding.core.log_lines import one_line
 from oauth_binding.resource_server import claim_rules
 from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
 from oauth_binding.resource_server.settings import resource_server_settings
@@ -126,7 +127,7 @@ def _ask(text: str) -> dict[str, Any]:
         else:
             logger.warning("The introspection endpoint at %s answers %d.", url, error.code)
     except (OSError, HTTPException, *MALFORMED) as error:
-        logger.warning("The introspection endpoint at %s can't be asked: %s", url, error)
+        logger.warning("The introspection endpoint at %s can't be asked: %s", url, one_line(error))
     raise ServerUnavailableError
 
 

@@ -24,6 +24,7 @@ from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.claims import check_types, is_for, valid_from
 from oauth_binding.core.jose.jwk_sets import JWKSet, remote_jwk_set
 from oauth_binding.core.jose.remote_document import MALFORMED
+from oauth_binding.core.log_lines import one_line
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import jwk_from_pem
 from oauth_binding.core.trusted_issuers import Issuer, read_issuer
@@ -90,7 +91,7 @@ def verify(text: str) -> ForeignToken | None:
         )
         _check_claims(issuer, claims)
     except _MALFORMED as error:
-        logger.info("A token to be exchanged is not valid: %s (%s)", error, type(error).__name__)
+        logger.info("A token to be exchanged is not valid: %s (%s)", one_line(error), type(error).__name__)
         return None
     return ForeignToken(issuer, claims)
 

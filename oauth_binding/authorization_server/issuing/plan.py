@@ -36,6 +36,7 @@ from oauth_binding.binding.semantics import (
 )
 from oauth_binding.core.databases import written
 from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.log_lines import one_line
 from oauth_binding.models import BoundRefreshToken, TokenBinding, TokenExchange, client_subject
 from oauth_binding.storage import slots
 from oauth_binding.storage.ending import CLOCK_LEEWAY
@@ -232,7 +233,8 @@ def _subject(request: Request) -> str:
     subject = client_subject(request.client) if user is None else str(user.pk)
     if subject is None:
         logger.error(
-            "No JWT access token for client %s itself: its sub could be a user's", request.client.client_id
+            "No JWT access token for client %s itself: its sub could be a user's",
+            one_line(request.client.client_id),
         )
         raise MisconfiguredError(
             description="The client's identifier can't be the sub of a JWT access token.", request=request

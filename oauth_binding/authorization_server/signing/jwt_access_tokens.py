@@ -12,6 +12,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauth_binding.authorization_server.signing.signing_key import get_signing_key
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.jose import jws
+from oauth_binding.core.log_lines import one_line
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -50,7 +51,7 @@ def encode(
     try:
         key = get_signing_key(request.client.access_token_algorithm)
     except ImproperlyConfigured as error:
-        logger.error("No JWT access token for client %s: %s", request.client.client_id, error)
+        logger.error("No JWT access token for client %s: %s", one_line(request.client.client_id), error)
         raise MisconfiguredError(
             description="JWT access tokens are not set up on this server.", request=request
         ) from error

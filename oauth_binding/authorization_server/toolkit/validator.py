@@ -58,6 +58,7 @@ from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.claims import check_types
 from oauth_binding.core.jose.remote_document import MALFORMED
+from oauth_binding.core.log_lines import one_line
 from oauth_binding.models import TOKEN_EXCHANGE
 from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
@@ -462,7 +463,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         try:
             signed: str = super().finalize_id_token(id_token, token, token_handler, request)
         except (ImproperlyConfigured, JWException) as error:
-            logger.error("No ID token for client %s: %s", request.client.client_id, error)
+            logger.error("No ID token for client %s: %s", one_line(request.client.client_id), one_line(error))
             raise MisconfiguredError(
                 description="ID tokens are not set up for this client.", request=request
             ) from error

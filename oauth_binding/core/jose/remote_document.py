@@ -14,6 +14,7 @@ from urllib.error import HTTPError
 from urllib.request import Request
 
 from oauth_binding.core.jose.timed_http import open_in_time
+from oauth_binding.core.log_lines import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class RemoteDocument:
         try:
             self.load()
         except (OSError, HTTPException, *MALFORMED) as error:
-            logger.warning("The %s at %s can't be fetched: %s", self.name, self.url, error)
+            logger.warning("The %s at %s can't be fetched: %s", self.name, self.url, one_line(error))
             self._tried = now()
         else:
             self._fetched = self._tried = asked
