@@ -45,7 +45,8 @@ def test_a_report_says_nothing_that_was_posted(
         raise RuntimeError("The database is gone.")
 
     settings.ADMINS = [("Operator", "operator@example.com")]
-    monkeypatch.setattr(pattern.callback.view_class, "dispatch", fail)
+    view: Any = pattern.callback
+    monkeypatch.setattr(view.view_class, "dispatch", fail)
     site = make_site()
 
     response = Client(raise_request_exception=False).post(address_of(pattern), SECRETS, headers=site.basic())
