@@ -7,13 +7,29 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
+from oauth_binding.authorization_server.endpoints.responses import (
+    check_query,
+    error_response,
+    posted_parameters,
+)
 from oauth_binding.authorization_server.issuing.in_flight import is_as_authenticated
+from oauth_binding.authorization_server.issuing.limits import DEVICE_AUTHORIZATION, check_stored
 from oauth_binding.storage.attempts import in_transaction
 
 
 class DeviceAuthorizationView(views.DeviceAuthorizationView):
     """The device authorization endpoint (RFC 8628 section 3.1)."""
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            check_query(request)
+            check_stored(DEVICE_AUTHORIZATION, posted_parameters(request))
+        except OAuth2Error as error:
+            return error_response(error)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        return response
 
     def create_device_authorization_response(self, request: HttpRequest) -> tuple[Any, Any, int]:
         headers, body, status = super().create_device_authorization_response(request)

@@ -37,5 +37,10 @@ def check_query(request: HttpRequest) -> None:
         raise InvalidRequestError(description="URL query parameters are not allowed")
 
 
+def posted_parameters(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return the names and values of a form, repeated ones included."""
+    return [(name, value) for name, values in request.POST.lists() for value in values]
+
+
 def without_content_type(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() != "content-type"}

@@ -39,6 +39,7 @@ from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
+from oauth_binding.authorization_server.issuing.limits import check_authorization_request
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
     check_refresh_binding,
@@ -115,6 +116,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         if client_id and "\x00" in client_id:
             return None  # psycopg refuses it, not as django-oauth-toolkit expects
         model = get_application_model()
+        if client_id and len(client_id) > (model._meta.get_field("client_id").max_length or 0):
+            return None  # django-oauth-toolkit would save it where it is the address of a metadata document
         if not isinstance(request.client, model):
             found: Any = prepared_sql.find(read_alias(model), model, "client_id", client_id)
             # django-oauth-toolkit loads those itself whose metadata document it has to read again.
@@ -263,6 +266,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_response_type(
         self, client_id: str, response_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
+        # The first question that oauthlib asks once it knows where errors go.
+        check_authorization_request(request)
         # No request to the authorization endpoint names a binding, so its access tokens have none.
         if "token" in response_type.split() and demands_binding(client, request):
             return False

@@ -1,4 +1,4 @@
-"""``openid`` for an application that has no signing algorithm: refused where it is asked for, and else left out."""
+"""``openid`` for an application without a signing algorithm: refused where it is asked for, or left out."""
 
 from __future__ import annotations
 
