@@ -1,8 +1,8 @@
 """What a request's parameters may be that are stored: the same on every database.
 
 SQLite keeps what a column has no room for; PostgreSQL and MariaDB refuse it, and PostgreSQL refuses NUL.
-A scope, a resource and an audience have no bound there; they end up in rows and in JWTs, which have to fit into
-a header.
+A scope, a resource and an audience have no bound there; they end up in rows and in JWTs, and those have to
+fit into a header.
 """
 
 from __future__ import annotations
