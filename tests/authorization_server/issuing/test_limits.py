@@ -261,6 +261,14 @@ class TestTheDeviceAuthorizationEndpoint:
         site = make_site(DEVICE, client_id="c" * 100)
         assert site.token().status == 200
 
+    def test_an_unknown_scope_is_refused_at_once(self, make_site: Callable[..., Site]) -> None:
+        """Also with oauthlib 3.3."""
+        site = make_site(DEVICE)
+        form = {"client_id": site.application.client_id, "scope": "read unknown"}
+        answer = site.post(self.PATH, form)
+        assert (answer.status, answer["error"]) == (400, "invalid_scope")
+        assert_nothing_saved()
+
     def test_the_query_string_names_no_client(self, make_site: Callable[..., Site]) -> None:
         site = make_site(DEVICE)
         answer = site.post(f"{self.PATH}?client_id={site.application.client_id}", {"scope": "read"})
