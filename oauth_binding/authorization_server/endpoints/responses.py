@@ -58,6 +58,11 @@ def check_repetition(*forms: QueryDict) -> None:
             seen.add(name)
 
 
+def posted_parameters(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return the names and values of a form, repeated ones included."""
+    return [(name, value) for name, values in request.POST.lists() for value in values]
+
+
 def without_content_type(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name.lower() != "content-type"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -18,16 +17,17 @@ from oauth_binding.authorization_server.endpoints.responses import (
     check_query,
     check_repetition,
     error_response,
+    posted_parameters,
     without_content_type,
 )
+from oauth_binding.authorization_server.issuing.limits import TOKEN, check_characters, check_stored
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.toolkit_paths import app_authorized
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens
 
-# Parameters that reach the database as they come. None may have control characters (RFC 6749 appendix A), and
-# PostgreSQL refuses NUL.
-_STORED: Final = ("code", "device_code", "resource", "audience")
+# Parameters that are looked up in the database as they come. PostgreSQL refuses NUL there, too.
+_LOOKED_UP: Final = ("code", "device_code")
 
 
 def _check_parameters(request: HttpRequest) -> None:
@@ -35,10 +35,10 @@ def _check_parameters(request: HttpRequest) -> None:
 
     :raises InvalidRequestError: naming the parameter.
     """
-    for name in _STORED:
+    for name in _LOOKED_UP:
         for value in request.POST.getlist(name):
-            if any(unicodedata.category(character) == "Cc" for character in value):
-                raise InvalidRequestError(description=f"{name} has control characters.")
+            check_characters(name, value)
+    check_stored(TOKEN, posted_parameters(request))
     if not request.POST.get("code_verifier", "").isascii():
         raise InvalidRequestError(description="code_verifier has characters that RFC 7636 does not allow.")
     is_device_grant = request.POST.get("grant_type") == AbstractApplication.GRANT_DEVICE_CODE

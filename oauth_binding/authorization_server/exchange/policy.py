@@ -160,11 +160,18 @@ def _scopes(request: Request, subject: Subject) -> list[str]:
     held = subject.scopes
     asked = value_of(request, "scope").split()
     validate = oauth2_settings.OAUTH2_VALIDATOR_CLASS().validate_scopes
+
+    def may_have(scope: str) -> bool:
+        try:
+            return bool(validate(request.client_id, [scope], request.client, request))
+        except InvalidScopeError:
+            return False
+
     if asked:
         allowed = set(asked) <= set(held) and validate(request.client_id, asked, request.client, request)
         scopes = asked
     else:
-        scopes = [scope for scope in held if validate(request.client_id, [scope], request.client, request)]
+        scopes = [scope for scope in held if may_have(scope)]
         allowed = bool(scopes) or not held
     if not allowed:
         raise InvalidScopeError(request=request)

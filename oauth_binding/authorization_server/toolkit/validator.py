@@ -8,7 +8,7 @@ import logging
 import re
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
@@ -41,6 +41,7 @@ from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
+from oauth_binding.authorization_server.issuing.limits import check_authorization_request
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
     check_refresh_binding,
@@ -91,6 +92,9 @@ _DEVICE_ERRORS: Final = {
     str(error.error): error for error in (AccessDenied, AuthorizationPendingError, ExpiredTokenError)
 }
 
+#: The scope that asks for an ID token (OpenID Connect Core section 3.1.2.1).
+_OPENID: Final = "openid"
+
 
 class BindingOAuth2Validator(OAuth2Validator):
     """django-oauth-toolkit's validator with token types and token binding.
@@ -115,6 +119,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         if client_id and "\x00" in client_id:
             return None  # psycopg refuses it, not as django-oauth-toolkit expects
         model = get_application_model()
+        if client_id and len(client_id) > (model._meta.get_field("client_id").max_length or 0):
+            return None  # django-oauth-toolkit would save it where it is the address of a metadata document
         if not isinstance(request.client, model):
             found: Any = prepared_sql.find(read_alias(model), model, "client_id", client_id)
             # django-oauth-toolkit loads those itself whose metadata document it has to read again.
@@ -178,8 +184,24 @@ class BindingOAuth2Validator(OAuth2Validator):
         check_refresh_binding(request)
         return True
 
+    def validate_scopes(
+        self, client_id: str, scopes: list[str], client: Any, request: Request, *args: Any, **kwargs: Any
+    ) -> bool:
+        """Return whether an application may have some scopes.
+
+        :raises InvalidScopeError: ``openid`` is among them, and no ID token can be issued to the application.
+        """
+        _check_openid(scopes, client, request)
+        return bool(super().validate_scopes(client_id, scopes, client, request, *args, **kwargs))
+
+    def get_default_scopes(self, client_id: str, request: Request, *args: Any, **kwargs: Any) -> list[str]:
+        """Return what a request is granted that asks for no scope: ``openid`` only where it can be used."""
+        scopes = super().get_default_scopes(client_id, request, *args, **kwargs)
+        return _usable_scopes(scopes, request.client)
+
     def get_original_scopes(self, refresh_token: str, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Return the scopes that a refresh may grant: those of the token that the server still offers."""
+        _check_openid(scope_to_list(request.scope) or [], request.client, request)
         granted = super().get_original_scopes(refresh_token, request, *args, **kwargs)
         return _still_offered(scope_to_list(granted) or [], request)
 
@@ -260,6 +282,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_response_type(
         self, client_id: str, response_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
+        # The first question that oauthlib asks once it knows where errors go.
+        check_authorization_request(request)
         # No request to the authorization endpoint names a binding, so its access tokens have none.
         if "token" in response_type.split() and demands_binding(client, request):
             return False
@@ -602,10 +626,32 @@ def _still_offered(granted: list[str], request: Request) -> list[str]:
 
     :raises InvalidScopeError: none is left.
     """
-    scopes = offered_scopes(granted, request.client, request)
+    scopes = _usable_scopes(offered_scopes(granted, request.client, request), request.client)
     if any(granted) and not scopes:
         raise InvalidScopeError(request=request)
     return scopes
+
+
+def _has_id_tokens(application: Any) -> bool:
+    """Return whether an application's ``openid`` can be answered; with OIDC off it is a scope like others."""
+    return not oauth2_settings.OIDC_ENABLED or application.algorithm != AbstractApplication.NO_ALGORITHM
+
+
+def _usable_scopes(scopes: Iterable[str], application: Any) -> list[str]:
+    has_id_tokens = _has_id_tokens(application)
+    return [scope for scope in scopes if scope != _OPENID or has_id_tokens]
+
+
+def _check_openid(scopes: list[str], application: Any, request: Request) -> None:
+    """Refuse ``openid`` to an application without a signing algorithm.
+
+    :raises InvalidScopeError: naming the scope.
+    """
+    if _OPENID in scopes and not _has_id_tokens(application):
+        raise InvalidScopeError(
+            description="openid: no signing algorithm for ID tokens is set up for this client.",
+            request=request,
+        )
 
 
 def _refuse_token(request: Request, description: str = "The access token is invalid.") -> None:

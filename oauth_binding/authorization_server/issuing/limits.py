@@ -1,0 +1,88 @@
+"""What a request's parameters may be that are stored: the same on every database.
+
+SQLite keeps what a column has no room for; PostgreSQL and MariaDB refuse it, and PostgreSQL refuses NUL.
+A scope, a resource and an audience have no bound there; they end up in rows and in JWTs, and those have to
+fit into a header.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+
+#: How many values may be sent of each of these (RFC 8707 section 2, RFC 8693 section 2.1).
+MAX_TARGETS: Final = 20
+_TARGETS: Final = ("resource", "audience")
+
+#: In characters, all values of a parameter together.
+TOKEN: Final[Mapping[str, int]] = {"scope": 4_096, "resource": 4_096, "audience": 4_096}
+DEVICE_AUTHORIZATION: Final[Mapping[str, int]] = {**TOKEN, "client_id": 100}
+AUTHORIZATION: Final[Mapping[str, int]] = {
+    **TOKEN,
+    "nonce": 255,
+    "code_challenge": 128,
+    "code_challenge_method": 10,
+}
+
+
+def check_stored(
+    limits: Mapping[str, int], parameters: Iterable[tuple[str, str]], request: Request | None = None
+) -> None:
+    """Refuse stored parameters that are too long or too many, or have control characters.
+
+    :param limits: one of the tables above.
+    :param parameters: the names and values that were sent.
+    :param request: oauthlib's, where the error may go to the client's redirect URI.
+    :raises InvalidRequestError: naming the parameter.
+    """
+    lengths = dict.fromkeys(limits, 0)
+    targets = dict.fromkeys(_TARGETS, 0)
+    for name, value in parameters:
+        if name in lengths:
+            lengths[name] += len(value)
+            check_characters(name, value, request)
+        if name in targets:
+            # The page of consent has them in one field, between spaces.
+            targets[name] += len(value.split()) or 1
+    for name, limit in limits.items():
+        if lengths[name] > limit:
+            raise InvalidRequestError(
+                description=f"{name} has more than {limit} characters.", request=request
+            )
+    for name, number in targets.items():
+        if number > MAX_TARGETS:
+            raise InvalidRequestError(
+                description=f"{name} has more than {MAX_TARGETS} values.", request=request
+            )
+
+
+def check_characters(name: str, value: str, request: Request | None = None) -> None:
+    """Refuse a parameter that has control characters (RFC 6749 appendix A).
+
+    :raises InvalidRequestError: naming it.
+    """
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise InvalidRequestError(description=f"{name} has control characters.", request=request)
+
+
+def check_authorization_request(request: Request) -> None:
+    """Refuse a request to the authorization endpoint that has parameters that can't be stored.
+
+    :param request: oauthlib's, whose redirect URI has been checked.
+    :raises InvalidRequestError: naming the parameter.
+    """
+    check_stored(AUTHORIZATION, request.uri_query_params, request)
+    # After consent they come from the form, as django-oauth-toolkit hands it on.
+    check_stored(AUTHORIZATION, [*_granted(request)], request)
+
+
+def _granted(request: Request) -> Iterable[tuple[str, str]]:
+    for name in AUTHORIZATION:
+        value: Any = request.scopes if name == "scope" else getattr(request, name, None)
+        yield name, " ".join(value) if isinstance(value, list) else value or ""
