@@ -58,7 +58,7 @@ def refuse(site: Site) -> Iterator[Answer]:
     form = site.grant()
     for name, _value in form:
         yield site.post("/oauth2/token/", [(key, value) for key, value in form if key != name])
-    yield site.post("/oauth2/token/", [*form, ("grant_type", "nonsense")])
+    yield site.post("/oauth2/token/", list({**dict(form), "grant_type": "nonsense"}.items()))
     yield site.post("/oauth2/token/", form, authenticate=False)
     site.secret = "wrong"
     yield site.post("/oauth2/token/", form)
