@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.urls import URLPattern, path
 from django.utils.decorators import decorator_from_middleware
-from django.views.decorators.debug import sensitive_post_parameters
 from django.views.generic import View
 from oauth2_provider import urls as toolkit_urls
 
@@ -30,6 +29,7 @@ from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenV
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
 from oauth_binding.core.databases import deciding
+from oauth_binding.core.error_reports import without_secrets
 from oauth_binding.devices.views import (
     DeviceListView,
     DeviceRenameView,
@@ -67,12 +67,6 @@ def _with_our_view(pattern: URLPattern) -> URLPattern:
     return URLPattern(pattern.pattern, _unframed(deciding()(view)), pattern.default_args, pattern.name)
 
 
-def _without_secrets(pattern: URLPattern) -> URLPattern:
-    """Keep what is posted out of Django's error reports."""
-    view = sensitive_post_parameters()(pattern.callback)
-    return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
-
-
 #: Guides of other servers write these addresses without the trailing slash.
 slashless_urlpatterns = [
     path("token", TokenView.as_view()),
@@ -108,7 +102,7 @@ feed_urlpatterns = [
 ]
 
 urlpatterns = [
-    _without_secrets(pattern)
+    without_secrets(pattern)
     for pattern in (
         *map(_with_our_view, toolkit_urls.urlpatterns),
         *slashless_urlpatterns,
