@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -29,9 +28,8 @@ def without_secrets(pattern: URLPattern) -> URLPattern:
     @functools.wraps(view)
     def reported(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         # Also for what fails later, such as a template or a middleware of the site.
-        request.exception_reporter_filter = _filter(  # type: ignore[attr-defined]
-            type(get_default_exception_reporter_filter())
-        )
+        of_site: Any = type(get_default_exception_reporter_filter())
+        request.exception_reporter_filter = _filter(of_site)
         return view(request, *args, **kwargs)
 
     return URLPattern(pattern.pattern, reported, pattern.default_args, pattern.name)
@@ -67,6 +65,6 @@ class _Filter(SafeExceptionReporterFilter):
 
 
 @functools.cache
-def _filter(of_site: Callable[..., Any]) -> Any:
+def _filter(of_site: type) -> Any:
     """Return the filter that hides what that of the site hides, too."""
     return type("ErrorReportFilter", (_Filter, of_site), {})()

@@ -126,7 +126,10 @@ def _ask(text: str) -> dict[str, Any]:
             logger.error("The introspection endpoint at %s does not accept CLIENT_ID and CLIENT_SECRET.", url)
         else:
             logger.warning("The introspection endpoint at %s answers %d.", url, error.code)
-    except (OSError, HTTPException, *MALFORMED) as error:
+    except HTTPException as error:
+        # Its text has what was answered, and that may be what was asked.
+        logger.warning("The introspection endpoint at %s can't be asked: %s", url, type(error).__name__)
+    except (OSError, *MALFORMED) as error:
         logger.warning("The introspection endpoint at %s can't be asked: %s", url, one_line(error))
     raise ServerUnavailableError
 

@@ -58,9 +58,9 @@ def mailing() -> Iterator[None]:
 def ask(path: str, method: str = "POST", **sent: Any) -> Any:
     """Send all secrets that there are to a view, and return its answer."""
     sent = {"data": POSTED, **sent} if method == "POST" else sent
-    client = Client(raise_request_exception=False)
+    client: Any = Client(raise_request_exception=False)
     call = client.post if method == "POST" else client.get
-    return call(path, query_params=ASKED, headers=HEADERS, **META, **sent)  # type: ignore[operator]
+    return call(path, query_params=ASKED, headers=HEADERS, **META, **sent)
 
 
 def assert_tells_no_secret(*, of: str) -> str:
@@ -68,6 +68,7 @@ def assert_tells_no_secret(*, of: str) -> str:
 
     :param of: what it has to tell.
     """
+    message: Any
     (message,) = mail.outbox
     (html, _type) = message.alternatives[0]
     assert of in message.body

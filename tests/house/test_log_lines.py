@@ -5,18 +5,21 @@ from __future__ import annotations
 import ast
 import logging
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import jwt
 import pytest
+from django.contrib.auth.models import User
 from oauth2_provider.models import get_application_model
 
 import oauth_binding
+from oauth_binding.core.jose.jwk_sets import remote_jwk_set
 from oauth_binding.core.log_lines import MAX_LENGTH, one_line
 from tests.helpers.client import Site
 from tests.helpers.exchange import JWT, exchange
 from tests.helpers.provider import provider
-from tests.helpers.servers import RSA_KEY
+from tests.helpers.servers import RSA_KEY, serve
 
 ROOT = Path(oauth_binding.__file__).parent
 
@@ -31,7 +34,7 @@ OWN = {
         *("problem", "'' if self.good is None else ' Those read before stay in use.'")
     },
     "core/jose/remote_document.py": {"self.name", "self.url"},
-    "resource_server/introspection_client.py": {"url", "error.code"},
+    "resource_server/introspection_client.py": {"url", "error.code", "type(error).__name__"},
 }
 
 
@@ -92,3 +95,52 @@ def test_a_client_id_forges_no_line(make_site: Callable[..., Site], caplog: pyte
     messages = [record.getMessage() for record in caplog.records if record.name.startswith("oauth_binding")]
     assert messages
     assert not any("\n" in message or "\x1b" in message for message in messages)
+
+
+def own_message(caplog: pytest.LogCaptureFixture) -> str:
+    """Return the one thing that this app has logged, which is printable."""
+    (message,) = (each.getMessage() for each in caplog.records if each.name.startswith("oauth_binding"))
+    assert message.isprintable(), ascii(message)
+    return message
+
+
+def test_a_client_id_forges_no_line_without_an_id_token(
+    make_site: Callable[..., Site], caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = {"client_id": FORGED, "client_secret": "too short", "algorithm": "HS256"}
+    site = make_site("authorization_code", **fields)
+    site.secret = "too short"
+
+    assert site.token(scope="openid").status == 503
+
+    assert "No ID token for client x\\nERROR forged \\x1b[31m: " in own_message(caplog)
+
+
+def test_a_client_id_forges_no_line_where_it_is_a_user_key(
+    make_site: Callable[..., Site], caplog: pytest.LogCaptureFixture, user: User
+) -> None:
+    """Python reads a number with a line feed before it as a number."""
+    site = make_site("client_credentials", as_user=None, token_type="jwt", client_id=f"\n{user.pk}")
+
+    assert site.token().status == 503
+
+    assert f"client \\n{user.pk} itself" in own_message(caplog)
+
+
+@pytest.mark.parametrize(
+    ("status_line", "logged_text"),
+    [
+        (b"HTTP/1.1 500 Sorry\x1b[2K\x85ERROR forged", "HTTP Error 500: Sorry\\x1b[2K\\x85ERROR forged"),
+        (b"Sorry\x1b[2K", "Sorry\\x1b[2K\\r\\n"),
+    ],
+)
+def test_a_status_line_of_another_server_forges_no_line(
+    caplog: pytest.LogCaptureFixture, status_line: bytes, logged_text: str
+) -> None:
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(status_line + b"\r\n\r\n")
+
+    with serve(answer) as url:
+        remote_jwk_set(f"{url}/jwks").refresh(0, wait=True)
+
+    assert own_message(caplog).endswith(logged_text)

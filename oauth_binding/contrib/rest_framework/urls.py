@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework.routers import SimpleRouter
 
 from oauth_binding.contrib.rest_framework.devices import DeviceViewSet
@@ -12,4 +14,5 @@ app_name = "oauth_binding_api"
 _router = SimpleRouter(use_regex_path=False)
 _router.register("", DeviceViewSet, basename="device")
 
-urlpatterns = [without_secrets(pattern) for pattern in _router.urls]
+_patterns: list[Any] = _router.urls
+urlpatterns = [without_secrets(pattern) for pattern in _patterns]

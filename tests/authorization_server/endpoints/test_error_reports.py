@@ -139,9 +139,10 @@ class FilterOfASite(SafeExceptionReporterFilter):
 @pytest.fixture
 def _filter_of_a_site(settings: Any) -> Iterator[None]:
     settings.DEFAULT_EXCEPTION_REPORTER_FILTER = f"{__name__}.FilterOfASite"
-    get_default_exception_reporter_filter.cache_clear()
+    kept: Any = get_default_exception_reporter_filter
+    kept.cache_clear()
     yield
-    get_default_exception_reporter_filter.cache_clear()
+    kept.cache_clear()
 
 
 @pytest.mark.usefixtures("_filter_of_a_site")

@@ -312,6 +312,22 @@ class TestOutages:
         assert_unavailable(api.call(TOKEN))
         assert_says_no_secret(caplog)
 
+    def test_a_server_that_repeats_what_it_was_asked(
+        self, api: Api, issuer: Issuer, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def repeat(handler: BaseHTTPRequestHandler) -> None:
+            credentials = handler.headers["Authorization"]
+            handler.wfile.write(f"{credentials} {issuer.asked[-1].form['token']}\x1b[2K\r\n".encode())
+            handler.close_connection = True
+
+        issuer.respond[PATH] = repeat
+
+        assert_unavailable(api.call(TOKEN))
+
+        assert "can't be asked: BadStatusLine" in caplog.text
+        assert_says_no_secret(caplog)
+        assert "Basic" not in caplog.text
+
     @pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 503])
     def test_other_statuses(
         self, api: Api, issuer: Issuer, caplog: pytest.LogCaptureFixture, status: int
