@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
@@ -41,17 +41,6 @@ def read_binding_value(request: Request) -> str | None:
             )
         return value
     return None
-
-
-def demands_binding(client: Any, request: Request) -> bool:
-    """Return whether a client's tokens have to be bound: to be issued, or to be of any use at an API.
-
-    :raises MisconfiguredError: its binding type is not installed.
-    """
-    if client.token_binding_type == NO_BINDING:
-        return False
-    is_required = _binder(client.token_binding_type, request).required
-    return bool(is_required or client.require_binding or client.require_presented_binding)
 
 
 def check_refresh_binding(request: Request) -> None:

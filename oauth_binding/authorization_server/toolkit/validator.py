@@ -45,7 +45,6 @@ from oauth_binding.authorization_server.issuing.limits import check_authorizatio
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
     check_refresh_binding,
-    demands_binding,
     read_binding_value,
 )
 from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
@@ -60,7 +59,7 @@ from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.claims import check_types
 from oauth_binding.core.jose.remote_document import MALFORMED
 from oauth_binding.core.log_lines import one_line
-from oauth_binding.models import TOKEN_EXCHANGE
+from oauth_binding.models import TOKEN_EXCHANGE, demands_binding
 from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
@@ -285,7 +284,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         # The first question that oauthlib asks once it knows where errors go.
         check_authorization_request(request)
         # No request to the authorization endpoint names a binding, so its access tokens have none.
-        if "token" in response_type.split() and demands_binding(client, request):
+        if "token" in response_type.split() and demands_binding(client):
             return False
         valid = super().validate_response_type(client_id, response_type, client, request, *args, **kwargs)
         return bool(valid)
