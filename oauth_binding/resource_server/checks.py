@@ -27,19 +27,22 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W015 of ``oauth_binding``: a middleware that signs in by tokens asks for some scope."""
-    return [
-        Warning(
-            f"MIDDLEWARE has {path}, which asks tokens for no scope: any access token, for whatever it was "
-            "granted, may do there all that its user may.",
-            hint="Put a class in its place that derives from it and sets required_scopes.",
-            id="oauth_binding.W015",
-        )
-        for path, middleware in classes_in_middleware()
-        if issubclass(middleware, BearerTokenMiddleware)
-        and not middleware.required_scopes
-        and not middleware.overrides_scopes()
-    ]
+    """E027 and W015 of ``oauth_binding``: a middleware that signs in by tokens asks for some scope."""
+    hint = "Put a class in its place that derives from it and sets required_scopes."
+    messages: list[CheckMessage] = []
+    for path, middleware in classes_in_middleware():
+        if not issubclass(middleware, BearerTokenMiddleware) or middleware.overrides_scopes():
+            continue
+        if middleware.required_scopes is None:
+            said = f"MIDDLEWARE has {path}, which does not say which scopes a token has to have."
+            messages.append(Error(said, hint=hint, id="oauth_binding.E027"))
+        elif not middleware.required_scopes:
+            said = (
+                f"MIDDLEWARE has {path}, which asks tokens for no scope: any access token, for whatever it "
+                "was granted, may do there all that its user may."
+            )
+            messages.append(Warning(said, hint=hint, id="oauth_binding.W015"))
+    return messages
 
 
 def classes_in_middleware() -> Iterator[tuple[str, type]]:

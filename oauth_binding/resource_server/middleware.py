@@ -29,7 +29,7 @@ class BearerTokenMiddleware:
 
     Pages of the apps in :attr:`session_apps` are left alone: a token signs nobody in there.
 
-    :raises ImproperlyConfigured: it does not say which scopes (``manage.py check``: W015).
+    :raises ImproperlyConfigured: it does not say which scopes (``manage.py check``: E027).
     """
 
     #: What a token has to have all of; an empty list lets any token sign in.

@@ -405,6 +405,11 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E022", "taken out", application_with_fast_hash),
     ("E026", "the generator of the toolkit", lambda: fast_hasher_with(TOOLKIT_GENERATOR)),
     ("E026", "one that can't be imported", lambda: fast_hasher_with("no.such.Generator")),
+    (
+        "E027",
+        "a middleware without scopes",
+        lambda: middleware("oauth_binding.resource_server.BearerTokenMiddleware"),
+    ),
     ("E025", "numbers", lambda: provider(CLIENT_ID_GENERATOR_CLASS=f"{__name__}.NumberGenerator")),
     (
         "W001",
@@ -425,11 +430,6 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W014", "APIs refuse them", lambda: implicit(require_presented_binding=True)),
     ("W014", "the binding type demands one", implicit_with_demanding_binder),
     ("W014", "one of several grants", lambda: implicit("additional_grant_types", require_binding=True)),
-    (
-        "W015",
-        "a middleware without scopes",
-        lambda: middleware("oauth_binding.resource_server.BearerTokenMiddleware"),
-    ),
     ("W015", "a middleware for any token", lambda: middleware(f"{__name__}.AnyToken")),
     ("W016", "a middleware of the toolkit", lambda: middleware(TOKEN_MIDDLEWARE)),
     ("W017", "scopes for the devices", lambda: all_scopes("read", "devices:write")),
