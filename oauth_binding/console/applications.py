@@ -9,8 +9,10 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html, json_script
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.debug import sensitive_post_parameters, sensitive_variables
 from oauth2_provider.models import get_access_token_model
 
 from oauth_binding.binding.semantics import TokenType
@@ -28,6 +30,8 @@ _WHAT_BECOMES_OF_LIVE_TOKENS = _(
 )
 
 
+# Its form has the client secret: no error report shows what is sent with it.
+@method_decorator((sensitive_post_parameters(), sensitive_variables()), name="changeform_view")
 class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
     """Applications with their grant types, token type and token binding."""
 

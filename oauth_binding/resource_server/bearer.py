@@ -14,6 +14,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_variables
 
 from oauth_binding.binding.presented import find_fault
 from oauth_binding.core.toolkit_paths import build_bearer_challenge
@@ -128,6 +129,7 @@ class BearerAuthenticator:
     bound to, with ``binding_type`` and ``reference``.
     """
 
+    @sensitive_variables()
     def authenticate(self, request: HttpRequest) -> Any:
         """Return the access token of a request, or None where the request presents none.
 
@@ -150,6 +152,7 @@ class BearerAuthenticator:
         """The header in which a request names what its token is bound to."""
         raise NotImplementedError
 
+    @sensitive_variables()
     def check_presented_binding(self, request: HttpRequest, token: Any) -> None:
         """Check that a request names what its token is bound to, in the :attr:`binding_header`.
 

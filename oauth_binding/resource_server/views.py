@@ -76,16 +76,18 @@ def protected_resource(
         @functools.wraps(view)
         def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             try:
-                token = authorize(
+                attach_token(
                     request,
-                    scopes=scopes,
-                    bound=bound,
-                    binding_types=binding_types,
-                    presented_binding=presented_binding,
+                    authorize(
+                        request,
+                        scopes=scopes,
+                        bound=bound,
+                        binding_types=binding_types,
+                        presented_binding=presented_binding,
+                    ),
                 )
             except BearerError as error:
                 return error.response(request)
-            attach_token(request, token)
             response = view(request, *args, **kwargs)
             patch_vary_headers(response, ["Authorization"])
             return response
@@ -121,16 +123,18 @@ class ProtectedResourceMixin:
         # A preflight request has no token (Fetch standard, CORS preflight).
         if request.method != "OPTIONS":
             try:
-                token = authorize(
+                attach_token(
                     request,
-                    scopes=self.get_required_scopes(request),
-                    bound=self.require_bound,
-                    binding_types=self.required_binding_types,
-                    presented_binding=self.require_presented_binding,
+                    authorize(
+                        request,
+                        scopes=self.get_required_scopes(request),
+                        bound=self.require_bound,
+                        binding_types=self.required_binding_types,
+                        presented_binding=self.require_presented_binding,
+                    ),
                 )
             except BearerError as error:
                 return error.response(request)
-            attach_token(request, token)
         response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
         patch_vary_headers(response, ["Authorization"])
         return response

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -16,6 +17,7 @@ from oauth2_provider.models import Application
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.models import TokenBinding, TokenExchangeRule
 from tests.helpers.client import PASSWORD, SECRET, Site
+from tests.helpers.error_reports import mailed, mailing
 from tests.helpers.exchange import allow, exchange
 from tests.helpers.provider import provider
 from tests.helpers.staff import staff
@@ -49,6 +51,16 @@ def errors(page: Any) -> dict[str, list[str]]:
 
 
 class TestApplicationForm:
+    def test_an_error_report_does_not_have_its_secret(self, operator: Client) -> None:
+        operator.raise_request_exception = False
+        broken = mock.patch.object(
+            Application, "full_clean", side_effect=RuntimeError("Something is broken.")
+        )
+        with mailing(), broken:
+            assert operator.post(APPLICATIONS + "add/", form()).status_code == 500
+
+        assert SECRET not in mailed(of="Something is broken.")
+
     def test_an_application_made_in_the_console_issues_as_chosen(self, operator: Client, user: User) -> None:
         saved = operator.post(APPLICATIONS + "add/", form())
 

@@ -63,8 +63,8 @@ def ask(path: str, method: str = "POST", **sent: Any) -> Any:
     return call(path, query_params=ASKED, headers=HEADERS, **META, **sent)
 
 
-def assert_tells_no_secret(*, of: str) -> str:
-    """Check the one report that was mailed, and return it.
+def mailed(*, of: str) -> str:
+    """Return the one report that was mailed, in text and in HTML.
 
     :param of: what it has to tell.
     """
@@ -73,7 +73,15 @@ def assert_tells_no_secret(*, of: str) -> str:
     (html, _type) = message.alternatives[0]
     assert of in message.body
     assert of in html
-    report = f"{message.subject}\n{message.body}\n{html}"
+    return f"{message.subject}\n{message.body}\n{html}"
+
+
+def assert_tells_no_secret(*, of: str) -> str:
+    """Check the one report that was mailed, and return it.
+
+    :param of: what it has to tell.
+    """
+    report = mailed(of=of)
     found = [line.strip()[:200] for line in report.splitlines() if "canary" in line]
     assert not found
     return report

@@ -12,6 +12,7 @@ from oauth2_provider import views
 from oauth2_provider.models import get_application_model
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import (
+    CustomOAuth2Error,
     InvalidClientIdError,
     InvalidRequestError,
     MismatchingRedirectURIError,
@@ -37,6 +38,7 @@ class AuthorizationView(views.AuthorizationView):
             # The form of the page is sent to the address of the page.
             check_repetition(request.GET)
             check_repetition(request.POST)
+            self.get_oauthlib_core().check_query_string(request)
         except InvalidRequestError as error:
             # Nobody is redirected: which client is meant, and where it is, may be what came twice.
             return self.error_response(FatalClientError(error=error), application=None)
@@ -45,6 +47,8 @@ class AuthorizationView(views.AuthorizationView):
 
     def validate_authorization_request(self, request: HttpRequest) -> Any:
         scopes, credentials = super().validate_authorization_request(request)
+        asked = " ".join(request.GET.getlist("resource"))
+        _check_resources(asked, credentials["redirect_uri"], credentials.get("state"))
         if not _has_consented(request, credentials["client_id"], set(scopes)):
             query = request.GET.copy()
             query["approval_prompt"] = "force"
@@ -57,7 +61,13 @@ class AuthorizationView(views.AuthorizationView):
             mismatch = FatalClientError(error=MismatchingRedirectURIError())
             return self.error_response(mismatch, application=None)
         try:
+            given = form.cleaned_data
+            _check_resources(given["resource"] or "", given["redirect_uri"], given["state"])
             response: HttpResponse = super().form_valid(form)
+        except OAuthToolkitError as error:
+            applications = get_application_model().objects
+            application = applications.filter(client_id=form.cleaned_data["client_id"]).first()
+            response = self.error_response(error, application)
         except get_application_model().DoesNotExist:
             # Deleted since the page was shown.
             response = self.error_response(OAuthToolkitError(error=InvalidClientIdError()), application=None)
@@ -97,6 +107,20 @@ def _with_issuer(redirect_to: str, issuer: str) -> str:
         return redirect_to
     named = [parameter for parameter in parameters if parameter[0] != "iss"] + [("iss", issuer)]
     return urlunsplit(address._replace(query=urlencode(named)))
+
+
+def _check_resources(resources: str, redirect_uri: str, state: str | None) -> None:
+    """Refuse a resource that django-oauth-toolkit can't parse, for instance ``https://[``.
+
+    :param resources: those of a request, between spaces, as the page of consent has them.
+    :raises OAuthToolkitError: ``invalid_target`` (RFC 8707 section 2), for the client.
+    """
+    try:
+        for resource in resources.split():
+            urlsplit(resource)
+    except ValueError:
+        error = CustomOAuth2Error("invalid_target", description="A resource is not a valid URI.", state=state)
+        raise OAuthToolkitError(error=error, redirect_uri=redirect_uri) from None
 
 
 def _has_consented(request: HttpRequest, client_id: str, scopes: set[str]) -> bool:

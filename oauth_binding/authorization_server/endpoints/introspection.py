@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from oauth_binding.models import BoundAccessToken, BoundRefreshToken
 
 
-#: Credentials of clients, which no URL may have (RFC 6749 section 2.3.1, RFC 7521 section 4.2).
-_CREDENTIALS: Final = ("client_secret", "client_assertion")
+#: Credentials, which no URL may have (RFC 6749 section 2.3.1, RFC 7521 section 4.2, RFC 9700 section 4.3.2).
+_CREDENTIALS: Final = ("client_secret", "client_assertion", "access_token")
 
 
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.

@@ -7,6 +7,7 @@ fit into a header.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ AUTHORIZATION: Final[Mapping[str, int]] = {
     "nonce": 255,
     "code_challenge": 128,
     "code_challenge_method": 10,
+    "claims": 4_096,
 }
 
 
@@ -85,4 +87,6 @@ def check_authorization_request(request: Request) -> None:
 def _granted(request: Request) -> Iterable[tuple[str, str]]:
     for name in AUTHORIZATION:
         value: Any = request.scopes if name == "scope" else getattr(request, name, None)
+        if isinstance(value, dict):
+            value = json.dumps(value)  # claims, where nobody is asked
         yield name, " ".join(value) if isinstance(value, list) else value or ""

@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthlibRequest
+from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
 
 from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
@@ -140,11 +141,25 @@ class BindingOAuthLibCore(OAuthLibCore):
 
     @deciding()
     def create_userinfo_response(self, request: HttpRequest) -> Any:
+        try:
+            self.check_query_string(request)
+        except InvalidRequestError as error:
+            return None, {"Content-Type": "application/json"}, error.json, error.status_code
         return super().create_userinfo_response(request)
 
     @deciding()
     def verify_request(self, request: HttpRequest, scopes: Any) -> Any:
         return super().verify_request(request, scopes)
+
+    def check_query_string(self, request: HttpRequest) -> None:
+        """Refuse a query string that oauthlib can't decode, for instance ``?a=%zz``.
+
+        :raises InvalidRequestError: it can't.
+        """
+        try:
+            self.oauthlib_request(request)
+        except ValueError:
+            raise InvalidRequestError(description="The query string is malformed.") from None
 
     def oauthlib_request(self, request: HttpRequest) -> OAuthlibRequest:
         """Return what oauthlib makes of a request."""

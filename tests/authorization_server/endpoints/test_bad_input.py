@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from tests.helpers.bad_input import JUNK, TOKEN, assert_answered, encoded
@@ -282,3 +283,59 @@ def test_a_grant_type_at_the_authorization_endpoint_means_nothing(
 
     assert answer.status_code == 302
     assert "access_token=" in answer["Location"]
+
+
+def authorization_request(site: Site, **extra: str) -> dict[str, str]:
+    return {
+        "response_type": "code",
+        "client_id": site.application.client_id,
+        "redirect_uri": REDIRECT_URI,
+        "scope": "read",
+        "state": "xyz",
+        "code_challenge": "y" * 43,
+        "code_challenge_method": "S256",
+        **extra,
+    }
+
+
+@pytest.mark.parametrize("query", ["%zz", "a=%zz", "a=1&%zz=1"])
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_a_query_string_that_can_not_be_decoded(
+    make_bound: Callable[..., Site], method: str, query: str
+) -> None:
+    site = make_bound(grant_type="authorization_code")
+    token = site.post(TOKEN, site.grant(scope="openid read")).access
+    browser = Client()
+    browser.force_login(User.objects.get())
+    address = f"/oauth2/authorize/?{urlencode(authorization_request(site))}&{query}"
+
+    page = getattr(browser, method)(
+        address, {**authorization_request(site), "allow": "1"} if method == "post" else None
+    )
+    userinfo = getattr(Client(), method)(
+        f"/oauth2/userinfo/?{query}", headers={"Authorization": f"Bearer {token}"}
+    )
+
+    assert page.status_code == 400
+    assert b"invalid_request" in page.content
+    assert (userinfo.status_code, userinfo.json()["error"]) == (400, "invalid_request")
+
+
+@pytest.mark.parametrize("resource", ["https://[", "https://api.example https://]["])
+@pytest.mark.parametrize("consents", [False, True])
+def test_a_resource_that_can_not_be_parsed(
+    make_bound: Callable[..., Site], consents: bool, resource: str
+) -> None:
+    site = make_bound(grant_type="authorization_code")
+    browser = Client()
+    browser.force_login(User.objects.get())
+    asked = authorization_request(site, resource=resource)
+
+    if consents:
+        answer = browser.post("/oauth2/authorize/", {**asked, "allow": "1"})
+    else:
+        answer = browser.get("/oauth2/authorize/", asked)
+
+    told = dict(parse_qsl(urlsplit(answer["Location"]).query))
+    assert answer["Location"].startswith(REDIRECT_URI)
+    assert (told["error"], told["state"]) == ("invalid_target", "xyz")

@@ -350,7 +350,7 @@ class TestWhoIsAnswered:
 
     @pytest.mark.parametrize("method", ["get", "post"])
     @pytest.mark.parametrize("authenticated", [True, False])
-    @pytest.mark.parametrize("name", ["client_secret", "client_assertion"])
+    @pytest.mark.parametrize("name", ["client_secret", "client_assertion", "access_token"])
     def test_no_credential_is_in_the_query(
         self, make_site: Callable[..., Site], token: str, name: str, authenticated: bool, method: str
     ) -> None:
