@@ -35,9 +35,9 @@ class AuthorizationView(views.AuthorizationView):
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
-            # The form of the page is sent to the address of the page.
             check_repetition(request.GET)
-            check_repetition(request.POST)
+            # The form of the page is sent to the address of the page. A site's own may have check boxes.
+            check_repetition(request.POST, among=views.AuthorizationView.form_class.base_fields)
             self.get_oauthlib_core().check_query_string(request)
         except InvalidRequestError as error:
             # Nobody is redirected: which client is meant, and where it is, may be what came twice.

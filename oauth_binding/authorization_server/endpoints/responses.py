@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -44,16 +45,18 @@ def check_query(request: HttpRequest) -> None:
         raise InvalidRequestError(description="URL query parameters are not allowed")
 
 
-def check_repetition(*forms: QueryDict) -> None:
+def check_repetition(*forms: QueryDict, among: Collection[str] | None = None) -> None:
     """Refuse a parameter that comes more than once (RFC 6749 sections 3.1 and 3.2).
 
     :param forms: what a request has in its query string and its body, where one parameter may come in either.
+    :param among: the names that count; None for all.
     :raises InvalidRequestError: naming the parameter.
     """
     seen: set[str] = set()
     for form in forms:
         for name, values in form.lists():
-            if name not in _REPEATABLE and (len(values) > 1 or name in seen):
+            counts = name not in _REPEATABLE and (among is None or name in among)
+            if counts and (len(values) > 1 or name in seen):
                 raise InvalidRequestError(description=f"{_printable(name)} is repeated.")
             seen.add(name)
 

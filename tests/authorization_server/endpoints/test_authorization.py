@@ -175,3 +175,25 @@ class TestMetadataDocuments:
 
             assert ask(site).status_code == 400
             assert ask(site, redirect_uri="https://app.example/elsewhere").status_code == 200
+
+
+def test_a_consent_page_of_the_site_may_have_check_boxes(make_site: Callable[..., Site]) -> None:
+    site = make_site("authorization_code")
+    assert site.user is not None
+    browser = Client()
+    browser.force_login(site.user)
+    query = {
+        "response_type": "code",
+        "client_id": site.application.client_id,
+        "redirect_uri": REDIRECT_URI,
+        "scope": "read",
+        "code_challenge": "c" * 43,
+        "code_challenge_method": "S256",
+        "allow": "Authorize",
+    }
+
+    agreed = browser.post("/oauth2/authorize/", {**query, "agreed_to": ["terms", "privacy"]})
+    twice = browser.post("/oauth2/authorize/", {**query, "scope": ["read", "read write"]})
+
+    assert "code=" in agreed["Location"]
+    assert twice.status_code == 400
