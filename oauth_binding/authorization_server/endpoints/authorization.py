@@ -49,7 +49,8 @@ class AuthorizationView(views.AuthorizationView):
         scopes, credentials = super().validate_authorization_request(request)
         asked = " ".join(request.GET.getlist("resource"))
         _check_resources(asked, credentials["redirect_uri"], credentials.get("state"))
-        if not _has_consented(request, credentials["client_id"], set(scopes)):
+        prompt = request.GET.get("approval_prompt", oauth2_settings.REQUEST_APPROVAL_PROMPT)
+        if prompt == "auto" and not _has_consented(request, credentials["client_id"], set(scopes)):
             query = request.GET.copy()
             query["approval_prompt"] = "force"
             request.GET = query  # type: ignore[assignment]
