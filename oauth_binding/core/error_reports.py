@@ -7,6 +7,7 @@ from types import FrameType
 from typing import Any
 
 from django.http import HttpRequest, QueryDict
+from django.http.request import HttpHeaders
 from django.urls import URLPattern
 from django.views.debug import SafeExceptionReporterFilter, get_default_exception_reporter_filter
 from django.views.decorators.debug import sensitive_post_parameters
@@ -51,7 +52,7 @@ class _Filter(SafeExceptionReporterFilter):
             for name, value in super().get_safe_request_meta(request).items()
         }
         # A site may have named it so that Django does not see that it is to be hidden.
-        binding_header = "HTTP_" + binding_settings.binding_header.upper().replace("-", "_")
+        binding_header = HttpHeaders.to_wsgi_name(binding_settings.binding_header)
         return {**meta, **dict.fromkeys(meta.keys() & {binding_header}, self.cleansed_substitute)}
 
     def _hide_query(self, request: HttpRequest) -> None:

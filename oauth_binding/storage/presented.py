@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
+from django.http.request import HttpHeaders
+
 from oauth_binding.binding.presented import find_fault
 from oauth_binding.core.settings import binding_settings
 
@@ -46,7 +48,7 @@ def presenting(meta: Any) -> Iterator[Presentation]:
 
     :param meta: its ``META``, or what has the same keys.
     """
-    name = "HTTP_" + binding_settings.binding_header.upper().replace("-", "_")
+    name = HttpHeaders.to_wsgi_name(binding_settings.binding_header)
     presentation = Presentation(str(meta.get(name, "")))
     previous = _current.set(presentation)
     try:
