@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.html import format_html
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from oauth_binding.authorization_server.revocation.revoke import revoke_access_token, revoke_refresh_token
@@ -37,12 +37,21 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
         return format_html('<a href="{}">{}</a>', url, shown)
 
     def _revoke(
-        self, request: HttpRequest, queryset: QuerySet[Any], revoke: Callable[[Any], None], question: str
-    ) -> HttpResponse | list[Any]:
-        """Revoke tokens and return them, or return what asks for it; none where they are too many."""
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Any],
+        revoke: Callable[[Any], None],
+        *,
+        question: str,
+        done: Any,
+    ) -> HttpResponse | None:
+        """Revoke tokens and say so, or return the page that asks for it first.
+
+        :param done: what is said then, by the number of the tokens.
+        """
         tokens = self.take(request, queryset, gettext("Select at most %(number)d tokens."))
-        if tokens is None:
-            return []
+        if not tokens:
+            return None
         if not is_confirmed(request):
             rows = [(token, self._describe(token)) for token in tokens]
             title, answer = _("Revoke tokens"), _("Yes, revoke")
@@ -52,7 +61,8 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
         for token in tokens:
             revoke(token)
         note(self, request, tokens)
-        return tokens
+        self.message_user(request, done % len(tokens), messages.SUCCESS)
+        return None
 
     def _describe(self, token: Any) -> str:
         holder = "" if token.user is None else f", {token.user.get_username()}"
@@ -68,13 +78,8 @@ class BoundAccessTokenAdmin(_BoundTokenAdmin, AccessTokenAdmin):
     @admin.action(description=_("Revoke selected access tokens"), permissions=["revoke"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         question = gettext("These access tokens will be revoked at once, with their refresh tokens:")
-        done = self._revoke(request, queryset, revoke_access_token, question)
-        if isinstance(done, HttpResponse):
-            return done
-        if done:
-            message = ngettext("Revoked %d access token.", "Revoked %d access tokens.", len(done))
-            self.message_user(request, message % len(done), messages.SUCCESS)
-        return None
+        done = ngettext_lazy("Revoked %d access token.", "Revoked %d access tokens.")
+        return self._revoke(request, queryset, revoke_access_token, question=question, done=done)
 
 
 class BoundRefreshTokenAdmin(_BoundTokenAdmin, RefreshTokenAdmin):
@@ -86,13 +91,8 @@ class BoundRefreshTokenAdmin(_BoundTokenAdmin, RefreshTokenAdmin):
     @admin.action(description=_("Revoke selected refresh tokens"), permissions=["revoke"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         question = gettext("These refresh tokens will be revoked at once, with their access tokens:")
-        done = self._revoke(request, queryset, revoke_refresh_token, question)
-        if isinstance(done, HttpResponse):
-            return done
-        if done:
-            message = ngettext("Revoked %d refresh token.", "Revoked %d refresh tokens.", len(done))
-            self.message_user(request, message % len(done), messages.SUCCESS)
-        return None
+        done = ngettext_lazy("Revoked %d refresh token.", "Revoked %d refresh tokens.")
+        return self._revoke(request, queryset, revoke_refresh_token, question=question, done=done)
 
 
 class ReadOnlyGrantAdmin(LargeTableAdmin, ReadOnlyAdmin, GrantAdmin):
