@@ -39,6 +39,20 @@ class NarrowsInside(BindingOAuth2Validator):
         super()._save_bearer_token(token, request, *args, **kwargs)
 
 
+def exchanging(make_site: Callable[..., Site], token_type: str, binding: str) -> tuple[Site, Site]:
+    """Return an application, and one that may exchange its tokens."""
+    phone = make_site()
+    backend = make_site(
+        "client_credentials",
+        as_user=None,
+        additional_grant_types="token-exchange",
+        token_type=token_type,
+        token_binding_type=binding,
+    )
+    allow(backend, phone)
+    return phone, backend
+
+
 def lives_for(seconds: float) -> Any:
     return pytest.approx(seconds, abs=5)
 
@@ -92,15 +106,7 @@ def test_a_validator_narrows_where_the_toolkit_saves(
 def test_an_exchanged_token_is_narrowed(
     make_site: Callable[..., Site], token_type: str, binding: str
 ) -> None:
-    phone = make_site()
-    backend = make_site(
-        "client_credentials",
-        as_user=None,
-        additional_grant_types="token-exchange",
-        token_type=token_type,
-        token_binding_type=binding,
-    )
-    allow(backend, phone)
+    phone, backend = exchanging(make_site, token_type, binding)
     subject = phone.token(scope="read write")
     with provider(OAUTH2_VALIDATOR_CLASS=Narrows):
         assert_agree(backend, exchange(backend, subject.access), "read", 300)
@@ -116,15 +122,7 @@ def test_a_site_prolongs_no_token_beyond_the_one_that_is_exchanged(
             token["expires_in"] = 100_000
             super().save_bearer_token(token, request, *args, **kwargs)
 
-    phone = make_site()
-    backend = make_site(
-        "client_credentials",
-        as_user=None,
-        additional_grant_types="token-exchange",
-        token_type=token_type,
-        token_binding_type=binding,
-    )
-    allow(backend, phone)
+    phone, backend = exchanging(make_site, token_type, binding)
     subject = phone.token(scope="read")
     get_access_token_model().objects.update(expires=timezone.now() + timedelta(seconds=200))
     with provider(OAUTH2_VALIDATOR_CLASS=Prolongs):
