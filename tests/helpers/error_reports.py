@@ -9,12 +9,18 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urlencode
 
+import django
 from django.conf import settings
 from django.core import mail
 from django.http import HttpRequest
 from django.test import Client, override_settings
 from django.urls import URLPattern
 from django.utils.log import AdminEmailHandler
+
+#: Pairs until Django 6.0, and addresses from then on.
+ADMINS: list[Any] = (
+    ["operator@example.com"] if django.VERSION >= (6, 0) else [("Operator", "operator@example.com")]
+)
 
 #: What is sent, under the names that tell that it is a secret. Each is in a form and in a query string.
 NAMES = (
@@ -49,7 +55,7 @@ def mailing() -> Iterator[None]:
     )
     binding = {**getattr(settings, "OAUTH_BINDING", {}), "BINDING_HEADER": BINDING_HEADER}
     with (
-        override_settings(ADMINS=[("Operator", "operator@example.com")], OAUTH_BINDING=binding),
+        override_settings(ADMINS=ADMINS, OAUTH_BINDING=binding),
         mock.patch.object(handler, "include_html", True),
     ):
         yield
