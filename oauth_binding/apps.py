@@ -26,5 +26,7 @@ class OAuthBindingConfig(AppConfig):
         if "oauth_binding.admin" in sys.modules:
             # The admins that Django has found after that of this app are there now, too.
             import_module("oauth_binding.console.users").add_to_admin_of_users()
+        if apps.is_installed("rest_framework"):
+            import_module("oauth_binding.contrib.rest_framework.checks")
         if apps.is_installed("drf_spectacular"):
             import_module("oauth_binding.contrib.rest_framework.device_schema")

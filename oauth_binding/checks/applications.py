@@ -24,7 +24,7 @@ _FAST_HASH = f"{GeneratedSecretHasher.algorithm}$"
 
 @register(Tags.models)
 def check_applications(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E009, E012, E022, W004, W014 and I001: what applications ask for is set up.
+    """E009, E012, E022, W004, W014, W023 and I001: what applications ask for is set up.
 
     Only the table of applications can tell, so this asks the database. Before the first migration there is
     nothing to say, and where the database is out of reach, as while images are built, that much is said.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -15,7 +16,7 @@ from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.signing import key_file
-from oauth_binding.authorization_server.signing.key_file import KeyFileError, current_key
+from oauth_binding.authorization_server.signing.key_file import FileKey, KeyFileError, current_key
 from oauth_binding.authorization_server.signing.signing_key import get_signing_key, get_toolkit_key
 from oauth_binding.core.jose.algorithms import MIN_RSA_BITS, SIGNING_ALGORITHMS
 from oauth_binding.core.settings import binding_settings
@@ -26,7 +27,7 @@ EXPIRY_WARNING: Final = 7 * 24 * 60 * 60
 
 @register(Tags.security)
 def check_signing_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E008, E009, E015, W003 and W005: the signing keys that are configured can be used, and are sound."""
+    """E008, E009, E015, W003, W005 and W023: the signing keys can be used, and are sound."""
     messages = list(_check_toolkit_key())
     user_settings: Any = binding_settings.user_settings
     if not isinstance(user_settings, dict):
@@ -83,6 +84,10 @@ def check_algorithm(algorithm: str, whose: str) -> Iterator[CheckMessage]:
     except KeyFileError:
         pass  # E015 says so
     except ImproperlyConfigured as error:
+        announced = key_file.announced_key(key_file.load(), algorithm, _now())
+        if announced is not None:
+            yield _announced(announced, whose)
+            return
         hint = (
             f"Make a key with 'manage.py signingkeys create --algorithm {algorithm}'. It is announced first."
         )
@@ -95,12 +100,23 @@ def check_algorithm(algorithm: str, whose: str) -> Iterator[CheckMessage]:
         )
 
 
+def _announced(key: FileKey, whose: str) -> CheckMessage:
+    begins = datetime.fromtimestamp(key.used_from, tz=UTC)
+    return Warning(
+        f"{whose} algorithm of JWT access tokens is {key.algorithm}, whose first key is announced, and signs "
+        f"from {begins:%Y-%m-%d %H:%M} UTC on. Until then, requests for such tokens are answered 503.",
+        hint="Wait, or choose another algorithm until then. Where no API has read the JWK set yet, a key "
+        "made with --announce-for 0 signs at once.",
+        id="oauth_binding.W023",
+    )
+
+
 def check_successor(algorithm: str) -> Iterator[CheckMessage]:
     try:
         keys = key_file.load()
     except KeyFileError:
         return  # E015 says so
-    now = int(timezone.now().timestamp())
+    now = _now()
     key = current_key(keys, algorithm, now)
     if key is None or key.used_until is None or key.used_until > now + EXPIRY_WARNING:
         return
@@ -113,3 +129,7 @@ def check_successor(algorithm: str) -> Iterator[CheckMessage]:
         hint=f"Make one with 'manage.py signingkeys create --algorithm {algorithm}'.",
         id="oauth_binding.W004",
     )
+
+
+def _now() -> int:
+    return int(timezone.now().timestamp())

@@ -15,5 +15,7 @@ class ResourceServerConfig(AppConfig):
 
         register(check_settings, Tags.security)
         register(check_middleware, Tags.security)
+        if apps.is_installed("rest_framework"):
+            import_module("oauth_binding.contrib.rest_framework.checks")
         if apps.is_installed("drf_spectacular"):
             import_module("oauth_binding.contrib.rest_framework.schema")

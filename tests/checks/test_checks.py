@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -18,14 +19,17 @@ from unittest import mock
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from django.apps import apps
 from django.conf import settings
 from django.core.checks import INFO, CheckMessage, run_checks
+from django.core.management import call_command
 from django.db import OperationalError, connection, connections, models
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest
 from django.test import override_settings
 from django.utils.module_loading import import_string
 from oauth2_provider.models import get_application_model, get_refresh_token_model
+from oauth2_provider.settings import DEFAULTS
 
 import oauth_binding
 from oauth_binding import checks
@@ -33,6 +37,7 @@ from oauth_binding.authorization_server import BindingOAuth2Validator, BindingOA
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
 from oauth_binding.checks import applications
+from oauth_binding.checks.lifetimes import LIFETIMES
 from oauth_binding.core import settings as core_settings
 from oauth_binding.models import TokenBinding
 from oauth_binding.resource_server import BearerTokenMiddleware
@@ -43,6 +48,10 @@ from tests.helpers.provider import provider
 pytestmark = pytest.mark.django_db
 
 ROOT = Path(oauth_binding.__file__).parent.parent
+
+needs_rest_framework = pytest.mark.skipif(
+    not apps.is_installed("rest_framework"), reason="djangorestframework is not installed"
+)
 
 JSONOAuthLibCore: Any = import_string(installed_path("oauth2_backends.JSONOAuthLibCore"))
 
@@ -283,6 +292,25 @@ def sqlite_without_immediate() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def refused_grant(grant: str, gate: str) -> Iterator[None]:
+    with application(authorization_grant_type=grant), provider(**{f"COMPLIANT_BCP_RFC9700_{gate}": True}):
+        yield
+
+
+def rest_framework(**changed: Any) -> override_settings:
+    return override_settings(REST_FRAMEWORK={**settings.REST_FRAMEWORK, **changed})
+
+
+TOOLKIT_AUTHENTICATION = installed_path("contrib.rest_framework.OAuth2Authentication")
+
+#: As CASES; without djangorestframework, nothing of it is checked.
+REST_FRAMEWORK_CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
+    ("W009", "", lambda: rest_framework(DEFAULT_AUTHENTICATION_CLASSES=[TOOLKIT_AUTHENTICATION])),
+    ("W010", "", lambda: rest_framework(EXCEPTION_HANDLER="rest_framework.views.exception_handler")),
+    ("W012", "", lambda: provider(SCOPES={"read": "Read"})),
+]
+
 #: (the id, what is wrong, the circumstances)
 CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     (
@@ -337,7 +365,6 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E009", "the default algorithm has no key", lambda: signing_keys(SIGNING_ALGORITHM="EdDSA")),
     ("E009", "a default algorithm without a file", lambda: override_settings(OAUTH_BINDING=ED25519)),
     ("E009", "the chosen algorithm has no key", es256_application),
-    ("E009", "its key is announced", lambda: es256_application(es256(begins=1))),
     ("E009", "its key has expired", lambda: es256_application(es256(begins=-2, ends=-1))),
     ("E009", "no key for the revocation feed", feed_without_key),
     ("E010", "database router", lambda: override_settings(DATABASE_ROUTERS=[BindingsElsewhere()])),
@@ -410,6 +437,13 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "a middleware without scopes",
         lambda: middleware("oauth_binding.resource_server.BearerTokenMiddleware"),
     ),
+    ("E023", "a text", lambda: provider(ACCESS_TOKEN_EXPIRE_SECONDS="3600")),
+    ("E023", "nothing", lambda: provider(AUTHORIZATION_CODE_EXPIRE_SECONDS=0)),
+    ("E023", "less than nothing", lambda: provider(REFRESH_TOKEN_EXPIRE_SECONDS=timedelta(-1))),
+    ("E023", "not a number", lambda: provider(ID_TOKEN_EXPIRE_SECONDS=float("nan"))),
+    ("E023", "beyond all dates", lambda: provider(REFRESH_TOKEN_EXPIRE_SECONDS=10**12)),
+    ("E023", "None where it means nothing", lambda: provider(REFRESH_TOKEN_GRACE_PERIOD_SECONDS=None)),
+    ("E023", "what takes precedence", lambda: provider(EXTRA_SERVER_KWARGS={"token_expires_in": "3600"})),
     ("E025", "numbers", lambda: provider(CLIENT_ID_GENERATOR_CLASS=f"{__name__}.NumberGenerator")),
     (
         "W001",
@@ -425,6 +459,11 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W006", "the grant type", lambda: password_grant(authorization_grant_type="password")),
     ("W006", "one of several", lambda: password_grant(additional_grant_types="implicit password")),
     ("W007", "a backend that reads JSON", json_backend),
+    ("W008", "the password grant", lambda: refused_grant("password", "PASSWORD_GRANT")),
+    ("W008", "the implicit grant", lambda: refused_grant("implicit", "IMPLICIT_GRANT")),
+    *REST_FRAMEWORK_CASES,
+    ("W011", "no such page", lambda: override_settings(LOGIN_URL="/sign-in/")),
+    ("W011", "no page of that name", lambda: override_settings(LOGIN_URL="sign-in")),
     ("W013", "a number", lambda: application(client_id="4711")),
     ("W014", "requests without one are refused", lambda: implicit(require_binding=True)),
     ("W014", "APIs refuse them", lambda: implicit(require_presented_binding=True)),
@@ -433,8 +472,14 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W015", "a middleware for any token", lambda: middleware(f"{__name__}.AnyToken")),
     ("W016", "a middleware of the toolkit", lambda: middleware(TOKEN_MIDDLEWARE)),
     ("W017", "scopes for the devices", lambda: all_scopes("read", "devices:write")),
-    ("W017", "scopes for registrations", lambda: all_scopes("read", "oauth2_provider:registration")),
-    ("W017", "scopes for introspection", lambda: all_scopes("introspection", DEFAULT_SCOPES=["__all__"])),
+    ("W017", "scopes for registrations", lambda: all_scopes("devices:read", "oauth2_provider:registration")),
+    (
+        "W017",
+        "scopes for introspection",
+        lambda: all_scopes("devices:read", "introspection", DEFAULT_SCOPES=["__all__"]),
+    ),
+    ("W023", "an application's key is announced", lambda: es256_application(es256(begins=1))),
+    ("W023", "the site's key is announced", lambda: signing_keys(es256(begins=1), SIGNING_ALGORITHM="ES256")),
 ]
 
 
@@ -447,6 +492,7 @@ def messages(*, with_tables: bool = False) -> list[CheckMessage]:
 def _param(code: str, what: str, circumstances: object) -> Any:
     # Changing a table ends the transaction that would have undone it on MariaDB.
     marks = [pytest.mark.django_db(transaction=True)] if code == "E011" else []
+    marks += [needs_rest_framework] if code in {each[0] for each in REST_FRAMEWORK_CASES} else []
     return pytest.param(code, circumstances, id=f"{code}: {what}", marks=marks)
 
 
@@ -474,7 +520,11 @@ def test_where_the_database_is_out_of_reach_that_is_said() -> None:
 
 def ids_in_the_code() -> set[str]:
     """Return the ids of this app's checks, without its name: of the checks, and of the table of settings."""
-    modules = [*Path(checks.__file__).parent.glob("*.py"), Path(core_settings.__file__)]
+    modules = [
+        *Path(checks.__file__).parent.glob("*.py"),
+        Path(core_settings.__file__),
+        ROOT / "oauth_binding/contrib/rest_framework/checks.py",
+    ]
     sources = "".join(path.read_text() for path in modules)
     shared = Path(resource_server_checks.__file__).read_text()
     return set(re.findall(r'"(?:oauth_binding\.)?([EWI]\d{3})"', sources)) | set(
@@ -504,6 +554,57 @@ def test_the_example_project_gives_no_message() -> None:
     environment = {**os.environ, "TEST_DATABASE": "sqlite"}
 
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        {"ACCESS_TOKEN_EXPIRE_SECONDS": lambda request: 60},
+        {"ACCESS_TOKEN_EXPIRE_SECONDS": 0.5, "REFRESH_TOKEN_EXPIRE_SECONDS": timedelta(days=30)},
+        {"REFRESH_TOKEN_EXPIRE_SECONDS": None, "DCR_REGISTRATION_TOKEN_EXPIRE_SECONDS": None},
+        {"REFRESH_TOKEN_EXPIRE_SECONDS": 0, "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0},
+    ],
+)
+def test_lifetimes_that_are_right(entries: dict[str, Any]) -> None:
+    with provider(**entries):
+        assert messages() == []
+
+
+def test_every_setting_of_the_toolkit_that_is_in_seconds_is_checked() -> None:
+    assert {name for name in DEFAULTS if name.endswith("_SECONDS")} <= LIFETIMES.keys() <= DEFAULTS.keys()
+
+
+@pytest.mark.parametrize("name", LIFETIMES)
+def test_its_default_is_right_and_a_text_is_not(name: str) -> None:
+    assert LIFETIMES[name].allows(DEFAULTS[name])
+    with provider(**{name: "60"}):
+        (message,) = messages()
+    assert name in message.msg
+
+
+@pytest.mark.parametrize(
+    "login_url", ["login", "/accounts/login/?from=site", "https://id.example/login", "//id.example/login"]
+)
+def test_login_pages_that_are_right(login_url: str) -> None:
+    with override_settings(LOGIN_URL=login_url):
+        assert messages() == []
+
+
+@pytest.mark.parametrize(
+    "circumstances",
+    [
+        pytest.param(lambda: refused_grant("password", "IMPLICIT_GRANT"), id="another grant is refused"),
+        pytest.param(lambda: provider(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=True), id="nobody has it"),
+    ],
+)
+def test_grants_that_are_right(circumstances: Callable[[], AbstractContextManager[None]]) -> None:
+    with circumstances():
+        assert messages() == []
+
+
+def test_commands_run_while_a_key_is_only_announced() -> None:
+    with es256_application(es256(begins=1)):
+        call_command("migrate", verbosity=0, skip_checks=False)
 
 
 @pytest.mark.parametrize(
@@ -564,11 +665,14 @@ def test_the_fast_hasher_for_client_secrets_is_accepted() -> None:
         assert messages() == []
 
 
-@pytest.mark.parametrize("choice", [True, False])
-def test_what_the_site_has_decided_is_left_to_it(choice: bool) -> None:
+def test_what_the_site_has_decided_is_left_to_it() -> None:
     grant = application(authorization_grant_type="password")
-    with grant, provider(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=choice):
+    with grant, provider(COMPLIANT_BCP_RFC9700_PASSWORD_GRANT=False):
         assert messages() == []
+
+
+@pytest.mark.parametrize("choice", [True, False])
+def test_what_the_site_has_decided_of_bodies_is_left_to_it(choice: bool) -> None:
     with json_backend(REQUIRE_FORM_ENCODED_REQUEST_BODY=choice):
         assert messages() == []
 
@@ -585,7 +689,7 @@ def test_scopes_that_are_the_default_by_name_are_left_to_the_site() -> None:
 
 
 def test_all_scopes_may_be_the_default_where_none_manages_anything() -> None:
-    with all_scopes("read", "write"):
+    with all_scopes("read", "write", "devices:read"):
         assert messages() == []
 
 

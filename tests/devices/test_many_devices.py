@@ -185,9 +185,9 @@ def test_the_queries_and_rows_are_those_of_a_page(
     made: list[Any] = []
     from_db = TokenBinding.from_db.__func__  # type: ignore[attr-defined]
 
-    def count_bindings(model: Any, *arguments: Any) -> Any:
+    def count_bindings(model: Any, *arguments: Any, **options: Any) -> Any:
         made.append(arguments)
-        return from_db(model, *arguments)
+        return from_db(model, *arguments, **options)
 
     for application in (mail, news):
         make_devices(user, application.application, 15)

@@ -1,5 +1,6 @@
 """The site's URLs as they are with django-oauth-toolkit alone."""
 
+from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 from oauth2_provider.views import ProtectedResourceMetadataView
@@ -16,6 +17,7 @@ class WhoAmI(ProtectedResourceMetadataView):
 
 
 urlpatterns = [
+    path("accounts/login/", LoginView.as_view(), name="login"),
     path("oauth2/", include("oauth2_provider.urls")),
     path("api/me/", WhoAmI.as_view()),
 ]

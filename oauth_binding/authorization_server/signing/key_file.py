@@ -227,6 +227,12 @@ def current_key(keys: Iterable[FileKey], algorithm: str, now: int) -> FileKey | 
     return max(usable, key=lambda key: key.used_from, default=None)
 
 
+def announced_key(keys: Iterable[FileKey], algorithm: str, now: int) -> FileKey | None:
+    """Return the key of an algorithm that is used next, after a moment."""
+    announced = [key for key in keys if key.algorithm == algorithm and key.used_from > now]
+    return min(announced, key=lambda key: key.used_from, default=None)
+
+
 def is_published(key: FileKey, now: int) -> bool:
     """Return whether a key is in the JWK set at a moment: from when it is made on."""
     return key.published_until is None or now < key.published_until

@@ -1,0 +1,52 @@
+"""Checks of the page to which users are sent that are not signed in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.conf.urls.i18n import is_language_prefix_patterns_used
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.shortcuts import resolve_url
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+
+
+@register(Tags.urls)
+def check_login_page(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W011: what asks for a signed-in user (authorization, the devices) can send others to a login page."""
+    root = getattr(settings, "ROOT_URLCONF", None)
+    if not root or not any(map(_is_served, ("authorize", "device-list"))):
+        return []
+    if is_language_prefix_patterns_used(root)[0] or _exists(settings.LOGIN_URL):
+        return []  # with language prefixes, LocaleMiddleware finds the page
+    return [
+        Warning(
+            f"LOGIN_URL is {str(settings.LOGIN_URL)!r}, where the project has no page: users who are not "
+            "signed in can't authorize clients, nor see their devices.",
+            hint="Set LOGIN_URL to the name or the path of the login page, or add one, such as that of "
+            "django.contrib.auth.urls. If another server has it there, silence this check.",
+            id="oauth_binding.W011",
+        )
+    ]
+
+
+def _is_served(name: str) -> bool:
+    try:
+        reverse(f"oauth2_provider:{name}")
+    except NoReverseMatch:
+        return False
+    return True
+
+
+def _exists(login_url: Any) -> bool:
+    try:
+        url = urlsplit(resolve_url(login_url))
+        if url.scheme or url.netloc:
+            return True  # of another site
+        resolve("/" + url.path.removeprefix(get_script_prefix()).lstrip("/"))
+    except (NoReverseMatch, Resolver404):
+        return False
+    return True
