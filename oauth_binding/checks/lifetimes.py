@@ -12,6 +12,7 @@ from django.utils import timezone
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.core.setting_rules import is_number
+from oauth_binding.core.toolkit_paths import IS_BY_ROLE
 
 
 class _Seconds(NamedTuple):
@@ -38,7 +39,7 @@ class _Seconds(NamedTuple):
 
 #: The entries of ``OAUTH2_PROVIDER`` that are numbers of seconds.
 LIFETIMES: Final[Mapping[str, _Seconds]] = {
-    "ACCESS_TOKEN_EXPIRE_SECONDS": _Seconds(callable=True),
+    "ACCESS_TOKEN_EXPIRE_SECONDS": _Seconds(callable=True, timedelta=IS_BY_ROLE),
     "AUTHORIZATION_CODE_EXPIRE_SECONDS": _Seconds(),
     "CIMD_FAILURE_BACKOFF_SECONDS": _Seconds(zero=True),
     "CIMD_FETCH_TIMEOUT_SECONDS": _Seconds(),
