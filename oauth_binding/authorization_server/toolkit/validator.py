@@ -330,6 +330,15 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Issuing
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
+        """Save what a request is answered.
+
+        A token that the site's own code has made, without a token request, is saved as it is, and unbound.
+
+        :param token: the token response to be (RFC 6749 section 5.1).
+        """
+        if _is_made_by_site(request):
+            super().save_bearer_token(token, request, *args, **kwargs)
+            return
         try:
             save_token(self, request, token)
         except InvalidGrantError:
@@ -341,6 +350,9 @@ class BindingOAuth2Validator(OAuth2Validator):
         self._save_bearer_token(token, request)
 
     def _save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
+        if _is_made_by_site(request):
+            super()._save_bearer_token(token, request, *args, **kwargs)
+            return
         renew_answer(self, request, token)
         refreshed = state_of(request).refresh_token
         if refreshed is not None and not self.rotate_refresh_token(request):
@@ -394,8 +406,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         token: dict[str, Any],
         source_refresh_token: BoundRefreshToken | None = None,
     ) -> BoundAccessToken:
-        plan = get_plan(request)
-        if plan.token_type is TokenType.JWT or plan.latest_expiry is not None:
+        plan = state_of(request).plan
+        if plan is not None and (plan.token_type is TokenType.JWT or plan.latest_expiry is not None):
             expires = plan.expires  # what the exp claim says
         if not isinstance(plan, BoundPlan):
             if source_refresh_token is not None and source_refresh_token.revoked is not None:
@@ -438,7 +450,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         access_token: BoundAccessToken,
         previous_refresh_token: BoundRefreshToken | None,
     ) -> BoundRefreshToken:
-        plan = get_plan(request)
+        plan = state_of(request).plan
         if not isinstance(plan, BoundPlan):
             row: BoundRefreshToken = super()._create_refresh_token(
                 request, refresh_token_code, access_token, previous_refresh_token
@@ -657,6 +669,12 @@ def _refuse_token(request: Request, description: str = "The access token is inva
     request.oauth2_error = OrderedDict(error="invalid_token", error_description=description)
 
 
+def _is_made_by_site(request: Request) -> bool:
+    """Return whether nobody has asked for a token with a request: it has one that the site has made."""
+    state = state_of(request)
+    return state.plan is None and not state.is_token_request
+
+
 def _is_access_token(row: Any) -> TypeGuard[BoundAccessToken]:
     return isinstance(row, get_access_token_model())
 
@@ -669,8 +687,8 @@ def _keep_claims(row: BoundAccessToken, text: str) -> None:
     row.binding_may_act = None if may_act is None else json.dumps(may_act)
 
 
-def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: Plan) -> None:
-    if plan.exchange is not None:
+def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: Plan | None) -> None:
+    if plan is not None and plan.exchange is not None:
         row.exchange = plan.exchange
         row.save(update_fields=["exchange"])
 
