@@ -211,7 +211,7 @@ def json_backend() -> AbstractContextManager[None]:
     return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend")
 
 
-def without_pages() -> AbstractContextManager[None]:
+def without_pages() -> AbstractContextManager[Any]:
     return override_settings(ROOT_URLCONF="tests.sites.without_pages_urls", LOGIN_URL="/sign-in/")
 
 

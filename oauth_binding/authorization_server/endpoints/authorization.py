@@ -112,7 +112,7 @@ class AuthorizationView(views.AuthorizationView):
 
     def _asked(self, name: str) -> str:
         """Return a parameter of the request: of the form of the page, once that is sent."""
-        return self.request.POST.get(name) or self.request.GET.get(name, "")
+        return str(self.request.POST.get(name) or self.request.GET.get(name, ""))
 
     def _is_silent(self) -> bool:
         return "none" in self.request.GET.get("prompt", "").split()

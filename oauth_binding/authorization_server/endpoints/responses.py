@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.http.multipartparser import MultiPartParserError
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
@@ -42,7 +42,7 @@ _UNREADABLE: Final = (
     TooManyFilesSent,
 )
 
-_View = Callable[..., HttpResponse]
+_View = Callable[..., HttpResponseBase]
 
 
 def error_response(error: OAuth2Error) -> HttpResponse:
@@ -59,22 +59,19 @@ def json_errors(view: _View) -> _View:
     """Decorate a view that clients ask: its errors are JSON, also those that come of Django itself."""
 
     @functools.wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = view(request, *args, **kwargs)
         except Http404:
-            response = HttpResponse(status=404)
+            response = HttpResponse(status=404)  # in place of the site's page
         except _UNREADABLE:
             return error_response(InvalidRequestError(description="The body is malformed or too large."))
-        if response.status_code >= 400 and not _is_json(response):
+        is_json = response.get("Content-Type") == "application/json"
+        if response.status_code >= 400 and not is_json and isinstance(response, HttpResponse):
             _put_json(response)
         return response
 
     return answer
-
-
-def _is_json(response: HttpResponse) -> bool:
-    return response.get("Content-Type", "").partition(";")[0] == "application/json"
 
 
 def _put_json(response: HttpResponse) -> None:
@@ -119,7 +116,7 @@ def challenge_as_tried(view: _View) -> _View:
     """Decorate an endpoint that authenticates clients: its 401 has the challenge of what they tried."""
 
     @functools.wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
         if response.status_code == 401:
             challenge = challenge_for(request)
@@ -136,7 +133,7 @@ def readable_anywhere(view: _View) -> _View:
     """Decorate a public document: scripts of all sites may read its errors, as they may read it (CORS)."""
 
     @functools.wraps(view)
-    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         response = view(request, *args, **kwargs)
         response["Access-Control-Allow-Origin"] = "*"
         return response

@@ -189,7 +189,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(codes.timezone, "now", lambda: clock.now)
+    monkeypatch.setattr(timezone, "now", lambda: clock.now)
     return clock
 
 
