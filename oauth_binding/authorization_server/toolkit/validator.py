@@ -126,11 +126,9 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Requests
 
     def _load_application(self, client_id: str, request: Request) -> Any:
-        if client_id and "\x00" in client_id:
-            return None  # psycopg refuses it, not as django-oauth-toolkit expects
         model = get_application_model()
-        if client_id and len(client_id) > (model._meta.get_field("client_id").max_length or 0):
-            return None  # django-oauth-toolkit would save it where it is the address of a metadata document
+        if client_id and not _could_be_client_id(client_id):
+            return None
         if not isinstance(request.client, model):
             found = self.find_application(client_id)
             # django-oauth-toolkit loads those itself whose metadata document it has to read again.
@@ -145,6 +143,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     def find_application(self, client_id: str | None) -> Any:
         """Return the application that has a client ID, or None; whether it is usable is not asked."""
         model = get_application_model()
+        if client_id and not _could_be_client_id(client_id):
+            return None
         return prepared_sql.find(read_alias(model), model, "client_id", client_id)
 
     def client_authentication_required(self, request: Request, *args: Any, **kwargs: Any) -> bool:
@@ -644,6 +644,13 @@ class BindingOAuth2Validator(OAuth2Validator):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
+
+
+def _could_be_client_id(text: str) -> bool:
+    # psycopg refuses NUL, not as django-oauth-toolkit expects; and that would save what is too long where it
+    # is the address of a metadata document.
+    longest = get_application_model()._meta.get_field("client_id").max_length or 0
+    return "\x00" not in text and len(text) <= longest
 
 
 def _basic_credentials(request: Request) -> tuple[str, str] | None:
