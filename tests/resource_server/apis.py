@@ -102,6 +102,25 @@ class PlainPresentedView(PlainView):
     require_presented_binding = True
 
 
+class AsyncView(ProtectedResourceMixin, View):
+    """A class-based view whose handlers are coroutines."""
+
+    required_scopes = ["read"]
+
+    async def get(self, request: HttpRequest) -> JsonResponse:
+        return JsonResponse(describe(request, request.access_token, request.resource_owner))  # type: ignore[attr-defined]
+
+    post = get
+
+
+class AsyncPresentedView(AsyncView):
+    require_presented_binding = True
+
+
+async def describe_async(request: HttpRequest) -> JsonResponse:
+    return describe_plain(request)
+
+
 def describe_plain(request: HttpRequest) -> JsonResponse:
     return JsonResponse(describe(request, request.access_token, request.resource_owner))  # type: ignore[attr-defined]
 
@@ -145,6 +164,10 @@ urlpatterns = [
     path("decorator/bound/", protected_resource(bound=True)(describe_plain)),
     path("decorator/certificate/", protected_resource(binding_types=["jkt"])(describe_plain)),
     path("decorator/presented/", protected_resource(presented_binding=True)(describe_plain)),
+    path("async-mixin/scoped/", AsyncView.as_view()),
+    path("async-mixin/presented/", AsyncPresentedView.as_view()),
+    path("async-decorator/scoped/", protected_resource(["read"])(describe_async)),
+    path("async-decorator/presented/", protected_resource(presented_binding=True)(describe_async)),
     path("session/", describe_session),
     path("backoffice/", other_admin.urls),
 ]

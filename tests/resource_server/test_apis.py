@@ -30,7 +30,11 @@ METADATA = 'resource_metadata="http://testserver/oauth2/.well-known/oauth-protec
 INVALID = "The access token is invalid."
 
 #: An API of each kind that takes any token with the scope "read".
-KINDS = ["drf/any", "mixin/scoped", "decorator/scoped", "session"]
+KINDS = [
+    "drf/any",
+    *("mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped"),
+    "session",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -197,7 +201,10 @@ def test_the_descriptions_are_not_translated(user: User) -> None:
     assert_invalid(call("drf/any", "unknown", Accept_Language="de"))
 
 
-@pytest.mark.parametrize("kind", ["mixin/scoped", "decorator/scoped", "drf/scoped"])
+@pytest.mark.parametrize(
+    "kind",
+    ["mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped", "drf/scoped"],
+)
 def test_a_request_without_a_token_is_challenged_without_an_error(user: User, kind: str) -> None:
     response = call(kind)
 
@@ -229,7 +236,9 @@ def test_a_token_without_the_scope_is_told_which(
     assert response["WWW-Authenticate"] == expected
 
 
-@pytest.mark.parametrize("kind", ["mixin/scoped", "decorator/scoped"])
+@pytest.mark.parametrize(
+    "kind", ["mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped"]
+)
 def test_a_plain_view_tells_which_scope_is_missing(make_bound: Callable[..., Site], kind: str) -> None:
     response = call(kind, make_bound().bound("phone", scope="write").access)
 
@@ -278,7 +287,10 @@ def test_the_permission_combines_with_others(make_bound: Callable[..., Site], us
     assert staff.get("/drf/bound-or-staff/").status_code == 200
 
 
-PRESENTED = ["drf/presented", "mixin/presented", "decorator/presented"]
+PRESENTED = [
+    "drf/presented",
+    *("mixin/presented", "decorator/presented", "async-mixin/presented", "async-decorator/presented"),
+]
 
 
 @pytest.mark.parametrize("token_type", ["opaque", "jwt"])
@@ -338,7 +350,7 @@ def test_the_header_can_be_another(make_bound: Callable[..., Site]) -> None:
 # Plain views
 
 
-@pytest.mark.parametrize("kind", ["mixin/scoped", "session"])
+@pytest.mark.parametrize("kind", ["mixin/scoped", "async-mixin/scoped", "session"])
 def test_a_token_needs_no_csrf_token(make_bound: Callable[..., Site], kind: str) -> None:
     token = make_bound().bound("phone").access
 
@@ -346,7 +358,7 @@ def test_a_token_needs_no_csrf_token(make_bound: Callable[..., Site], kind: str)
     assert call(kind, method="POST").status_code == (403 if kind == "session" else 401)
 
 
-@pytest.mark.parametrize("kind", ["session", "mixin/scoped", "decorator/any"])
+@pytest.mark.parametrize("kind", ["session", "mixin/scoped", "decorator/any", "async-decorator/scoped"])
 def test_an_answer_varies_with_the_token(make_bound: Callable[..., Site], kind: str) -> None:
     for token in (make_bound().bound("phone").access, "unknown"):
         assert "Authorization" in call(kind, token)["Vary"]
@@ -366,6 +378,7 @@ def test_a_token_goes_before_a_session(make_bound: Callable[..., Site], user: Us
 
 def test_a_preflight_request_needs_no_token(user: User) -> None:
     assert call("mixin/scoped", method="OPTIONS").status_code == 200
+    assert call("async-mixin/scoped", method="OPTIONS").status_code == 200
 
 
 # Bad input

@@ -117,7 +117,9 @@ class BindingOAuth2Validator(OAuth2Validator):
     def _load_application(self, client_id: str, request: Request) -> Any:
         model = get_application_model()
         if not client_id or len(client_id) > (model._meta.get_field("client_id").max_length or 0):
-            return None  # too long a one django-oauth-toolkit would save, as the address of a metadata document
+            return (
+                None  # too long a one django-oauth-toolkit would save, as the address of a metadata document
+            )
         if "\x00" in client_id:
             return None  # psycopg refuses it, not as django-oauth-toolkit expects
         if not isinstance(request.client, model):
