@@ -10,7 +10,12 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.generic import View
-from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasReadWriteScope, TokenHasScope
+from oauth2_provider.contrib.rest_framework import (
+    OAuth2Authentication,
+    TokenHasReadWriteScope,
+    TokenHasScope,
+    TokenMatchesOASRequirements,
+)
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import AllowAny, IsAdminUser, IsAuthenticated
 from rest_framework.request import Request
@@ -48,6 +53,20 @@ class Described(APIView):
 class Scoped(Described):
     permission_classes = [TokenHasScope]
     required_scopes = ["read", "write"]
+
+
+class ScopedAndBound(Scoped):
+    permission_classes = [TokenHasScope & IsBound]
+
+
+class Staff(Described):
+    permission_classes = [(IsAdminUser | TokenHasScope) & ~IsBound]
+    required_scopes = ["write"]
+
+
+class Alternatives(Described):
+    permission_classes = [IsAuthenticated & TokenMatchesOASRequirements]
+    required_alternate_scopes = {"GET": [["write"], ["introspection"]]}
 
 
 class ReadWrite(Described):
@@ -148,6 +167,9 @@ urlpatterns = [
     *example_urlpatterns,
     path("drf/any/", Described.as_view()),
     path("drf/scoped/", Scoped.as_view()),
+    path("drf/scoped-and-bound/", ScopedAndBound.as_view()),
+    path("drf/staff/", Staff.as_view()),
+    path("drf/alternatives/", Alternatives.as_view()),
     path("drf/read-write/", ReadWrite.as_view()),
     path("drf/bound/", Bound.as_view()),
     path("drf/certificate/", BoundToCertificate.as_view()),

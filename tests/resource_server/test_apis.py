@@ -224,6 +224,9 @@ def test_a_request_without_a_token_may_be_anonymous(user: User, kind: str) -> No
     [
         ("drf/scoped", "GET", "read write"),
         ("drf/read-write", "POST", "write"),
+        ("drf/scoped-and-bound", "GET", "read write"),
+        ("drf/staff", "GET", "write"),
+        ("drf/alternatives", "GET", "write"),
     ],
 )
 def test_a_token_without_the_scope_is_told_which(
@@ -269,6 +272,32 @@ def test_an_api_for_bound_tokens(
     assert call(kind, site.bound(None).access).status_code == refused
     assert call(kind, make_site().token().access).status_code == refused
     assert call(kind).status_code == 401
+
+
+@pytest.mark.parametrize("kind", ["drf/bound", "drf/scoped-and-bound"])
+def test_a_token_that_is_not_bound_is_told_so(make_bound: Callable[..., Site], kind: str) -> None:
+    response = call(kind, make_bound().token(scope="read write").access)
+
+    assert response.status_code == 403
+    expected = "The access token is not bound to what this resource asks for."
+    assert response["WWW-Authenticate"] == challenge("insufficient_scope", expected)
+
+
+def test_who_is_refused_for_something_else_is_not_told_of_scopes(make_bound: Callable[..., Site]) -> None:
+    response = call("drf/staff", make_bound().bound("phone", scope="write").access)  # for being bound
+
+    assert response.status_code == 403
+    assert "WWW-Authenticate" not in response
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope"),
+    [("drf/scoped-and-bound", "read write"), ("drf/staff", "write"), ("drf/alternatives", "write")],
+)
+def test_combined_permissions_tell_the_scopes_before_there_is_a_token(
+    user: User, kind: str, scope: str
+) -> None:
+    assert call(kind)["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{METADATA}'
 
 
 @pytest.mark.parametrize("kind", ["drf/certificate", "decorator/certificate"])

@@ -1,4 +1,4 @@
-"""APIs under ASGI: a real server, views that are coroutines and views that are not, and many requests at once."""
+"""APIs under ASGI: a real server, views that are coroutines and others, and many requests at once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,14 @@ application = get_asgi_application()
 """
 
 #: An API of each kind that takes any token with the scope "read".
-APIS = ["async-decorator/scoped", "async-mixin/scoped", "decorator/scoped", "mixin/scoped", "drf/any", "session"]
+APIS = [
+    "async-decorator/scoped",
+    "async-mixin/scoped",
+    "decorator/scoped",
+    "mixin/scoped",
+    "drf/any",
+    "session",
+]
 
 
 @contextmanager
@@ -45,7 +52,16 @@ def asgi_server(site: RunningSite, directory: Path) -> Iterator[str]:
     (directory / "asgi_settings.py").write_text(SETTINGS)
     (directory / "asgi_site.py").write_text(APPLICATION)
     with subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "asgi_site:application", "--port", "0", "--app-dir", str(directory)],
+        [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "asgi_site:application",
+            "--port",
+            "0",
+            "--app-dir",
+            str(directory),
+        ],
         env={**site.environment, "DJANGO_SETTINGS_MODULE": "asgi_settings"},
         stderr=subprocess.PIPE,
         text=True,
