@@ -16,6 +16,11 @@ ENDS = "what is revoked ends and stays until cleartokens deletes it; django-oaut
 GRANT_TYPES = "an application may have several grant types"
 METADATA = "the metadata name the keys also where OpenID Connect is off: JWT access tokens need them"
 SCOPES = "the device authorization endpoint refuses scopes that are not offered"
+AUTHENTICATED = "clients authenticate themselves before a device code is looked at (RFC 8628 section 3.4)"
+UNKNOWN_CLIENT = "a client that is not known or not named is invalid_client, not invalid_request"
+ABSOLUTE = "the address of the page for user codes is absolute"
+DEVICE_CLIENT = "the client of a device is looked up once, while it authenticates itself"
+NO_TOKEN = "a challenge has no error where no token was presented (RFC 6750 section 3.1)"
 QUERIES = "a request that names no client asks the database nothing; django-oauth-toolkit asks it once"
 
 #: why -> the class of the tests -> the tests
@@ -96,6 +101,33 @@ DIFFERENCES: dict[str, dict[str, list[str]]] = {
     SCOPES: {
         "TestDeviceFlow": [
             "test_device_flow_scope_longer_than_64_chars_is_stored_intact",
+        ],
+    },
+    AUTHENTICATED: {
+        "TestDeviceFlow": [
+            "test_token_view_returns_404_error_if_device_not_found",
+            "test_token_view_returns_error_if_device_in_invalid_state",
+        ],
+    },
+    UNKNOWN_CLIENT: {
+        "TestDeviceFlow": [
+            "test_incorrect_client_id_sent",
+            "test_missing_client_id",
+        ],
+    },
+    ABSOLUTE: {
+        "TestDeviceFlow": [
+            "test_device_polling_interval_can_be_changed",
+        ],
+    },
+    DEVICE_CLIENT: {
+        "TestDeviceFlow": [
+            "test_device_authorization_returns_invalid_client_when_application_deleted_before_scope_resolution",
+        ],
+    },
+    NO_TOKEN: {
+        "TestDynamicClientRegistrationManagement": [
+            "test_get_missing_token_is_401",
         ],
     },
     QUERIES: {

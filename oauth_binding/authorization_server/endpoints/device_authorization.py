@@ -11,8 +11,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.common import generate_token
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
+from oauthlib.oauth2.rfc8628.endpoints import device_authorization as oauthlib_endpoint
 
 from oauth_binding.authorization_server.endpoints.responses import (
     NO_STORE,
@@ -71,7 +71,9 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
         :raises MisconfiguredError: there is no such page.
         """
         server = self.get_oauthlib_core().server
-        user_code = server.user_code_generator() if server.user_code_generator else generate_token()
+        user_code = (
+            server.user_code_generator() if server.user_code_generator else oauthlib_endpoint.generate_token()
+        )
         complete = server.verification_uri_complete(user_code)
         if server.verification_uri:
             page = server.verification_uri
@@ -79,7 +81,7 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
             page = _page_of_user_codes()
             complete = complete or f"{page}?{urlencode({'user_code': user_code})}"
         answer = {
-            "device_code": generate_token(),
+            "device_code": oauthlib_endpoint.generate_token(),
             "user_code": user_code,
             "verification_uri": _absolute(request, page),
             "expires_in": server.expires_in,

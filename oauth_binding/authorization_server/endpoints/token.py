@@ -60,12 +60,11 @@ class TokenView(views.TokenView):
             check_repetition(request.POST)
             _check_parameters(request)
         except OAuth2Error as error:
-            response = error_response(error)
-        else:
-            response = super().post(request, *args, **kwargs)
-        if response.status_code != 200:
+            refused = error_response(error)
             for name, value in self.get_oauthlib_core().cors_headers(request).items():
-                response[name] = value
+                refused[name] = value
+            return refused
+        response: HttpResponse = super().post(request, *args, **kwargs)
         return response
 
     def device_flow_token_response(

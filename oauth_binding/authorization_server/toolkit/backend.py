@@ -92,8 +92,8 @@ _AUTHORIZING: Final = "oauth_binding.authorizing"
 class BindingOAuthLibCore(OAuthLibCore):
     """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen.
 
-    Parameters without a value count as omitted (RFC 6749 sections 3.1 and 3.2): oauthlib takes an empty
-    ``scope`` for a malformed one.
+    Parameters without a value count as omitted (RFC 6749 sections 3.1 and 3.2), and so does a ``scope`` of
+    white space: oauthlib takes it for a malformed one.
 
     Token requests are marked, because oauthlib's request itself does not tell which endpoint it came to.
     """
@@ -108,14 +108,18 @@ class BindingOAuthLibCore(OAuthLibCore):
         parameters = [
             parameter
             for parameter in address.query.split("&")
-            if unquote_plus(parameter.partition("=")[0]) not in dropped and not parameter.endswith("=")
+            if unquote_plus(parameter.partition("=")[0]) not in dropped
+            and not parameter.endswith("=")
+            and not (parameter.startswith("scope=") and not unquote_plus(parameter[6:]).strip())
         ]
         return urlunsplit(address._replace(query="&".join(parameters)))
 
     def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
         dropped = _meaningless(request)
         body = [
-            (name, value) for name, value in super().extract_body(request) if name not in dropped and value
+            (name, value)
+            for name, value in super().extract_body(request)
+            if name not in dropped and (value.strip() if name == "scope" else value)
         ]
         repeatable = binding_settings.binder_parameters
         if request.POST.get("grant_type") == GRANT_TYPE:
@@ -132,8 +136,10 @@ class BindingOAuthLibCore(OAuthLibCore):
         if GRANT_TYPE not in self.server.grant_types:
             self.server.grant_types[GRANT_TYPE] = TokenExchangeGrant(self.server.request_validator)
             self._let_clients_authenticate_first()
-        response: tuple[str | None, dict[str, str], str, int] = super().create_token_response(request)
-        return response
+        url, headers, body, status = super().create_token_response(request)
+        if status != 200:
+            headers = {**headers, **self.cors_headers(request)}
+        return url, headers, body, status
 
     def _let_clients_authenticate_first(self) -> None:
         """Take what looks a device code up before anything else out of the grant.

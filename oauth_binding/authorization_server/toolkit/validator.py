@@ -153,7 +153,7 @@ class BindingOAuth2Validator(OAuth2Validator):
     def client_authentication_required(self, request: Request, *args: Any, **kwargs: Any) -> bool:
         if not super().client_authentication_required(request, *args, **kwargs):
             return False
-        _check_one_client(request)
+        self._check_one_client(request)
         # Public clients may name themselves with HTTP Basic and no secret (RFC 6749 section 2.3.1).
         client_id, secret = _basic_credentials(request) or (None, None)
         client = None if client_id is None or secret else self._load_application(client_id, request)
@@ -162,12 +162,28 @@ class BindingOAuth2Validator(OAuth2Validator):
         request.client_id = client_id
         return False
 
+    def _check_one_client(self, request: Request) -> None:
+        """Refuse a request in which HTTP Basic names another client than the body (RFC 6749 section 2.3).
+
+        A name that is no client's is somebody else's business, such as that of a proxy.
+
+        :raises InvalidClientError: it does.
+        """
+        credentials = _basic_credentials(request)
+        named = dict(request.decoded_body or ()).get("client_id")
+        if credentials is None or not named or named == credentials[0]:
+            return
+        if self.find_application(credentials[0]) is not None:
+            raise InvalidClientError(
+                description="The Authorization header and client_id name two clients.", request=request
+            )
+
     def authenticate_client(self, request: Request, *args: Any, **kwargs: Any) -> bool:
         """Return whether a client has authenticated itself.
 
         :raises InvalidClientError: HTTP Basic and the body name two clients.
         """
-        _check_one_client(request)
+        self._check_one_client(request)
         return bool(super().authenticate_client(request, *args, **kwargs))
 
     def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
@@ -664,19 +680,6 @@ def _basic_credentials(request: Request) -> tuple[str, str] | None:
     except ValueError:
         return None
     return (unquote_plus(client_id), unquote_plus(secret)) if scheme == "Basic" and colon else None
-
-
-def _check_one_client(request: Request) -> None:
-    """Refuse a request in which HTTP Basic names another client than the body (RFC 6749 section 2.3).
-
-    :raises InvalidClientError: it does.
-    """
-    credentials = _basic_credentials(request)
-    named = dict(request.decoded_body or ()).get("client_id")
-    if credentials is not None and named and named != credentials[0]:
-        raise InvalidClientError(
-            description="The Authorization header and client_id name two clients.", request=request
-        )
 
 
 def _without_port(redirect_uri: str) -> str:

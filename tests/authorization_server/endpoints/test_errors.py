@@ -115,6 +115,17 @@ class TestChallenges:
             for body in (named, {**named, "client_secret": SECRET}):
                 assert self.challenge(site, door, body, site.basic()["Authorization"]) == BASIC
 
+    def test_a_name_that_is_no_clients_is_no_second(self, make_site: Callable[..., Site], door: str) -> None:
+        site = make_site()
+        path, form = DOORS[door]
+        named = {"client_id": site.application.client_id, "client_secret": SECRET}
+
+        # Of a proxy before the site, for instance.
+        proxy = {"Authorization": "Basic c3RhZ2luZzpzdGFnaW5n"}
+        answer = site.post(path, {**form, **named}, authenticate=False, headers=proxy)
+
+        assert answer.data.get("error") != "invalid_client"
+
     def test_one_client_twice_is_one(self, make_site: Callable[..., Site], door: str) -> None:
         site = make_site()
         path, form = DOORS[door]
@@ -287,6 +298,7 @@ class TestParametersWithoutAValue:
     def test_at_the_device_authorization_endpoint(self, make_site: Callable[..., Site]) -> None:
         site = make_site(DEVICE_GRANT)
 
+        assert site.post(DEVICE_AUTHORIZATION, {"scope": " "}).status == 200
         started = site.post(DEVICE_AUTHORIZATION, {"scope": ""})
         site.accept_device(started["user_code"])
         form = {"grant_type": DEVICE_GRANT, "device_code": started["device_code"]}
