@@ -9,10 +9,15 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.urls import Resolver404, resolve
 
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
+from oauth_binding.authorization_server.endpoints.metadata import (
+    MetadataAtRootView,
+    OAuthServerMetadataView,
+)
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.addresses import endpoint_path, get_issuer_path, without_script_prefix
 
 
 @register(Tags.urls)
@@ -27,14 +32,35 @@ def check_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
             id="oauth_binding.W001",
         )
         for name, view in (("token", TokenView), ("introspect", IntrospectTokenView))
-        if not _is_served_by(name, view)
+        if (path := endpoint_path(name)) is not None and not _is_served_by(path, view)
     ]
 
 
-def _is_served_by(name: str, view: type) -> bool:
+@register(Tags.urls)
+def check_metadata_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W018: the metadata is where RFC 8414 section 3.1 has it, too."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    mounted = endpoint_path("oauth-server-metadata")
+    if mounted is None or not _is_served_by(mounted, OAuthServerMetadataView):
+        return []
+    path = f"/.well-known/oauth-authorization-server{get_issuer_path()}"
+    if _is_served_by(path, MetadataAtRootView, OAuthServerMetadataView):
+        return []
+    return [
+        Warning(
+            f"The metadata of this server is not at {path}, where strict clients look for it (RFC 8414).",
+            hint="Add oauth_binding.urls.metadata_urlpatterns to the URLs of the root. If a proxy answers "
+            "there, silence this check.",
+            id="oauth_binding.W018",
+        )
+    ]
+
+
+def _is_served_by(path: str, *views: type) -> bool:
     try:
-        match = resolve(reverse(f"oauth2_provider:{name}"))
-    except (NoReverseMatch, Resolver404):
-        return True  # the site does not serve the endpoint at all
+        match = resolve(without_script_prefix(path))
+    except Resolver404:
+        return False
     served_by = getattr(match.func, "view_class", None)
-    return inspect.isclass(served_by) and issubclass(served_by, view)
+    return inspect.isclass(served_by) and issubclass(served_by, views)

@@ -19,6 +19,7 @@ from oauthlib.oauth2.rfc6749.errors import (
 )
 
 from oauth_binding.authorization_server.endpoints.responses import check_repetition
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
@@ -84,9 +85,7 @@ class AuthorizationView(views.AuthorizationView):
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """Redirect with a response, which names the issuer, errors included (RFC 9207 section 2)."""
         if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
-            redirect_to = _with_issuer(
-                redirect_to, oauth2_settings.oauth2_authorization_server_issuer(self.request)
-            )
+            redirect_to = _with_issuer(redirect_to, get_issuer(self.request))
         return super().redirect(redirect_to, application)  # type: ignore[no-any-return]
 
     def _is_registered(self, client_id: str, redirect_uri: str) -> bool:
