@@ -33,6 +33,7 @@ from oauth_binding.authorization_server.endpoints.registration import (
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.addresses import with_names_of_toolkit
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.error_reports import without_secrets
 from oauth_binding.devices.views import (
@@ -71,6 +72,11 @@ def _with_our_view(pattern: URLPattern) -> URLPattern:
     ours = _OUR_VIEWS.get(pattern.name or "")
     view = pattern.callback if ours is None else ours.as_view()
     return URLPattern(pattern.pattern, _unframed(deciding()(view)), pattern.default_args, pattern.name)
+
+
+def _with_names(pattern: URLPattern) -> URLPattern:
+    view = with_names_of_toolkit(pattern.callback)
+    return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
 
 
 #: Guides of other servers write these addresses without the trailing slash.
@@ -119,7 +125,7 @@ metadata_urlpatterns = [
 ]
 
 urlpatterns = [
-    without_secrets(pattern)
+    _with_names(without_secrets(pattern))
     for pattern in (
         *map(_with_our_view, toolkit_urls.urlpatterns),
         *slashless_urlpatterns,
