@@ -84,6 +84,8 @@ class RequestState:
     binding_value: str | None = field(default=None, repr=False)
     #: The refresh token that was found to be valid, in a refresh request.
     refresh_token: BoundRefreshToken | None = None
+    #: Whether that is answered again, and goes on.
+    keeps_refresh_token: bool = False
     #: The authorization code that was found to be valid.
     code: str | None = field(default=None, repr=False)
     #: The device code that was found to be approved.
@@ -114,15 +116,6 @@ def state_of(request: Request) -> RequestState:
         attributes[_STATE] = RequestState(is_token_request=ISSUING in request.headers)
     state: RequestState = attributes[_STATE]
     return state
-
-
-def is_refresh(request: Request) -> bool:
-    """Return whether a request is a refresh request (RFC 6749 section 6), as it was sent.
-
-    Not by its ``grant_type``: other packages set that to ``refresh_token`` where there is none.
-    """
-    sent = dict(request.decoded_body or ()).get("grant_type")
-    return sent == "refresh_token" or state_of(request).refresh_token is not None
 
 
 def user_of(request: Request) -> Any:

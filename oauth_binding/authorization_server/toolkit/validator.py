@@ -44,6 +44,7 @@ from oauth_binding.authorization_server.issuing.in_flight import UserChangedErro
 from oauth_binding.authorization_server.issuing.limits import check_authorization_request
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
+    announces_refresh,
     check_refresh_binding,
     read_binding_value,
 )
@@ -116,18 +117,21 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Requests
 
     def _load_application(self, client_id: str, request: Request) -> Any:
-        if client_id and "\x00" in client_id:
-            return None  # psycopg refuses it, not as django-oauth-toolkit expects
         model = get_application_model()
-        if client_id and len(client_id) > (model._meta.get_field("client_id").max_length or 0):
-            return None  # django-oauth-toolkit would save it where it is the address of a metadata document
+        # Too long a one django-oauth-toolkit would save, as the address of a metadata document; and psycopg
+        # refuses NUL, not as it expects.
+        longest = model._meta.get_field("client_id").max_length or 0
+        if not client_id or len(client_id) > longest or "\x00" in client_id:
+            return None
         if not isinstance(request.client, model):
             found: Any = prepared_sql.find(read_alias(model), model, "client_id", client_id)
             # django-oauth-toolkit loads those itself whose metadata document it has to read again.
             is_own = found is not None and found.registration_source != model.RegistrationSource.CIMD
             request.client = found if is_own else None
+            if found is None and not oauth2_settings.CIMD_ENABLED:
+                return None
         client = super()._load_application(client_id, request)
-        if client is not None and state_of(request).is_token_request:
+        if client is not None and state_of(request).is_token_request and not announces_refresh(request):
             # Here, as it is the last moment before any credential is checked.
             read_binding_value(request)
         return client
@@ -356,7 +360,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return
         renew_answer(self, request, token)
         refreshed = state_of(request).refresh_token
-        if refreshed is not None and not self.rotate_refresh_token(request):
+        if refreshed is not None and state_of(request).keeps_refresh_token:
             _check_not_revoked_meanwhile(refreshed, request)
         try:
             super()._save_bearer_token(token, request, *args, **kwargs)
