@@ -64,6 +64,7 @@ from oauth_binding.authorization_server.revocation.revoke import revoke_family, 
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
 from oauth_binding.binding.semantics import TokenType
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import read_alias, written
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.jose import jws
@@ -521,6 +522,10 @@ class BindingOAuth2Validator(OAuth2Validator):
         return self._create_refresh_token(request, text, access_token, predecessor)
 
     # ID tokens
+
+    def get_oidc_issuer_endpoint(self, request: Any) -> str:
+        """Return the issuer, wherever the site has the URLs."""
+        return get_issuer(request)
 
     def finalize_id_token(
         self, id_token: dict[str, Any], token: dict[str, Any], token_handler: Any, request: Request
