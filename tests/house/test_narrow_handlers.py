@@ -30,8 +30,8 @@ def functions_that_name(tree: ast.AST, name: str, within: str = "") -> Iterator[
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Name) and node.id == name:
             yield within
-        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        yield from functions_that_name(node, name, node.name if is_function else within)
+        inside = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else within
+        yield from functions_that_name(node, name, inside)
 
 
 def test_a_type_error_is_caught_around_calls_of_others_alone() -> None:

@@ -27,9 +27,10 @@ NATURAL: dict[str, dict[str, bool]] = {
 DEVICES = ("phone", "tablet", None)
 
 
-def move(path: Path, *, first: tuple[str, ...] = (), strangers: bool, **natural: bool) -> None:
+def move(path: Path, natural: str, *, first: tuple[str, ...] = (), strangers: bool) -> None:
     """Dump the database, and load it into a fresh one.
 
+    :param natural: which natural keys are in it.
     :param first: the apps that are loaded first; without any, all at once.
     :param strangers: whether there are users and applications already, who have the primary keys.
     """
@@ -38,7 +39,7 @@ def move(path: Path, *, first: tuple[str, ...] = (), strangers: bool, **natural:
     for number, apps in enumerate([first, ()] if first else [()]):
         files.append(str(path / f"{number}.json"))
         excluded = [*left_out, *(first if number else ())]
-        call_command("dumpdata", *apps, exclude=excluded, output=files[-1], **natural)
+        call_command("dumpdata", *apps, exclude=excluded, output=files[-1], **NATURAL[natural])
     call_command("flush", interactive=False, verbosity=0)
     if strangers:
         for name in ("mallory", "oscar", "trudy"):
@@ -72,7 +73,7 @@ def test_devices_stay_whole(
     }
     count = TokenBinding.objects.count()
 
-    move(tmp_path, first=first, strangers=natural == "both", **NATURAL[natural])
+    move(tmp_path, natural, first=first, strangers=natural == "both")
 
     assert (User.objects.get(username="bob").pk == bob.pk) is (natural != "both")
     assert not get_access_token_model().objects.filter(slot__startswith="~").exists()
@@ -99,7 +100,7 @@ def test_an_exchange_stays_one(
     phone = mobile.bound("phone")
     exchanged = exchange(backend, phone.access)
 
-    move(tmp_path, strangers=True, **NATURAL["both"])
+    move(tmp_path, "both", strangers=True)
 
     assert exchange(backend, phone.access).access == exchanged.access
     assert TokenExchange.objects.count() == 1
@@ -114,7 +115,7 @@ def test_a_replayed_code_ends_what_it_was_redeemed_for(
     form = {**site.authorization_code(), "tokenBindingId": "phone"}
     pair = site.post("/oauth2/token/", form)
 
-    move(tmp_path, strangers=True, **NATURAL["both"])
+    move(tmp_path, "both", strangers=True)
     assert CodeContext.objects.get().user.username == "alice"
     assert site.active(pair.access)
 
@@ -132,7 +133,7 @@ def test_what_has_ended_stays_so_and_what_was_narrowed_keeps_its_slot(
     rows.filter(binding__binding_value="phone").update(scope="read")
     slots = set(rows.values_list("pk", "slot"))
 
-    move(tmp_path, strangers=False)
+    move(tmp_path, "no natural keys", strangers=False)
 
     assert set(rows.values_list("pk", "slot")) == slots
     assert site.bound("phone").access == phone.access
@@ -148,7 +149,7 @@ def test_of_two_tokens_that_would_have_a_slot_one_has_it(
     rows = get_access_token_model().objects
     rows.filter(token=wide.access).update(scope="read")
 
-    move(tmp_path, strangers=True, **NATURAL["both"])
+    move(tmp_path, "both", strangers=True)
 
     assert rows.filter(slot__isnull=False).count() == 1
     assert site.bound("phone", scope="read").access in {narrow.access, wide.access}

@@ -428,7 +428,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         if plan.successor is not None:
             # In its row: a new one that refers to a revoked refresh token may meet cleartokens deleting that.
             row.pk, row.created = plan.successor.pk, timezone.now()
-        row.save()
+        # Django takes one for new whose primary key has a default, such as a UUID.
+        row.save(force_update=plan.successor is not None)
         return row
 
     def _create_refresh_token(
