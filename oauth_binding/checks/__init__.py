@@ -13,6 +13,7 @@ from oauth_binding.checks import (
     provider_entries,
     scopes,
     settings,
+    time_zone,
     toolkit_defaults,
     urls,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "provider_entries",
     "scopes",
     "settings",
+    "time_zone",
     "toolkit_defaults",
     "urls",
 ]

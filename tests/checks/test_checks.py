@@ -136,11 +136,30 @@ class ByMethod(BearerTokenMiddleware):
         return ["read" if request.method == "GET" else "write"]
 
 
+class Elsewhere:
+    """A router that sends questions about an app, or about all, to a database that the site does not have."""
+
+    def __init__(self, *questions: str, app: str = "") -> None:
+        self.app = app
+        for question in questions:
+            setattr(self, question, self.answer)
+
+    def answer(self, model: Any, **hints: Any) -> str | None:
+        return "elsewhere" if model._meta.app_label.startswith(self.app) else None
+
+
 class BindingsElsewhere:
     """A database router that knows nothing of the tokens."""
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
         return "elsewhere" if model is TokenBinding else None
+
+
+@contextmanager
+def bindings_elsewhere() -> Iterator[None]:
+    there_is = mock.patch.dict(connections.settings, elsewhere=connections.settings["default"])
+    with there_is, override_settings(DATABASE_ROUTERS=[BindingsElsewhere()]):
+        yield
 
 
 def provider_without(entry: str) -> override_settings:
@@ -387,8 +406,15 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E009", "the chosen algorithm has no key", es256_application),
     ("E009", "its key has expired", lambda: es256_application(es256(begins=-2, ends=-1))),
     ("E009", "no key for the revocation feed", feed_without_key),
-    ("E010", "database router", lambda: override_settings(DATABASE_ROUTERS=[BindingsElsewhere()])),
+    ("E010", "database router", bindings_elsewhere),
     ("E011", "lost column", lost_column),
+    (
+        "E030",
+        "of all",
+        lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_read", "db_for_write")]),
+    ),
+    ("E030", "of replicas", lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_read")])),
+    ("E030", "of users", lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_write", app="auth")])),
     ("E012", "binder not installed", lambda: application(token_binding_type="device")),
     ("E013", "not a dict", lambda: issuers(["https://idp.example"])),
     ("E013", "an issuer that is no text", lambda: issuers({None: OPTIONS})),
@@ -504,6 +530,11 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "scopes for introspection",
         lambda: all_scopes("devices:read", "introspection", DEFAULT_SCOPES=["__all__"]),
     ),
+    (
+        "W020",
+        "local clocks that are put back",
+        lambda: override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"),
+    ),
     ("W023", "an application's key is announced", lambda: es256_application(es256(begins=1))),
     ("W023", "the site's key is announced", lambda: signing_keys(es256(begins=1), SIGNING_ALGORITHM="ES256")),
 ]
@@ -568,6 +599,12 @@ def test_every_id_is_documented() -> None:
     rows = re.findall(r"^\| `oauth_binding\.([EWI]\d{3})` \|", documentation, re.MULTILINE)
 
     assert sorted(rows) == sorted(ids_in_the_code())
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_local_clocks_that_are_never_put_back(zone: str) -> None:
+    with override_settings(USE_TZ=False, TIME_ZONE=zone):
+        assert messages() == []
 
 
 def test_a_site_that_is_set_up_gives_no_message() -> None:
