@@ -48,7 +48,7 @@ class Reader:
         self.left_out: Counter[str] = Counter()
         self._new_site = new_site
         #: What was printed last, and the command that did.
-        self._output = Output("", None)
+        self._output = Output("")
         self._command = ""
         self._is_shown = True
         #: Files that are to be imported, and whether settings are to be checked.
@@ -63,7 +63,7 @@ class Reader:
         self.site = self._new_site()
 
     def print(self, text: str) -> None:
-        self._show(Output(text, None))
+        self._keep(Output(text))
 
     def summary(self) -> str:
         """Return in a line how many blocks were run, how many were not, and why."""
@@ -124,9 +124,10 @@ class Reader:
         command = self.tokens.fill_in(self._localize(block.text))
         if "curl" in command:
             self.site.serve()
+        self._assert_no_failure_is_hidden()
         self._command = command
-        self._show(self.site.run(command))
-        self._is_shown = False
+        self._keep(self.site.run(command))
+        assert all(status < 400 for status in self._output.statuses[:-1]), self._output
 
     def _evaluate_console(self, block: Block) -> None:
         for command, printed in re.findall(r"^\$ (.*\n)((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
@@ -134,18 +135,18 @@ class Reader:
 
     def _evaluate_json(self, block: Block) -> None:
         if block.title:
-            output = Output((self.site.directory / self._localize(block.title)).read_text(), None)
+            output = Output((self.site.directory / self._localize(block.title)).read_text())
         else:
             if self._is_shown:
-                self._show(self.site.run(self._command))  # "the same request again"
+                self._keep(self.site.run(self._command))  # "the same request again"
             self._is_shown = True
             output = self._output
         shown, answered = read(self._localize(block.text)), read(output.text)
         assert len(shown) == len(answered), output.text
         for one, other in zip(shown, answered, strict=True):
             assert_alike(one, other, self.tokens)
-        if output.status is not None:
-            assert (output.status >= 400) is any("error" in value for value in shown), output
+        if output.statuses:
+            assert (output.statuses[-1] >= 400) is any("error" in value for value in shown), output
 
     def _evaluate_text(self, block: Block) -> None:
         if block.title == "crontab":
@@ -194,6 +195,11 @@ assert all(literal in text for literal in {literals!r}), text
 
     # Helpers
 
+    def finish(self) -> None:
+        """Do what is left to be done at the end of the page."""
+        self._assert_no_failure_is_hidden()
+        self.check_changes()
+
     def check_changes(self) -> None:
         """Let Django check what has been added to the project, and import it."""
         if not self._is_changed:
@@ -205,9 +211,13 @@ assert all(literal in text for literal in {literals!r}), text
         )
         self._modules, self._is_changed = [], False
 
-    def _show(self, output: Output) -> None:
-        if output.text or output.status is not None:
-            self._output, self._is_shown = output, False
+    def _keep(self, output: Output) -> None:
+        """Keep what was printed, for the block that shows it."""
+        self._output, self._is_shown = output, False
+
+    def _assert_no_failure_is_hidden(self) -> None:
+        if not self._is_shown:
+            assert all(status < 400 for status in self._output.statuses), self._output
 
     def _localize(self, text: str) -> str:
         text = _ADDRESSES.sub(self.site.address, text)

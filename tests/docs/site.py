@@ -18,7 +18,7 @@ import requests
 from tests.docs.pages import ROOT
 
 #: How long a command, or the start of the server, may take, in seconds.
-TIMEOUT: Final = 60
+TIMEOUT: Final = 120
 
 _LEFT_OUT: Final = re.compile(r"^\s*# \.\.\.")
 
@@ -28,8 +28,8 @@ class Output:
     """What a command printed."""
 
     text: str
-    #: Of the last answer that curl has got, or None.
-    status: int | None
+    #: Of the answers that curl has got.
+    statuses: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -76,7 +76,7 @@ class DocumentedSite:
         if serves:
             self.serve()
         statuses = re.findall(r"^HTTP (\d+)$", process.stderr, re.MULTILINE)
-        return Output(process.stdout, int(statuses[-1]) if statuses else None)
+        return Output(process.stdout, list(map(int, statuses)))
 
     def python(self, code: str) -> str:
         """Run code with the project's models and settings loaded, and return what it prints.
