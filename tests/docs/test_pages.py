@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -18,6 +19,7 @@ from tests.docs.reader import Reader
 from tests.docs.site import DocumentedSite
 from tests.helpers.servers import RSA_KEY, jwk, send, serve
 
+MISSING = [program for program in ("bash", "curl", "openssl") if shutil.which(program) is None]
 WITH_BLOCKS = [page for page in PAGES if blocks(page)]
 
 
@@ -45,6 +47,7 @@ def identity_provider() -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(bool(MISSING), reason=f"the commands of the pages need {', '.join(MISSING)}")
 @pytest.mark.parametrize("page", WITH_BLOCKS, ids=name_of)
 def test_the_blocks_of_a_page(
     page: Path,
