@@ -13,6 +13,7 @@ from oauth2_provider.models import get_id_token_model
 from oauth_binding.authorization_server.issuing import save as issuing
 from oauth_binding.authorization_server.toolkit import validator as toolkit
 from tests.helpers.client import GRANTS, Answer, Site, verify_jwt
+from tests.helpers.exchange import allow, exchange
 from tests.helpers.provider import provider
 from tests.helpers.rows import access_token_row
 
@@ -109,3 +110,13 @@ def test_which_grants_answer_an_id_token(make_bound: Callable[..., Site], grant_
         assert_belongs(site.refresh(answer.refresh))
     else:
         assert grant_type == "client_credentials"
+
+
+def test_a_token_exchange_answers_none(make_bound: Callable[..., Site]) -> None:
+    site = make_bound("opaque", "authorization_code", additional_grant_types="token-exchange")
+    allow(site, site)
+
+    answer = exchange(site, site.bound("phone", scope="openid read").access, tokenBindingId="laptop")
+
+    assert set(answer["scope"].split()) == {"openid", "read"}
+    assert "id_token" not in answer.data
