@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Where the pages have the site.
 _ADDRESSES: Final = re.compile(r"https?://(127\.0\.0\.1:8000|(auth\.)?example\.com|auth\.example)(?=/)")
 
+#: A command of a terminal, which may go on in further lines, and what it prints.
+_COMMAND: Final = re.compile(r"^\$ ((?:.*\\\n)*.*\n)((?:(?!\$ ).*\n)*)", re.MULTILINE)
+
 #: What the code in the pages names without saying where it is from.
 _NAMES: Final = """
 from django.contrib.auth import get_user_model
@@ -130,7 +133,8 @@ class Reader:
         assert all(status < 400 for status in self._output.statuses[:-1]), self._output
 
     def _evaluate_console(self, block: Block) -> None:
-        for command, printed in re.findall(r"^\$ (.*\n)((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
+        assert block.text.startswith("$ "), "what is a command, and what is printed? sh has commands alone"
+        for command, printed in _COMMAND.findall(block.text):
             assert_lines_alike(printed, self.site.run(self._localize(command)).text)
 
     def _evaluate_json(self, block: Block) -> None:
