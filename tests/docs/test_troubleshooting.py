@@ -254,7 +254,7 @@ AT_AN_API: Final[dict[str, list[Provoke]]] = {
 
 
 AT_INTROSPECTION_AND_REVOCATION: Final[dict[str, list[Provoke]]] = {
-    "401": [introspected_by_a_public_client],
+    "401 `invalid_client`": [introspected_by_a_public_client],
     '200 `{"active": false}`': [refresh_token_of_another],
     "200": [revoked_by_another],
 }
