@@ -65,6 +65,24 @@ def endpoint_url(request: HttpRequest, name: str, **kwargs: Any) -> str | None:
     return request.build_absolute_uri(path)
 
 
+def served_view(name: str) -> type[Any] | None:
+    """Return the class that serves an endpoint or a page, or None where the site does not serve it.
+
+    :param name: its name in the URLs of this app.
+    """
+    view: type[Any] | None = _names_of_toolkit().views.get(name)
+    return view
+
+
+@lru_cache(maxsize=1024)
+def is_of_server(view: Any) -> bool:
+    """Return whether a class serves an endpoint or a page of the server, or derives from one that does."""
+    return issubclass(view, (*_toolkit_views().values(),)) or any(
+        base.__module__.startswith(("oauth_binding.authorization_server.", "oauth_binding.devices."))
+        for base in view.__mro__
+    )
+
+
 def get_issuer(request: Any) -> str:
     """Return the issuer: the ``iss`` of tokens and authorization responses, the ``issuer`` of the metadata.
 
@@ -129,10 +147,14 @@ def with_names_of_toolkit(view: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _URLs:
-    """A URLconf: that of the site, and a namespace before it."""
+    """A URLconf: that of a site, and before it the namespace."""
 
-    def __init__(self, site: URLResolver, own: list[URLResolver | URLPattern]) -> None:
+    def __init__(self, site: URLResolver) -> None:
         self._site: Any = site.urlconf_module
+        found = [*_named(site)]
+        self.views = {name: view for name, view, _pattern in found}
+        # Of two with one name, reverse() takes the later.
+        own = [pattern for _name, _view, pattern in reversed(found)]
         self.urlpatterns = [path("", include((own, NAMESPACE))), *site.url_patterns]
 
     def __getattr__(self, name: str) -> Any:
@@ -145,16 +167,14 @@ def _names_of_toolkit() -> Any:
     They are found by their classes, wherever the site has them, and whatever it calls them.
     """
     urlconf = get_urlconf()
-    return urlconf if isinstance(urlconf, _URLs) else _with_names(get_resolver(urlconf))
+    return urlconf if isinstance(urlconf, _URLs) else _named_urls(get_resolver(urlconf))
 
 
-@lru_cache(maxsize=64)
-def _with_names(site: URLResolver) -> _URLs:
-    # Of two with one name, reverse() takes the later.
-    return _URLs(site, [*_named(site)][::-1])
+#: Kept: a process has few URLconfs.
+_named_urls: Final = lru_cache(maxsize=64)(_URLs)
 
 
-def _named(resolver: URLResolver, outer: tuple[URLResolver, ...] = ()) -> Iterator[URLResolver | URLPattern]:
+def _named(resolver: URLResolver, outer: tuple[URLResolver, ...] = ()) -> Iterator[tuple[str, Any, Any]]:
     for pattern in resolver.url_patterns:
         if isinstance(pattern, URLResolver):
             yield from _named(pattern, (*outer, pattern))
@@ -163,14 +183,13 @@ def _named(resolver: URLResolver, outer: tuple[URLResolver, ...] = ()) -> Iterat
             named: Any = URLPattern(pattern.pattern, pattern.callback, pattern.default_args, name)
             for around in reversed(outer):
                 named = URLResolver(around.pattern, [named], around.default_kwargs)
-            yield named
+            yield name, vars(pattern.callback)["view_class"], named
 
 
 def _names(pattern: URLPattern) -> set[str]:
     view = getattr(pattern.callback, "view_class", object)
     names = {name for name, of_toolkit in _toolkit_views().items() if issubclass(view, of_toolkit)}
-    is_own = any(base.__module__.startswith("oauth_binding.") for base in view.__mro__)
-    if pattern.name and (pattern.name in names or (is_own and not names)):
+    if pattern.name and (pattern.name in names or (not names and is_of_server(view))):
         return {pattern.name}
     return names
 
@@ -178,8 +197,8 @@ def _names(pattern: URLPattern) -> set[str]:
 @cache
 def _toolkit_views() -> dict[str, type[Any]]:
     """Return django-oauth-toolkit's views by their names. This app's derive from them."""
-    if not apps.is_installed("oauth2_provider"):
-        return {}  # an API in a project elsewhere
+    if not apps.is_installed(NAMESPACE):
+        return {}  # the server is elsewhere
     from oauth2_provider.urls import urlpatterns  # needs the models
 
     return {pattern.name: pattern.callback.view_class for pattern in urlpatterns}

@@ -35,7 +35,7 @@ from oauth2_provider.models import get_application_model, get_refresh_token_mode
 from oauth2_provider.settings import DEFAULTS
 
 import oauth_binding
-from oauth_binding import checks
+from oauth_binding import checks, urls
 from oauth_binding.authorization_server import BindingOAuth2Validator, BindingOAuthLibCore
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
@@ -247,6 +247,21 @@ def without_metadata() -> list[URLPattern | URLResolver]:
     return [
         each for each in import_module(settings.ROOT_URLCONF).urlpatterns if each not in metadata_urlpatterns
     ]
+
+
+def without(name: str) -> list[URLPattern | URLResolver]:
+    """Return the site's URLs without one of this app's."""
+    served = [pattern for pattern in urls.urlpatterns if pattern.name != name]
+    return [
+        path("oauth2/", include((served, "oauth2_provider"))) if str(each.pattern) == "oauth2/" else each
+        for each in import_module(settings.ROOT_URLCONF).urlpatterns
+    ]
+
+
+@contextmanager
+def registration_alone() -> Iterator[None]:
+    with root_urls(*without("dcr-register-management")), provider(DCR_ENABLED=True):
+        yield
 
 
 @contextmanager
@@ -507,6 +522,9 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W008", "the password grant", lambda: refused_grant("password", "PASSWORD_GRANT")),
     ("W008", "the implicit grant", lambda: refused_grant("implicit", "IMPLICIT_GRANT")),
     *REST_FRAMEWORK_CASES,
+    ("E028", "no page after a page", lambda: root_urls(*without("device-grant-status"))),
+    ("E028", "no page of devices", lambda: root_urls(*without("device-list"))),
+    ("E028", "registration alone", registration_alone),
     ("W018", "no metadata at the root", lambda: root_urls(*without_metadata())),
     (
         "W018",

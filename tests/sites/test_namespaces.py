@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
-from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import include, path
+from django.views.generic import View
 
-from example_project.urls import urlpatterns as example_urls
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.resource_server import BearerTokenMiddleware
 from oauth_binding.urls import urlpatterns
 from tests.helpers.client import Site, verify_jwt
 from tests.helpers.provider import provider
@@ -34,12 +36,21 @@ INCLUDED: dict[str, Any] = {
 ISSUER = "http://testserver/oauth2"
 
 
+class ReadingMiddleware(BearerTokenMiddleware):
+    required_scopes = ["read"]
+
+
 @pytest.fixture(params=INCLUDED)
 def included(request: pytest.FixtureRequest) -> Any:
-    patterns: list[Any] = [*example_urls]
-    others = [each for each in patterns if str(each.pattern) != "oauth2/"]
-    # What is called like an endpoint, and is none.
-    others.insert(0, path("api/token/", HttpResponse, name="token"))
+    others: list[Any] = [
+        # What is called like an endpoint, and is none.
+        path("api/token/", View.as_view(), name="token"),
+        *(
+            each
+            for each in import_module(settings.ROOT_URLCONF).urlpatterns
+            if str(each.pattern) != "oauth2/"
+        ),
+    ]
     changes = {
         "ROOT_URLCONF": (*others, path("oauth2/", INCLUDED[request.param])),
         # The site's own setting names its own namespace.
@@ -149,6 +160,20 @@ class TestIncluded:
         assert {page: browser.get(page).status_code for page in pages} == dict.fromkeys(pages, 200)
         assert browser.post(f"{token}delete/")["Location"] == "/oauth2/authorized_tokens/"
         assert browser.post(f"{application}delete/")["Location"] == "/oauth2/applications/"
+
+    def test_no_token_signs_in_on_the_pages(self, make_site: Callable[..., Site], user: User) -> None:
+        token = make_site().token().access
+        headers = {"Authorization": f"Bearer {token}"}
+        middleware = [*settings.MIDDLEWARE, f"{__name__}.ReadingMiddleware"]
+        with override_settings(MIDDLEWARE=middleware):
+            for page in ("devices", "applications", "authorized_tokens", "device"):
+                assert Client().get(f"/oauth2/{page}/", headers=headers).status_code == 302
+            assert Client().get("/api/me/", headers=headers).status_code == 200
+
+    def test_the_admin(self, make_site: Callable[..., Site], admin_client: Client) -> None:
+        application = make_site().application
+        page = admin_client.get(f"/admin/oauth2_provider/application/{application.pk}/change/")
+        assert f'href="/oauth2/applications/{application.pk}/"' in page.content.decode()
 
     def test_the_checks(self) -> None:
         assert [each for each in run_checks() if "oauth" in str(each.id)] == []

@@ -43,7 +43,7 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignor
     """An OAuth 2.0 scheme with the flows of the server, and the scopes that each operation asks for.
 
     The setting ``OAUTH2_FLOWS`` of drf-spectacular and its neighbours come first. Where there are none, and
-    the URLs of the project have no token endpoint either, all that can be said is that it takes a bearer
+    the URLs of the project have no endpoints either, all that can be said is that it takes a bearer
     token.
     """
 
@@ -107,12 +107,11 @@ def _chosen_flows() -> dict[str, dict[str, Any]]:
 
 def _flows() -> dict[str, dict[str, Any]]:
     endpoints = {url: endpoint_path(name) for url, name in _ENDPOINTS.items()}
-    if None in endpoints.values():
-        return {}
     scopes = get_scopes_backend().get_all_scopes()
     return {
         flow: {**{url: endpoints[url] for url in urls}, "scopes": scopes}
         for grant_type, (flow, urls, gate) in _FLOWS.items()
         if grant_type in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED
         and not (gate and getattr(oauth2_settings, gate))
+        and all(endpoints[url] for url in urls)
     }
