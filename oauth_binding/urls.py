@@ -25,6 +25,7 @@ from oauth_binding.authorization_server.endpoints.registration import (
     DynamicClientRegistrationManagementView,
     DynamicClientRegistrationView,
 )
+from oauth_binding.authorization_server.endpoints.resource_metadata import OAuthProtectedResourceMetadataView
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
@@ -36,6 +37,7 @@ from oauth_binding.devices.views import (
     DeviceSignOutOthersView,
     DeviceSignOutView,
 )
+from oauth_binding.resource_server.resources import AT_ROOT
 
 app_name = "oauth2_provider"
 
@@ -53,6 +55,8 @@ _OUR_VIEWS: dict[str, type[View]] = {
     "jwks-info": JwksInfoView,
     "oauth-server-metadata": OAuthServerMetadataView,
     "oauth-server-metadata-issuer": OAuthServerMetadataView,
+    "oauth-resource-metadata": OAuthProtectedResourceMetadataView,
+    "oauth-resource-metadata-path": OAuthProtectedResourceMetadataView,
     "authorized-token-list": AuthorizedTokensListView,
     "authorized-token-delete": AuthorizedTokenDeleteView,
     "rp-initiated-logout": RPInitiatedLogoutView,
@@ -99,6 +103,17 @@ device_urlpatterns = [
 #: For APIs that validate JWTs on their own.
 feed_urlpatterns = [
     path("revoked-tokens/", RevokedTokensView.as_view(), name="revoked-tokens"),
+]
+
+#: The metadata of APIs where RFC 9728 section 3 has it, for the URLs of the whole host: for a site that
+#: includes ``oauth_binding.urls`` under a path.
+metadata_urlpatterns = [
+    path(
+        f".well-known/oauth-protected-resource{end}",
+        OAuthProtectedResourceMetadataView.as_view(),
+        name=AT_ROOT,
+    )
+    for end in ("", "/<path:resource_path>")
 ]
 
 urlpatterns = [
