@@ -98,6 +98,7 @@ def protected_resource(
             def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
                 return refuse(request) or _varying(view(request, *args, **kwargs))
 
+        protected.takes_bearer_tokens = True  # type: ignore[attr-defined]
         return csrf_exempt(protected)
 
     return decorator
@@ -122,6 +123,7 @@ class ProtectedResourceMixin:
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
         """Return the view, exempt from CSRF protection: no cookie opens it."""
         view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
+        view.takes_bearer_tokens = True  # type: ignore[attr-defined]
         return csrf_exempt(view)
 
     def get_required_scopes(self, request: HttpRequest) -> Sequence[str]:
