@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -43,8 +45,7 @@ class DocumentedSite:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.address = f"http://127.0.0.1:{_free_port()}"
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / ".curlrc").write_text(
             'silent\nshow-error\nwrite-out = "%{stderr}HTTP %{http_code}\\n"\n'
@@ -152,6 +153,15 @@ class DocumentedSite:
             "CURL_HOME": str(self.directory),
             **self.environment,
         }
+
+
+def _free_port() -> int:
+    """Return a port for later, so none of those that the system hands out to others meanwhile."""
+    numbers = random.SystemRandom()  # pytest-randomly gives all processes the same others
+    while True:
+        port = numbers.randrange(20_000, 32_000)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 def fill_in(text: str) -> str:
