@@ -241,7 +241,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         return True
 
     def validate_silent_authorization(self, request: Request) -> bool:
-        """Return whether a user need not be asked, with ``prompt=none`` (OpenID Connect Core section 3.1.2.1).
+        """Return whether no user has to be asked, with ``prompt=none`` (the same section).
 
         The authorization endpoint finds it out, and answers ``consent_required``.
         """
