@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.urls import URLPattern, path
 from django.utils.decorators import decorator_from_middleware
@@ -25,6 +27,7 @@ from oauth_binding.authorization_server.endpoints.registration import (
     DynamicClientRegistrationManagementView,
     DynamicClientRegistrationView,
 )
+from oauth_binding.authorization_server.endpoints.responses import json_errors, readable_anywhere
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
@@ -61,9 +64,22 @@ _OUR_VIEWS: dict[str, type[View]] = {
 }
 
 
+#: django-oauth-toolkit's views that clients ask, and not users.
+_FOR_CLIENTS: Final = frozenset(
+    {"oauth-resource-metadata", "oauth-resource-metadata-path", "oidc-connect-discovery-info", "user-info"}
+)
+
+#: Those of them that every site's scripts may read.
+_PUBLIC: Final = _FOR_CLIENTS - {"user-info"}
+
+
 def _with_our_view(pattern: URLPattern) -> URLPattern:
     ours = _OUR_VIEWS.get(pattern.name or "")
     view = pattern.callback if ours is None else ours.as_view()
+    if pattern.name in _FOR_CLIENTS:
+        view = json_errors(view)
+    if pattern.name in _PUBLIC:
+        view = readable_anywhere(view)
     return URLPattern(pattern.pattern, _unframed(deciding()(view)), pattern.default_args, pattern.name)
 
 

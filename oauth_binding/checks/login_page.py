@@ -11,14 +11,16 @@ from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.shortcuts import resolve_url
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
+
+from oauth_binding.checks.urls import is_served
 
 
 @register(Tags.urls)
 def check_login_page(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W011: what asks for a signed-in user (authorization, the devices) can send others to a login page."""
     root = getattr(settings, "ROOT_URLCONF", None)
-    if not root or not any(map(_is_served, ("authorize", "device-list"))):
+    if not root or not any(map(is_served, ("authorize", "device-list"))):
         return []
     if is_language_prefix_patterns_used(root)[0] or _exists(settings.LOGIN_URL):
         return []  # with language prefixes, LocaleMiddleware finds the page
@@ -31,14 +33,6 @@ def check_login_page(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id="oauth_binding.W011",
         )
     ]
-
-
-def _is_served(name: str) -> bool:
-    try:
-        reverse(f"oauth2_provider:{name}")
-    except NoReverseMatch:
-        return False
-    return True
 
 
 def _exists(login_url: Any) -> bool:

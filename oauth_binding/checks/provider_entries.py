@@ -25,8 +25,8 @@ _ENTRIES_HINT = (
 
 @register(Tags.security)
 def check_provider_entries(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E004: ``OAUTH2_PROVIDER`` uses this app's validator, backend and generators."""
-    return list(_check_entries())
+    """E001 to E004, and E029: ``OAUTH2_PROVIDER`` uses this app's validator, backend and generators."""
+    return [*_check_entries(), *_check_bodies()]
 
 
 def _check_entries() -> Iterator[CheckMessage]:
@@ -46,6 +46,25 @@ def _check_entries() -> Iterator[CheckMessage]:
         # EXTRA_SERVER_KWARGS takes precedence over the entry.
         if oauth2_settings.EXTRA_SERVER_KWARGS.get(argument, _provider_entry(entry)) is not generator:
             yield _entry_error(code, entry, f"is not {OAUTH2_PROVIDER_ENTRIES[entry]}")
+
+
+def _check_bodies() -> Iterator[CheckMessage]:
+    backend = _provider_entry("OAUTH2_BACKEND_CLASS")
+    # Another backend is E002. The class is looked for by its name, as it is to be gone from 4.0 on.
+    if (
+        inspect.isclass(backend)
+        and issubclass(backend, BindingOAuthLibCore)
+        and any(
+            base.__name__ == "JSONOAuthLibCore" and base.__module__.startswith("oauth2_provider.")
+            for base in backend.__mro__
+        )
+    ):
+        yield Error(
+            "OAUTH2_PROVIDER['OAUTH2_BACKEND_CLASS'] reads JSON with JSONOAuthLibCore; the endpoints take "
+            "forms alone.",
+            hint="Take the class out, and let clients send forms (RFC 6749 appendix B).",
+            id="oauth_binding.E029",
+        )
 
 
 def _provider_entry(entry: str) -> object:

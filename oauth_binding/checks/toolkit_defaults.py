@@ -1,8 +1,7 @@
-"""Checks of the grants and bodies that django-oauth-toolkit refuses, or is to refuse from 4.0 on."""
+"""Checks of the grants that django-oauth-toolkit refuses, or is to refuse from 4.0 on."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -12,7 +11,6 @@ from django.db.models import Q
 from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
 
-from oauth_binding.authorization_server.toolkit.backend import BindingOAuthLibCore
 from oauth_binding.checks.application_table import MAX_NAMED, DatabaseOutOfReachError, get_applications, named
 
 #: Refuses the password grant (RFC 9700 section 2.4).
@@ -23,9 +21,6 @@ GATES: Final[Mapping[str, str]] = {
     PASSWORD_GATE: AbstractApplication.GRANT_PASSWORD,
     "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT": AbstractApplication.GRANT_IMPLICIT,
 }
-
-#: Refuses bodies that are no forms (RFC 6749 section 4.1.3).
-FORM_GATE: Final = "REQUIRE_FORM_ENCODED_REQUEST_BODY"
 
 
 @register(Tags.models)
@@ -66,35 +61,3 @@ def _check_grants(applications: Any) -> Iterator[CheckMessage]:
                 "today, or choose another grant type for them.",
                 id="oauth_binding.W006",
             )
-
-
-@register(Tags.security)
-def check_bodies(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W007: where the backend reads JSON, the site says itself that bodies need not be forms."""
-    if FORM_GATE in oauth2_settings.user_settings or not _reads_json():
-        return []
-    return [
-        Warning(
-            "OAUTH2_PROVIDER['OAUTH2_BACKEND_CLASS'] reads JSON with JSONOAuthLibCore; "
-            "django-oauth-toolkit 4.0 is to refuse such bodies by default.",
-            hint="Let clients send forms (RFC 6749 section 4.1.3), and take the class out, which is to be "
-            f"removed; or set OAUTH2_PROVIDER[{FORM_GATE!r}] to False to go on until then.",
-            id="oauth_binding.W007",
-        )
-    ]
-
-
-def _reads_json() -> bool:
-    try:
-        backend = oauth2_settings.OAUTH2_BACKEND_CLASS
-    except (AttributeError, ImportError):
-        return False
-    # Another backend is E002. The class is looked for by its name, as it may be gone.
-    return (
-        inspect.isclass(backend)
-        and issubclass(backend, BindingOAuthLibCore)
-        and any(
-            base.__name__ == "JSONOAuthLibCore" and base.__module__.startswith("oauth2_provider.")
-            for base in backend.__mro__
-        )
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from oauthlib.oauth2.rfc6749.errors import ServerError, TemporarilyUnavailableError
+from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, ServerError, TemporarilyUnavailableError
 
 
 class MisconfiguredError(ServerError):
@@ -16,3 +16,9 @@ class SlotContendedError(TemporarilyUnavailableError):
 
     status_code = 503
     description = "Too many simultaneous requests for the same token. Try again."
+
+
+class UnsupportedMediaTypeError(InvalidRequestError):
+    """``invalid_request`` (RFC 6749 section 5.2): the body has another media type than is taken."""
+
+    status_code = 415

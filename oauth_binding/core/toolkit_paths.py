@@ -53,6 +53,7 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "build_bearer_challenge": ("resource_server.www_authenticate", "www_authenticate"),
     "get_scopes_backend": ("core.scopes", "scopes"),
     "jwk_from_pem": ("core.utils", "utils"),
+    "set_oauthlib_user_to_device_request_user": ("core.utils", "utils"),
 }
 
 #: What has another name in the layout before.

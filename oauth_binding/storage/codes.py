@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
-from django.db.models import Q
+from django.db.models import F, Q
+from django.utils import timezone
 from oauth2_provider.models import (
     AbstractDeviceGrant,
     get_application_model,
@@ -14,8 +16,18 @@ from oauth2_provider.models import (
 
 from oauth_binding.core.databases import written
 from oauth_binding.models import CodeContext
+from oauth_binding.storage.attempts import in_transaction
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import refresh_tokens
+
+#: By how much a device's interval grows when it polls too early, in seconds (RFC 8628 section 3.5).
+POLL_STEP: Final = 5
+
+#: Beyond this the interval does not grow, in seconds.
+LONGEST_INTERVAL: Final = 60
+
+#: By how much a poll may come early, since networks are not equally fast all the time.
+POLL_TOLERANCE: Final = timedelta(seconds=1)
 
 
 def note_requested(code: str, application: Any, user: Any, challenge: str, challenge_method: str) -> None:
@@ -59,6 +71,64 @@ def find_redeemed(code: str, application: Any) -> CodeContext | None:
     contexts = written(CodeContext).filter(digest=token_checksum(code), application=application)
     context: CodeContext | None = contexts.exclude(access_token="").first()
     return context
+
+
+def note_device_requested(
+    client_id: str, device_code: str, user_code: str, scope: str, expires_in: int, interval: int
+) -> None:
+    """Save the codes of a device that asks to be approved (RFC 8628 section 3.2).
+
+    :param scope: what it asks for, separated by spaces.
+    :param expires_in: how long the codes live, in seconds.
+    :param interval: how long it has to wait between two polls, in seconds.
+    """
+
+    def save() -> None:
+        now = timezone.now()
+        grant = written(get_device_grant_model()).create(
+            client_id=client_id,
+            device_code=device_code,
+            user_code=user_code,
+            scope=scope,
+            expires=now + timedelta(seconds=expires_in),
+            interval=interval,
+        )
+        # Saving has set it to now, but nothing is too early for the first poll.
+        _row_of(grant).update(last_checked=now - timedelta(seconds=interval))
+
+    in_transaction(save)
+
+
+def note_poll(grant: AbstractDeviceGrant) -> bool:
+    """Note that a device has asked whether it is approved, and return whether it had waited before.
+
+    One that had not has to wait :data:`POLL_STEP` seconds more from now on (RFC 8628 section 3.5). That is
+    bounded, and the wait is counted from the last poll that was in time: whoever else polls with the same
+    code can't stretch it for ever.
+
+    :param grant: a row that is not decided yet.
+    """
+    now = timezone.now()
+    # Without regard to the sign: another host's clock may be ahead.
+    waited = abs(now - grant.last_checked)
+    polled = _row_of(grant)
+
+    def note() -> bool:
+        # Of polls at the same moment, one is in time.
+        in_time = waited >= timedelta(seconds=grant.interval) - POLL_TOLERANCE and polled.filter(
+            last_checked=grant.last_checked
+        ).update(last_checked=now)
+        if not in_time:
+            polled.filter(interval__lte=LONGEST_INTERVAL - POLL_STEP).update(
+                interval=F("interval") + POLL_STEP
+            )
+        return bool(in_time)
+
+    return in_transaction(note)
+
+
+def _row_of(grant: AbstractDeviceGrant) -> Any:
+    return written(get_device_grant_model()).filter(pk=grant.pk)
 
 
 def redeem_device_code(device_code: str) -> bool:

@@ -207,8 +207,12 @@ def password_grant(**fields: Any) -> Iterator[None]:
         yield
 
 
-def json_backend(**entries: Any) -> AbstractContextManager[None]:
-    return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend", **entries)
+def json_backend() -> AbstractContextManager[None]:
+    return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend")
+
+
+def without_pages() -> AbstractContextManager[Any]:
+    return override_settings(ROOT_URLCONF="tests.sites.without_pages_urls", LOGIN_URL="/sign-in/")
 
 
 @contextmanager
@@ -333,6 +337,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "another",
         lambda: provider(OAUTH2_BACKEND_CLASS=installed_path("oauth2_backends.JSONOAuthLibCore")),
     ),
+    ("E029", "a backend that reads JSON", json_backend),
     ("E003", "not set", lambda: provider_without("ACCESS_TOKEN_GENERATOR")),
     ("E003", "another", lambda: provider(ACCESS_TOKEN_GENERATOR="oauthlib.common.generate_token")),
     (
@@ -458,7 +463,6 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W005", "a weak key", lambda: provider(OIDC_RSA_PRIVATE_KEY=weak_key())),
     ("W006", "the grant type", lambda: password_grant(authorization_grant_type="password")),
     ("W006", "one of several", lambda: password_grant(additional_grant_types="implicit password")),
-    ("W007", "a backend that reads JSON", json_backend),
     ("W008", "the password grant", lambda: refused_grant("password", "PASSWORD_GRANT")),
     ("W008", "the implicit grant", lambda: refused_grant("implicit", "IMPLICIT_GRANT")),
     *REST_FRAMEWORK_CASES,
@@ -471,6 +475,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W014", "one of several grants", lambda: implicit("additional_grant_types", require_binding=True)),
     ("W015", "a middleware for any token", lambda: middleware(f"{__name__}.AnyToken")),
     ("W016", "a middleware of the toolkit", lambda: middleware(TOKEN_MIDDLEWARE)),
+    ("W019", "no page for user codes", without_pages),
     ("W017", "scopes for the devices", lambda: all_scopes("read", "devices:write")),
     ("W017", "scopes for registrations", lambda: all_scopes("devices:read", "oauth2_provider:registration")),
     (
@@ -671,9 +676,8 @@ def test_what_the_site_has_decided_is_left_to_it() -> None:
         assert messages() == []
 
 
-@pytest.mark.parametrize("choice", [True, False])
-def test_what_the_site_has_decided_of_bodies_is_left_to_it(choice: bool) -> None:
-    with json_backend(REQUIRE_FORM_ENCODED_REQUEST_BODY=choice):
+def test_a_page_of_the_sites_own_for_user_codes_is_accepted() -> None:
+    with without_pages(), provider(OAUTH_DEVICE_VERIFICATION_URI="https://tv.example/go"):
         assert messages() == []
 
 

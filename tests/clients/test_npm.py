@@ -1,7 +1,7 @@
 """Strict clients from npm's registry, against the site behind a socket.
 
-They validate all that a server answers. Each runs its flows in one process, and says which requests it
-has made. A flow passes where they are those that it is meant to make, and were answered as they are meant to be.
+They validate all that a server answers. Each runs its flows in one process, and says which requests it has
+made. A flow passes where it made those of its list, and was answered as the list says.
 """
 
 from __future__ import annotations

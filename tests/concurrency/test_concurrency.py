@@ -17,11 +17,19 @@ from functools import partial
 from typing import Any
 
 import pytest
+import requests
 from django.db import connection
 
 from tests.concurrency.cluster import LAG, NODES, settle
 from tests.concurrency.load import Event, Sender, User, exchange_at_once, log_in_at_once, mix, redeem_at_once
-from tests.concurrency.site import DEVICES, EXCHANGING, REPOSITORY, RunningSite, running_site
+from tests.concurrency.site import (
+    CLIENT_SECRET,
+    DEVICES,
+    EXCHANGING,
+    REPOSITORY,
+    RunningSite,
+    running_site,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -254,6 +262,31 @@ def test_64_simultaneous_requests_with_one_device_code(running_sites: Callable[.
             events = redeem_at_once(site.address, client_id, names, device_code)
             assert Counter(event.status for event in events) == {200: 1, 400: 63}
             assert {event.data["error"] for event in events if event.status == 400} == {"expired_token"}
+    assert "Traceback" not in site.errors()
+
+
+_INTERVAL = """
+from oauth2_provider.models import DeviceGrant
+result = DeviceGrant.objects.get(device_code=%r).interval
+"""
+
+
+def test_of_simultaneous_polls_one_is_in_time(running_sites: Callable[..., RunningSite]) -> None:
+    site = running_sites()
+    client_id = DEVICES[0]
+    asked = requests.post(
+        f"{site.address}/oauth2/device-authorization/", auth=(client_id, CLIENT_SECRET), timeout=30
+    )
+    device_code = asked.json()["device_code"]
+
+    for expected in (1, 0):
+        settle()
+        events = redeem_at_once(site.address, client_id, [None] * 16, device_code)
+        told = Counter(event.data["error"] for event in events)
+        assert told == +Counter(authorization_pending=expected, slow_down=16 - expected)
+    # It grows with each, and is bounded.
+    settle()
+    assert site.run(_INTERVAL % device_code) == 60
     assert "Traceback" not in site.errors()
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from django.contrib.auth.decorators import login_not_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
 from oauth2_provider.models import get_application_model
@@ -17,11 +18,15 @@ from oauthlib.oauth2.rfc6749.errors import (
     InvalidRequestError,
     MismatchingRedirectURIError,
 )
+from oauthlib.openid.connect.core.exceptions import ConsentRequired
 
 from oauth_binding.authorization_server.endpoints.responses import check_repetition
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
+
+#: The parameters of an error at the end of a query: oauthlib and django-oauth-toolkit put ``error`` first.
+_ERROR: Final = re.compile(r"^([^#]*)[?&](error=[^#]*)$")
 
 
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
@@ -42,7 +47,17 @@ class AuthorizationView(views.AuthorizationView):
         except InvalidRequestError as error:
             # Nobody is redirected: which client is meant, and where it is, may be what came twice.
             return self.error_response(FatalClientError(error=error), application=None)
+        request.GET = _with_values(request.GET)  # type: ignore[assignment]
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        return response
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().get(request, *args, **kwargs)
+        if response.status_code == 200 and self._is_silent():
+            # The page of consent, which must not be shown (OpenID Connect Core section 3.1.2.1).
+            asked = self.oauth2_data
+            error = OAuthToolkitError(ConsentRequired(state=asked["state"]), asked["redirect_uri"])
+            return self.error_response(error, asked["application"])
         return response
 
     def validate_authorization_request(self, request: HttpRequest) -> Any:
@@ -75,19 +90,32 @@ class AuthorizationView(views.AuthorizationView):
         return response
 
     def error_response(self, error: Any, application: Any, **kwargs: Any) -> HttpResponse:
-        silent = "none" in self.request.GET.get("prompt", "").split()
-        if not (self.request.user.is_authenticated or silent):
+        if not (self.request.user.is_authenticated or self._is_silent()):
             # With prompt=create: nobody is sent to a client before they sign in (RFC 9700 section 4.11.2).
             error = FatalClientError(error=error.oauthlib_error)
         return super().error_response(error, application, **kwargs)  # type: ignore[no-any-return]
 
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
-        """Redirect with a response, which names the issuer, errors included (RFC 9207 section 2)."""
+        """Redirect with a response, which names the issuer, errors included (RFC 9207 section 2).
+
+        django-oauth-toolkit puts errors into the query, also where tokens would be in the fragment (RFC 6749
+        section 4.2.2.1).
+        """
+        asked = {*self._asked("response_type").split()}
+        if not asked.isdisjoint({"token", "id_token"}) or self._asked("response_mode") == "fragment":
+            redirect_to = _ERROR.sub(r"\1#\2", redirect_to)
         if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
             redirect_to = _with_issuer(
                 redirect_to, oauth2_settings.oauth2_authorization_server_issuer(self.request)
             )
         return super().redirect(redirect_to, application)  # type: ignore[no-any-return]
+
+    def _asked(self, name: str) -> str:
+        """Return a parameter of the request: of the form of the page, once that is sent."""
+        return str(self.request.POST.get(name) or self.request.GET.get(name, ""))
+
+    def _is_silent(self) -> bool:
+        return "none" in self.request.GET.get("prompt", "").split()
 
     def _is_registered(self, client_id: str, redirect_uri: str) -> bool:
         core = self.get_oauthlib_core()
@@ -103,11 +131,23 @@ def _with_issuer(redirect_to: str, issuer: str) -> str:
     django-oauth-toolkit adds it where a request is granted, and not to errors.
     """
     address = urlsplit(redirect_to)
-    parameters = parse_qsl(address.query, keep_blank_values=True)
-    if ("iss", issuer) in [*parameters, *parse_qsl(address.fragment)]:
+    query = parse_qsl(address.query, keep_blank_values=True)
+    fragment = parse_qsl(address.fragment, keep_blank_values=True)
+    if ("iss", issuer) in [*query, *fragment]:
         return redirect_to
-    named = [parameter for parameter in parameters if parameter[0] != "iss"] + [("iss", issuer)]
-    return urlunsplit(address._replace(query=urlencode(named)))
+    # A client takes what it finds for ours, also what is part of its redirect URI.
+    query, fragment = ([pair for pair in pairs if pair[0] != "iss"] for pairs in (query, fragment))
+    (fragment if address.fragment else query).append(("iss", issuer))
+    return urlunsplit(address._replace(query=urlencode(query), fragment=urlencode(fragment)))
+
+
+def _with_values(query: QueryDict) -> QueryDict:
+    """Return a query without what has no value, which counts as omitted (RFC 6749 section 3.1)."""
+    given = QueryDict(mutable=True)
+    for name, values in query.lists():
+        if any(values):
+            given.setlist(name, values)
+    return given
 
 
 def _check_resources(resources: str, redirect_uri: str, state: str | None) -> None:

@@ -12,9 +12,16 @@ from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
 from oauth2_provider.models import AbstractApplication, get_access_token_model, get_refresh_token_model
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, OAuth2Error
 
-from oauth_binding.authorization_server.endpoints.responses import check_repetition, error_response
+from oauth_binding.authorization_server.endpoints.responses import (
+    BASIC,
+    challenge_for,
+    check_form,
+    check_repetition,
+    error_response,
+    json_errors,
+)
 from oauth_binding.authorization_server.signing.jwt_access_tokens import read_claims
 from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
@@ -32,7 +39,7 @@ _CREDENTIALS: Final = ("client_secret", "client_assertion", "access_token")
 
 
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
-@method_decorator((csrf_exempt, login_not_required, never_cache, deciding()), name="dispatch")
+@method_decorator((csrf_exempt, login_not_required, never_cache, deciding(), json_errors), name="dispatch")
 class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
@@ -48,7 +55,10 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             _check_request(request)
             response: HttpResponseBase = super().dispatch(request, *args, **kwargs)
         except OAuth2Error as error:
-            return error_response(error)
+            response = error_response(error)
+            if isinstance(error, InvalidClientError):
+                response["WWW-Authenticate"] = BASIC  # two clients are named, one of them by HTTP Basic
+            return response
         except ValueError:
             # oauthlib could not decode the query string.
             return error_response(InvalidRequestError(description="The query string is malformed."))
@@ -56,9 +66,14 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
 
     def unauthenticated_response(self, request: HttpRequest, oauthlib_request: Any = None) -> HttpResponse:
         response: HttpResponse = super().unauthenticated_response(request, oauthlib_request)
-        if response.status_code == 401:
-            response["WWW-Authenticate"] = f'Basic realm="introspection", {response["WWW-Authenticate"]}'
-        return response
+        bearer = response["WWW-Authenticate"]
+        error = getattr(oauthlib_request, "oauth2_error", None)  # of a token, where one was presented
+        challenge = bearer if error is not None else challenge_for(request, bearer)
+        return JsonResponse(
+            error or {"error": "invalid_client"},
+            status=response.status_code,
+            headers={} if challenge is None else {"WWW-Authenticate": challenge},
+        )
 
     def authenticate_client(self, request: HttpRequest) -> bool:
         client = self.get_oauthlib_core().authenticate_client(request)
@@ -160,10 +175,11 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
 
 
 def _check_request(request: HttpRequest) -> None:
-    """Refuse credentials in the query string, and parameters that are repeated.
+    """Refuse a body that is no form, credentials in the query string, and parameters that are repeated.
 
-    :raises InvalidRequestError: naming the parameter.
+    :raises InvalidRequestError: naming the media type that is wanted, or the parameter.
     """
+    check_form(request)
     for name in _CREDENTIALS:
         if name in request.GET:
             raise InvalidRequestError(description=f"{name} must be in the body, not in the query string.")

@@ -12,7 +12,11 @@ from django.views.generic import View
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
 
-from oauth_binding.authorization_server.endpoints.responses import error_response
+from oauth_binding.authorization_server.endpoints.responses import (
+    error_response,
+    json_errors,
+    readable_anywhere,
+)
 from oauth_binding.authorization_server.signing.key_file import KeyFileError
 from oauth_binding.authorization_server.signing.signing_key import get_published_jwks
 from oauth_binding.core.errors import MisconfiguredError
@@ -24,7 +28,7 @@ def has_keys() -> bool:
     return bool(oauth2_settings.OIDC_RSA_PRIVATE_KEY or binding_settings.signing_keys)
 
 
-@method_decorator(login_not_required, name="dispatch")
+@method_decorator((login_not_required, readable_anywhere, json_errors), name="dispatch")
 class JwksInfoView(views.JwksInfoView):
     """The JWK set (RFC 7517 section 5): django-oauth-toolkit's, and the published ones of ``SIGNING_KEYS``.
 

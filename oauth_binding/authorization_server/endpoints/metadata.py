@@ -6,14 +6,17 @@ import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
 from oauth2_provider import views
 
 from oauth_binding.authorization_server.endpoints.jwks import has_keys
+from oauth_binding.authorization_server.endpoints.responses import json_errors, readable_anywhere
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.toolkit.endpoint_urls import endpoint_url
 from oauth_binding.models import TokenExchangeRule
 
 
+@method_decorator((readable_anywhere, json_errors), name="dispatch")
 class OAuthServerMetadataView(views.OAuthServerMetadataView):
     """The authorization server metadata (RFC 8414), with ``jwks_uri`` also where OIDC is off.
 

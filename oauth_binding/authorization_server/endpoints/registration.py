@@ -11,12 +11,16 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
 from oauth2_provider.models import get_application_model
 
+from oauth_binding.authorization_server.endpoints.responses import json_errors, tried_scheme
 from oauth_binding.core.databases import write_alias, written
 from oauth_binding.core.toolkit_paths import (
     GRANT_TYPE_MAP,
@@ -94,6 +98,7 @@ def _register(request: HttpRequest, toolkit_method: Callable[[], HttpResponse]) 
         )
 
 
+@method_decorator(json_errors, name="dispatch")
 class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
     """The client registration endpoint (RFC 7591 section 3)."""
 
@@ -101,8 +106,16 @@ class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
         return _register(request, partial(super().post, request, *args, **kwargs))
 
 
+# Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
+@method_decorator((csrf_exempt, login_not_required, json_errors), name="dispatch")
 class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationManagementView):
     """The client configuration endpoint (RFC 7592 section 2)."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        if response.status_code == 401 and tried_scheme(request) != "bearer":
+            response["WWW-Authenticate"] = "Bearer"  # no error without a token (RFC 6750 section 3.1)
+        return response
 
     def get(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, client_id, *args, **kwargs)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import re
-from collections.abc import Collection
-from typing import Final
+from collections.abc import Callable, Collection
+from typing import Any, Final
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http.multipartparser import MultiPartParserError
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
+from oauth_binding.core.errors import UnsupportedMediaTypeError
 from oauth_binding.core.settings import binding_settings
 
 #: The names of parameters (RFC 6749 section 8.2); the length is ours.
@@ -19,6 +24,26 @@ _REPEATABLE: Final = frozenset({"resource", "audience"})
 
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
+#: The challenge for client authentication (RFC 6749 section 2.3.1, RFC 7617 section 2).
+BASIC: Final = 'Basic realm="client"'
+
+#: The media type of requests (RFC 6749 appendix B).
+_FORM: Final = "application/x-www-form-urlencoded"
+
+#: What Django reads as a form. Some clients send the other one, and always could.
+_FORMS: Final = frozenset({_FORM, "multipart/form-data"})
+
+#: What Django raises while it reads a form.
+_UNREADABLE: Final = (
+    BadRequest,
+    MultiPartParserError,
+    RequestDataTooBig,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+)
+
+_View = Callable[..., HttpResponseBase]
+
 
 def error_response(error: OAuth2Error) -> HttpResponse:
     """Return an error as RFC 6749 section 5.2 has it."""
@@ -28,6 +53,104 @@ def error_response(error: OAuth2Error) -> HttpResponse:
         content_type="application/json",
         headers={**NO_STORE, **error.headers},
     )
+
+
+def json_errors(view: _View) -> _View:
+    """Decorate a view that clients ask: its errors are JSON, also those that come of Django itself."""
+
+    @functools.wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            response = view(request, *args, **kwargs)
+        except Http404:
+            response = HttpResponse(status=404)  # in place of the site's page
+        except _UNREADABLE:
+            return error_response(InvalidRequestError(description="The body is malformed or too large."))
+        is_json = response.get("Content-Type") == "application/json"
+        if response.status_code >= 400 and not is_json and isinstance(response, HttpResponse):
+            _put_json(response)
+        return response
+
+    return answer
+
+
+def _put_json(response: HttpResponse) -> None:
+    """Give an error a body in JSON, unless it has one and just does not say so."""
+    if not response.content.startswith(b"{"):
+        response.content = json.dumps(_described(response))
+    response["Content-Type"] = "application/json"
+    response["Cache-Control"] = "no-store"
+
+
+def _described(response: HttpResponse) -> dict[str, str]:
+    if response.status_code == 404:
+        return {"error": "not_found"}  # as django-oauth-toolkit says it for dynamic registration
+    if response.status_code == 405:
+        allowed = f"This endpoint takes {response['Allow']}."
+        return {"error": "invalid_request", "error_description": allowed}
+    return {"error": "server_error" if response.status_code >= 500 else "invalid_request"}
+
+
+def tried_scheme(request: HttpRequest) -> str:
+    """Return by which HTTP authentication scheme a client has tried to authenticate itself, in lower case."""
+    return request.headers.get("Authorization", "").partition(" ")[0].lower()
+
+
+def challenge_for(request: HttpRequest, bearer: str | None = None) -> str | None:
+    """Return the ``WWW-Authenticate`` of a client that is not authenticated (RFC 6749 section 5.2), or None.
+
+    It is that of the scheme that the client tried, and all that there are where it tried nothing. Credentials
+    in the body are of no scheme: a browser would ask its user for a password.
+
+    :param bearer: the challenge for access tokens, where they are taken as well.
+    """
+    scheme = tried_scheme(request)
+    if scheme == "bearer":
+        return bearer or "Bearer"
+    if not scheme and not request.POST.keys().isdisjoint({"client_id", "client_secret"}):
+        return None
+    return BASIC if scheme == "basic" or bearer is None else f"{BASIC}, {bearer}"
+
+
+def challenge_as_tried(view: _View) -> _View:
+    """Decorate an endpoint that authenticates clients: its 401 has the challenge of what they tried."""
+
+    @functools.wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if response.status_code == 401:
+            challenge = challenge_for(request)
+            if challenge is None:
+                del response["WWW-Authenticate"]
+            else:
+                response["WWW-Authenticate"] = challenge
+        return response
+
+    return answer
+
+
+def readable_anywhere(view: _View) -> _View:
+    """Decorate a public document: scripts of all sites may read its errors, as they may read it (CORS)."""
+
+    @functools.wraps(view)
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        response["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    return answer
+
+
+def check_form(request: HttpRequest) -> None:
+    """Refuse a body that is no form, such as JSON: its parameters would be missing, and the wrong error said.
+
+    :raises UnsupportedMediaTypeError: naming the media type that is wanted.
+    """
+    if request.method != "POST" or request.content_type in _FORMS:
+        return
+    # Without parameters, there need not be a body.
+    if request.content_type or request.headers.get("Content-Length", "0") != "0":
+        raise UnsupportedMediaTypeError(description=f"The body must be of the content type {_FORM}.")
 
 
 def check_query(request: HttpRequest) -> None:

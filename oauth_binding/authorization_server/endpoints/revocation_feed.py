@@ -16,12 +16,13 @@ from django.utils.decorators import method_decorator
 from django.views.generic import View
 from oauth2_provider.settings import oauth2_settings
 
+from oauth_binding.authorization_server.endpoints.responses import json_errors
 from oauth_binding.authorization_server.revocation import feed
 from oauth_binding.authorization_server.signing.signing_key import get_signing_key
 from oauth_binding.core.settings import binding_settings
 
 
-@method_decorator(login_not_required, name="dispatch")
+@method_decorator((login_not_required, json_errors), name="dispatch")
 class RevokedTokensView(View):
     """Answers the revoked tokens that have not long expired: all, or those revoked at ``since`` or later.
 

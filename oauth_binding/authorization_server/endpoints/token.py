@@ -14,9 +14,12 @@ from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
 from oauth_binding.authorization_server.endpoints.responses import (
     NO_STORE,
+    challenge_as_tried,
+    check_form,
     check_query,
     check_repetition,
     error_response,
+    json_errors,
     posted_parameters,
     without_content_type,
 )
@@ -46,19 +49,32 @@ def _check_parameters(request: HttpRequest) -> None:
         raise InvalidRequestError(description="Missing device_code parameter.")
 
 
-@method_decorator((sensitive_post_parameters(), deciding()), name="dispatch")
+@method_decorator((sensitive_post_parameters(), deciding(), json_errors, challenge_as_tried), name="dispatch")
 class TokenView(views.TokenView):
     """The token endpoint (RFC 6749 section 3.2)."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
+            check_form(request)
             check_query(request)
             check_repetition(request.POST)
             _check_parameters(request)
         except OAuth2Error as error:
-            return error_response(error)
-        response: HttpResponse = super().post(request, *args, **kwargs)
+            response = error_response(error)
+        else:
+            response = super().post(request, *args, **kwargs)
+        if response.status_code != 200:
+            for name, value in self.get_oauthlib_core().cors_headers(request).items():
+                response[name] = value
         return response
+
+    def device_flow_token_response(
+        self, request: HttpRequest, device_code: str, *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        # The overridden method looks at the code before the client has authenticated itself. The validator
+        # has the status of the code; like the overridden method this sends no signal.
+        _url, headers, body, status = self.create_token_response(request)
+        return _answer(headers, body, status)
 
     def authorization_flow_token_response(
         self, request: HttpRequest, *args: Any, **kwargs: Any
@@ -71,9 +87,13 @@ class TokenView(views.TokenView):
             token = access_tokens().filter(token_checksum=checksum).first()
             if token is not None:
                 app_authorized.send(sender=self, request=request, token=token)
-        return HttpResponse(
-            body,
-            status=status,
-            content_type="application/json",
-            headers={**NO_STORE, **without_content_type(headers)},
-        )
+        return _answer(headers, body, status)
+
+
+def _answer(headers: dict[str, str], body: str | None, status: int) -> HttpResponse:
+    return HttpResponse(
+        body,
+        status=status,
+        content_type="application/json",
+        headers={**NO_STORE, **without_content_type(headers)},
+    )

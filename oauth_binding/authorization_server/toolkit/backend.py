@@ -5,16 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
+from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthlibRequest
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
+from oauthlib.oauth2.rfc6749.errors import (
+    InvalidClientError,
+    InvalidRequestError,
+    UnauthorizedClientError,
+)
+from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
+from oauthlib.oauth2.rfc6749.utils import is_secure_transport
 
 from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.issuing.request_state import ISSUING
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.core.toolkit_paths import OAuthLibCore
+from oauth_binding.core.toolkit_paths import OAuthLibCore, set_oauthlib_user_to_device_request_user
 from oauth_binding.resource_server.bearer import InsufficientScopeError
 
 if TYPE_CHECKING:
@@ -76,12 +83,18 @@ TOKEN_REQUEST_PARAMETERS: Final = frozenset(
     }
 )
 
+#: The grants whose answers oauthlib lets scripts of an application's ``allowed_origins`` read.
+_CORS_GRANTS: Final = frozenset({"authorization_code", "refresh_token"})
+
 # Marks requests to the authorization endpoint in their META; no HTTP header has a dot in WSGI.
 _AUTHORIZING: Final = "oauth_binding.authorizing"
 
 
 class BindingOAuthLibCore(OAuthLibCore):
     """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen.
+
+    Parameters without a value count as omitted (RFC 6749 sections 3.1 and 3.2): oauthlib takes an empty
+    ``scope`` for a malformed one.
 
     Token requests are marked, because oauthlib's request itself does not tell which endpoint it came to.
     """
@@ -92,19 +105,19 @@ class BindingOAuthLibCore(OAuthLibCore):
         if oauth2_settings.COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT:
             # django-oauth-toolkit refuses it in verify_request() alone; the userinfo endpoint would take it.
             dropped |= {"access_token"}
-        if dropped.isdisjoint(request.GET):
-            return path
         address = urlsplit(path)
         parameters = [
             parameter
             for parameter in address.query.split("&")
-            if unquote_plus(parameter.partition("=")[0]) not in dropped
+            if unquote_plus(parameter.partition("=")[0]) not in dropped and not parameter.endswith("=")
         ]
         return urlunsplit(address._replace(query="&".join(parameters)))
 
     def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
         dropped = _meaningless(request)
-        body = [(name, value) for name, value in super().extract_body(request) if name not in dropped]
+        body = [
+            (name, value) for name, value in super().extract_body(request) if name not in dropped and value
+        ]
         repeatable = binding_settings.binder_parameters
         if request.POST.get("grant_type") == GRANT_TYPE:
             repeatable = [name for name in request.POST if name not in dropped | {"resource"}]
@@ -119,8 +132,61 @@ class BindingOAuthLibCore(OAuthLibCore):
         request.META[ISSUING] = "1"
         if GRANT_TYPE not in self.server.grant_types:
             self.server.grant_types[GRANT_TYPE] = TokenExchangeGrant(self.server.request_validator)
+            self._let_clients_authenticate_first()
         response: tuple[str | None, dict[str, str], str, int] = super().create_token_response(request)
         return response
+
+    def _let_clients_authenticate_first(self) -> None:
+        """Take what looks a device code up before anything else out of the grant.
+
+        Our validator finds the user and the scopes of a device code itself.
+        """
+        grant = self.server.grant_types.get(AbstractApplication.GRANT_DEVICE_CODE)
+        if grant is not None:
+            validators = grant.custom_validators
+            looks_up = set_oauthlib_user_to_device_request_user
+            validators.pre_token = [each for each in validators.pre_token if each is not looks_up]
+
+    @deciding()
+    def validate_device_authorization_request(self, request: HttpRequest) -> OAuthlibRequest:
+        """Return what a device asks for (RFC 8628 section 3.1), with the ``client`` and the ``scopes``.
+
+        oauthlib's endpoint does not take HTTP Basic alone, and lets all clients in.
+
+        :raises OAuth2Error: the client is not authenticated, or may not have that.
+        """
+        asking, validator = self.oauthlib_request(request), self.server.request_validator
+        if validator.client_authentication_required(asking):
+            is_known = validator.authenticate_client(asking)
+        else:
+            is_known = validator.authenticate_client_id(asking.client_id, asking)
+        if not is_known:
+            raise InvalidClientError(request=asking)
+        asking.client_id = asking.client.client_id
+        if not asking.client.allows_grant_type(AbstractApplication.GRANT_DEVICE_CODE):
+            raise UnauthorizedClientError(request=asking)
+        GrantTypeBase(validator).validate_scopes(asking)
+        return asking
+
+    @deciding()
+    def cors_headers(self, request: HttpRequest) -> dict[str, str]:
+        """Return what lets a browser show an error to its client, where it would show a token (CORS).
+
+        oauthlib has it in the answers of two grants, but not in their errors.
+        """
+        origin, client_id = request.headers.get("Origin"), request.POST.get("client_id")
+        if request.POST.get("grant_type") not in _CORS_GRANTS or not origin or not client_id:
+            return {}
+        asking = self.oauthlib_request(request)
+        asking.headers.pop(ISSUING, None)  # nothing is read of the binding, which may be what is wrong
+        asking.client = self.server.request_validator.find_application(client_id)
+        is_allowed = (
+            asking.client is not None
+            and asking.client.is_usable(asking)
+            and is_secure_transport(origin)
+            and self.server.request_validator.is_origin_allowed(client_id, origin, asking)
+        )
+        return {"Access-Control-Allow-Origin": origin} if is_allowed else {}
 
     @deciding()
     def validate_authorization_request(self, request: HttpRequest) -> Any:

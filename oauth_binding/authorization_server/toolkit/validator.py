@@ -30,13 +30,23 @@ from oauth2_provider.models import (
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2 import RequestValidator
-from oauthlib.oauth2.rfc6749.errors import CustomOAuth2Error, InvalidGrantError, InvalidScopeError
+from oauthlib.oauth2.rfc6749.errors import (
+    CustomOAuth2Error,
+    InvalidClientError,
+    InvalidGrantError,
+    InvalidScopeError,
+)
 from oauthlib.oauth2.rfc6749.grant_types.authorization_code import (
     code_challenge_method_plain,
     code_challenge_method_s256,
 )
 from oauthlib.oauth2.rfc6749.utils import scope_to_list
-from oauthlib.oauth2.rfc8628.errors import AccessDenied, AuthorizationPendingError, ExpiredTokenError
+from oauthlib.oauth2.rfc8628.errors import (
+    AccessDenied,
+    AuthorizationPendingError,
+    ExpiredTokenError,
+    SlowDownError,
+)
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
@@ -88,7 +98,8 @@ _LOOPBACK: Final = re.compile(r"(?<=^http://)(127\.0\.0\.1|\[::1\]|localhost)(:[
 #: The status of a device grant that a user has approved; others are error codes (RFC 8628 section 3.5).
 _AUTHORIZED: Final = "authorized"
 _DEVICE_ERRORS: Final = {
-    str(error.error): error for error in (AccessDenied, AuthorizationPendingError, ExpiredTokenError)
+    str(error.error): error
+    for error in (AccessDenied, AuthorizationPendingError, ExpiredTokenError, SlowDownError)
 }
 
 #: The scope that asks for an ID token (OpenID Connect Core section 3.1.2.1).
@@ -121,7 +132,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if client_id and len(client_id) > (model._meta.get_field("client_id").max_length or 0):
             return None  # django-oauth-toolkit would save it where it is the address of a metadata document
         if not isinstance(request.client, model):
-            found: Any = prepared_sql.find(read_alias(model), model, "client_id", client_id)
+            found = self.find_application(client_id)
             # django-oauth-toolkit loads those itself whose metadata document it has to read again.
             is_own = found is not None and found.registration_source != model.RegistrationSource.CIMD
             request.client = found if is_own else None
@@ -131,16 +142,30 @@ class BindingOAuth2Validator(OAuth2Validator):
             read_binding_value(request)
         return client
 
+    def find_application(self, client_id: str | None) -> Any:
+        """Return the application that has a client ID, or None; whether it is usable is not asked."""
+        model = get_application_model()
+        return prepared_sql.find(read_alias(model), model, "client_id", client_id)
+
     def client_authentication_required(self, request: Request, *args: Any, **kwargs: Any) -> bool:
         if not super().client_authentication_required(request, *args, **kwargs):
             return False
+        _check_one_client(request)
         # Public clients may name themselves with HTTP Basic and no secret (RFC 6749 section 2.3.1).
-        client_id = _named_by_basic(request)
-        client = None if client_id is None else self._load_application(client_id, request)
+        client_id, secret = _basic_credentials(request) or (None, None)
+        client = None if client_id is None or secret else self._load_application(client_id, request)
         if client is None or client.client_type != AbstractApplication.CLIENT_PUBLIC:
             return True
         request.client_id = client_id
         return False
+
+    def authenticate_client(self, request: Request, *args: Any, **kwargs: Any) -> bool:
+        """Return whether a client has authenticated itself.
+
+        :raises InvalidClientError: HTTP Basic and the body name two clients.
+        """
+        _check_one_client(request)
+        return bool(super().authenticate_client(request, *args, **kwargs))
 
     def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
         if not provided_secret.strip():
@@ -311,7 +336,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         grant = grants.filter(device_code=device_code, client_id=client_id).first()
         if grant is None:
             return None
-        if grant.is_expired():
+        if grant.status == grant.EXPIRED or not is_live(grant.expires):
             return str(ExpiredTokenError.error)
         if grant.status == grant.AUTHORIZED:
             if not has_standing(grant.user, request.client, request):
@@ -320,8 +345,11 @@ class BindingOAuth2Validator(OAuth2Validator):
             request.scopes = _still_offered(grant.scope.split(), request)
             state_of(request).device_code = device_code
             return _AUTHORIZED
-        pending = grant.status != grant.DENIED
-        return str(AuthorizationPendingError.error if pending else AccessDenied.error)
+        if grant.status == grant.DENIED:
+            return str(AccessDenied.error)
+        # Only while nothing is decided: nobody who asks too often keeps the answer from a device.
+        in_time = codes.note_poll(grant)
+        return str(AuthorizationPendingError.error if in_time else SlowDownError.error)
 
     def _check_and_set_request_resource(self, request: Request) -> None:
         # What an exchange asks for is checked against its rule.
@@ -632,14 +660,27 @@ class BindingOAuth2Validator(OAuth2Validator):
             return False
 
 
-def _named_by_basic(request: Request) -> str | None:
-    """Return the client ID of HTTP Basic credentials that have no secret, or None."""
+def _basic_credentials(request: Request) -> tuple[str, str] | None:
+    """Return the client ID and the secret of HTTP Basic, or None (RFC 6749 section 2.3.1)."""
     scheme, _space, credentials = request.headers.get("HTTP_AUTHORIZATION", "").partition(" ")
     try:
         client_id, colon, secret = base64.b64decode(credentials).decode().partition(":")
     except ValueError:
         return None
-    return unquote_plus(client_id) if scheme == "Basic" and colon and not secret else None
+    return (unquote_plus(client_id), unquote_plus(secret)) if scheme == "Basic" and colon else None
+
+
+def _check_one_client(request: Request) -> None:
+    """Refuse a request in which HTTP Basic names another client than the body (RFC 6749 section 2.3).
+
+    :raises InvalidClientError: it does.
+    """
+    credentials = _basic_credentials(request)
+    named = dict(request.decoded_body or ()).get("client_id")
+    if credentials is not None and named and named != credentials[0]:
+        raise InvalidClientError(
+            description="The Authorization header and client_id name two clients.", request=request
+        )
 
 
 def _without_port(redirect_uri: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -159,6 +159,109 @@ class TestDemands:
     def test_nothing_is_demanded_without_binding(self, make_site: Callable[..., Site]) -> None:
         site = make_site("implicit", require_binding=True)
         assert ask(site, response_type="token").status_code == 200
+
+
+#: What leads to each error redirect: of what kind the client is, what differs in the request, what the user
+#: does with the page, and the error.
+ERRORS: Final[dict[str, tuple[str, dict[str, str], str, str]]] = {
+    "before consent": ("authorization_code", {"scope": "nope"}, "signed in", "invalid_scope"),
+    "no such response type": (
+        "authorization_code",
+        {"response_type": "nope"},
+        "signed in",
+        "unsupported_response_type",
+    ),
+    "another's response type": (
+        "authorization_code",
+        {"response_type": "token"},
+        "signed in",
+        "unauthorized_client",
+    ),
+    "too long": ("authorization_code", {"nonce": "x" * 256}, "signed in", "invalid_request"),
+    "a resource": ("authorization_code", {"resource": "nope"}, "signed in", "invalid_target"),
+    "a resource of no form": ("authorization_code", {"resource": "https://["}, "signed in", "invalid_target"),
+    "denied": ("authorization_code", {}, "denies", "access_denied"),
+    "after consent": ("authorization_code", {"resource": "nope"}, "allows", "invalid_target"),
+    "after consent, a resource of no form": (
+        "authorization_code",
+        {"resource": "https://["},
+        "allows",
+        "invalid_target",
+    ),
+    "after consent, a scope": ("authorization_code", {"scope": "nope"}, "allows", "invalid_scope"),
+    "in silence, signed out": ("authorization_code", {"prompt": "none"}, "signed out", "login_required"),
+    "in silence, an error": (
+        "authorization_code",
+        {"prompt": "none", "scope": "nope"},
+        "signed out",
+        "invalid_scope",
+    ),
+    "in silence, no consent": ("authorization_code", {"prompt": "none"}, "signed in", "consent_required"),
+    "implicit": ("implicit", {"response_type": "token", "scope": "nope"}, "signed in", "invalid_scope"),
+    "implicit, denied": ("implicit", {"response_type": "token"}, "denies", "access_denied"),
+    "implicit, in silence": (
+        "implicit",
+        {"response_type": "token", "prompt": "none"},
+        "signed out",
+        "login_required",
+    ),
+    "hybrid": (
+        "openid-hybrid",
+        {"response_type": "code id_token", "scope": "openid nope", "nonce": "n"},
+        "signed in",
+        "invalid_scope",
+    ),
+}
+
+
+class TestErrorRedirects:
+    @pytest.mark.parametrize("names_issuer", [True, False])
+    @pytest.mark.parametrize("redirect_uri", [REDIRECT_URI, f"{REDIRECT_URI}?error=a&iss=b"])
+    @pytest.mark.parametrize("case", ERRORS)
+    def test_each_names_the_issuer(
+        self, make_site: Callable[..., Site], case: str, redirect_uri: str, names_issuer: bool
+    ) -> None:
+        """RFC 9207 section 2; they are where the tokens would be (RFC 6749 section 4.2.2.1)."""
+        kind, extra, what_user_does, error = ERRORS[case]
+        application = make_site(kind, redirect_uris=redirect_uri).application
+        browser = Client()
+        if what_user_does != "signed out":
+            assert make_site().user is not None
+            browser.force_login(User.objects.get())
+        query = {
+            "response_type": "code",
+            "client_id": application.client_id,
+            "redirect_uri": redirect_uri,
+            "scope": "read",
+            "state": "x&error=y",
+            "code_challenge": "c" * 43,
+            "code_challenge_method": "S256",
+            **extra,
+        }
+
+        with provider(COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS=names_issuer):
+            if what_user_does in {"allows", "denies"}:
+                allow = {"allow": "Authorize"} if what_user_does == "allows" else {}
+                response = browser.post("/oauth2/authorize/", {**query, **allow})
+            else:
+                response = browser.get("/oauth2/authorize/", query)
+
+        assert response.status_code == 302
+        address = urlsplit(response["Location"])
+        is_fragment = not {"token", "id_token"}.isdisjoint(query["response_type"].split())
+        answer = parse_qs(address.fragment if is_fragment else address.query)
+        assert answer["error"][-1] == error
+        assert answer["state"] == ["x&error=y"]
+        named = [*parse_qs(address.query).get("iss", []), *parse_qs(address.fragment).get("iss", [])]
+        own = ["b"] if "?" in redirect_uri else []
+        assert named == (["http://testserver/oauth2"] if names_issuer else own)
+        assert is_fragment is bool(address.fragment)
+
+    def test_who_has_consented_is_answered_in_silence(self, make_site: Callable[..., Site]) -> None:
+        site = make_site("authorization_code")
+        site.token(scope="read")
+
+        assert not is_asked(site, prompt="none")
 
 
 class Documents:

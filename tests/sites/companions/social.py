@@ -61,7 +61,11 @@ def test_an_application_that_has_opted_in_gets_tokens_by_the_four_rules(
     site = make_bound(token_type)
     sent = {} if binding is None else {"tokenBindingId": binding}
 
-    laptop, first, second = convert(site, tokenBindingId="laptop"), convert(site, **sent), convert(site, **sent)
+    laptop, first, second = (
+        convert(site, tokenBindingId="laptop"),
+        convert(site, **sent),
+        convert(site, **sent),
+    )
 
     assert [answer.status for answer in (laptop, first, second)] == [200, 200, 200]
     assert (first.access == second.access) is (token_type == "opaque")
