@@ -5,8 +5,10 @@ It knows nothing but the address of a server with tools: our API, behind access 
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 import anyio
@@ -53,7 +55,7 @@ class Storage:
 class Agent:
     """A program with the client, and the requests that it has made."""
 
-    def __init__(self, site: Example, method: str = "none") -> None:
+    def __init__(self, site: Example, method: str) -> None:
         self.site = site
         self.browser = Browser(site.address)
         self.storage = Storage()
@@ -107,21 +109,77 @@ class Agent:
         return AuthorizationCodeResult.model_validate(answer)
 
 
-async def connects(site: Example) -> Agent:
-    agent = Agent(site)
+async def connects(agent: Agent) -> None:
     assert await agent.call("whoami") == "whoami: alice"
-    return agent
 
 
-FLOWS: dict[str, tuple[Callable[[Example], Awaitable[Agent]], list[str]]] = {
-    "connects": (connects, []),
+async def connects_again(agent: Agent) -> None:
+    await connects(agent)
+    agent.start()
+    await connects(agent)
+
+
+async def asks_for_more(agent: Agent) -> None:
+    """A tool takes a scope that the token does not have."""
+    assert await agent.call("rename") == "rename: alice"
+    assert agent.storage.tokens is not None
+    assert agent.storage.tokens.scope == "read write"
+
+
+async def refreshes(agent: Agent) -> None:
+    await connects(agent)
+    agent.provider.context.token_expiry_time = time.time() - 1
+    await connects(agent)
+
+
+async def is_signed_out(agent: Agent) -> None:
+    """The user signs the program out, and agrees again."""
+    await connects(agent)
+    assert agent.storage.tokens is not None
+    assert agent.storage.client is not None
+    form = {"token": agent.storage.tokens.access_token, "client_id": agent.storage.client.client_id}
+    answer = agent.browser.session.post(f"{agent.site.address}/oauth2/revoke_token/", form)
+    assert answer.status_code == 200
+    await connects(agent)
+
+
+TOOLS: Final = "POST /mcp"
+TOKEN: Final = "POST /oauth2/token/ 200"
+
+#: What is asked where nothing is known: of the API, and of the server that its metadata names.
+DISCOVERY: Final = [
+    f"{TOOLS} 401",
+    "GET /.well-known/oauth-protected-resource/mcp 200",
+    "GET /.well-known/oauth-authorization-server/oauth2 200",
+]
+REGISTRATION: Final = "POST /oauth2/register/ 201"
+
+#: A session: it is initialized, and a tool is looked up and called.
+SESSION: Final = [f"{TOOLS} 200", f"{TOOLS} 202", f"{TOOLS} 200", f"{TOOLS} 200"]
+
+#: flow -> its steps, how the client authenticates itself, and its requests. What the browser does is none of them.
+FLOWS: Final[dict[str, tuple[Callable[[Agent], Awaitable[None]], str, list[str]]]] = {
+    "public": (connects, "none", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION]),
+    "client_secret_basic": (
+        *(connects, "client_secret_basic"),
+        [*DISCOVERY, REGISTRATION, TOKEN, *SESSION],
+    ),
+    "client_secret_post": (connects, "client_secret_post", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION]),
+    "again": (connects_again, "none", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION, *SESSION]),
+    "more scope": (asks_for_more, "none", []),
+    "refresh": (refreshes, "none", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION, TOKEN, *SESSION]),
+    "signed out": (
+        *(is_signed_out, "none"),
+        [*DISCOVERY, REGISTRATION, TOKEN, *SESSION, *DISCOVERY, TOKEN, *SESSION],
+    ),
 }
 
 
 @pytest.mark.parametrize("flow", FLOWS)
 def test_flow(site: Example, flow: str) -> None:
-    steps, requests = FLOWS[flow]
+    steps, method, requests = FLOWS[flow]
+    agent = Agent(site, method)
 
-    agent = anyio.run(steps, site)
+    anyio.run(steps, agent)
 
     assert agent.requests == requests
