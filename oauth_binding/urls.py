@@ -22,7 +22,12 @@ from oauth_binding.authorization_server.endpoints.device_authorization import (
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
 from oauth_binding.authorization_server.endpoints.jwks import JwksInfoView
 from oauth_binding.authorization_server.endpoints.logout import RPInitiatedLogoutView
-from oauth_binding.authorization_server.endpoints.metadata import OAuthServerMetadataView
+from oauth_binding.authorization_server.endpoints.metadata import (
+    ConnectDiscoveryInfoView,
+    MetadataAtRootView,
+    OAuthServerMetadataView,
+    OpenIDConfigurationAtRootView,
+)
 from oauth_binding.authorization_server.endpoints.registration import (
     DynamicClientRegistrationManagementView,
     DynamicClientRegistrationView,
@@ -56,6 +61,7 @@ _OUR_VIEWS: dict[str, type[View]] = {
     "jwks-info": JwksInfoView,
     "oauth-server-metadata": OAuthServerMetadataView,
     "oauth-server-metadata-issuer": OAuthServerMetadataView,
+    "oidc-connect-discovery-info": ConnectDiscoveryInfoView,
     "authorized-token-list": AuthorizedTokensListView,
     "authorized-token-delete": AuthorizedTokenDeleteView,
     "rp-initiated-logout": RPInitiatedLogoutView,
@@ -115,6 +121,17 @@ device_urlpatterns = [
 #: For APIs that validate JWTs on their own.
 feed_urlpatterns = [
     path("revoked-tokens/", RevokedTokensView.as_view(), name="revoked-tokens"),
+]
+
+#: The metadata where RFC 8414 section 3.1 has it, for the URLs of the whole host: for a site that includes
+#: ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look for that of an API.
+metadata_urlpatterns = [
+    path(f".well-known/{document}{end}", view.as_view())
+    for document, view in (
+        ("oauth-authorization-server", MetadataAtRootView),
+        ("openid-configuration", OpenIDConfigurationAtRootView),
+    )
+    for end in ("", "/<path:issuer_path>")
 ]
 
 urlpatterns = [

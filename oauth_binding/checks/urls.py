@@ -9,11 +9,16 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Tags, Warning, register
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.urls import Resolver404, resolve
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
+from oauth_binding.authorization_server.endpoints.metadata import (
+    MetadataAtRootView,
+    OAuthServerMetadataView,
+)
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.addresses import endpoint_path, get_issuer_path, without_script_prefix
 
 
 @register(Tags.urls)
@@ -28,17 +33,29 @@ def check_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
             id="oauth_binding.W001",
         )
         for name, view in (("token", TokenView), ("introspect", IntrospectTokenView))
-        if not _is_served_by(name, view)
+        if (path := endpoint_path(name)) is not None and not _is_served_by(path, view)
     ]
 
 
-def _is_served_by(name: str, view: type) -> bool:
-    try:
-        match = resolve(reverse(f"oauth2_provider:{name}"))
-    except (NoReverseMatch, Resolver404):
-        return True  # the site does not serve the endpoint at all
-    served_by = getattr(match.func, "view_class", None)
-    return inspect.isclass(served_by) and issubclass(served_by, view)
+@register(Tags.urls)
+def check_metadata_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W018: the metadata is where RFC 8414 section 3.1 has it, too."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    mounted = endpoint_path("oauth-server-metadata")
+    if mounted is None or not _is_served_by(mounted, OAuthServerMetadataView):
+        return []
+    path = f"/.well-known/oauth-authorization-server{get_issuer_path()}"
+    if _is_served_by(path, MetadataAtRootView, OAuthServerMetadataView):
+        return []
+    return [
+        Warning(
+            f"The metadata of this server is not at {path}, where strict clients look for it (RFC 8414).",
+            hint="Add oauth_binding.urls.metadata_urlpatterns to the URLs of the root. If a proxy answers "
+            "there, silence this check.",
+            id="oauth_binding.W018",
+        )
+    ]
 
 
 @register(Tags.urls)
@@ -49,7 +66,7 @@ def check_page_of_user_codes(app_configs: Sequence[AppConfig] | None, **kwargs: 
         return []
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
-    if not is_served("device-authorization") or is_served("device"):
+    if endpoint_path("device-authorization") is None or endpoint_path("device") is not None:
         return []
     return [
         Warning(
@@ -61,10 +78,10 @@ def check_page_of_user_codes(app_configs: Sequence[AppConfig] | None, **kwargs: 
     ]
 
 
-def is_served(name: str) -> bool:
-    """Return whether the site serves the endpoint or page of a name."""
+def _is_served_by(path: str, *views: type) -> bool:
     try:
-        reverse(f"oauth2_provider:{name}")
-    except NoReverseMatch:
+        match = resolve(without_script_prefix(path))
+    except Resolver404:
         return False
-    return True
+    served_by = getattr(match.func, "view_class", None)
+    return inspect.isclass(served_by) and issubclass(served_by, views)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,7 +28,9 @@ from django.db import OperationalError, connection, connections, models
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest
 from django.test import override_settings
+from django.urls import URLPattern, URLResolver, include, path
 from django.utils.module_loading import import_string
+from oauth2_provider import urls as toolkit_urls
 from oauth2_provider.models import get_application_model, get_refresh_token_model
 from oauth2_provider.settings import DEFAULTS
 
@@ -42,6 +45,7 @@ from oauth_binding.core import settings as core_settings
 from oauth_binding.models import TokenBinding
 from oauth_binding.resource_server import BearerTokenMiddleware
 from oauth_binding.resource_server import checks as resource_server_checks
+from oauth_binding.urls import metadata_urlpatterns
 from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
 
@@ -207,8 +211,19 @@ def password_grant(**fields: Any) -> Iterator[None]:
         yield
 
 
-def json_backend() -> AbstractContextManager[None]:
-    return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend")
+def root_urls(*patterns: URLPattern | URLResolver) -> override_settings:
+    return override_settings(ROOT_URLCONF=patterns)
+
+
+def without_metadata() -> list[URLPattern | URLResolver]:
+    """Return the site's URLs without the metadata at the root."""
+    return [
+        each for each in import_module(settings.ROOT_URLCONF).urlpatterns if each not in metadata_urlpatterns
+    ]
+
+
+def json_backend(**entries: Any) -> AbstractContextManager[None]:
+    return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend", **entries)
 
 
 def without_pages() -> AbstractContextManager[Any]:
@@ -466,6 +481,12 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W008", "the password grant", lambda: refused_grant("password", "PASSWORD_GRANT")),
     ("W008", "the implicit grant", lambda: refused_grant("implicit", "IMPLICIT_GRANT")),
     *REST_FRAMEWORK_CASES,
+    ("W018", "no metadata at the root", lambda: root_urls(*without_metadata())),
+    (
+        "W018",
+        "that of django-oauth-toolkit",
+        lambda: root_urls(path("", include(toolkit_urls.metadata_urlpatterns)), *without_metadata()),
+    ),
     ("W011", "no such page", lambda: override_settings(LOGIN_URL="/sign-in/")),
     ("W011", "no page of that name", lambda: override_settings(LOGIN_URL="sign-in")),
     ("W013", "a number", lambda: application(client_id="4711")),

@@ -157,7 +157,7 @@ REGISTRATION: Final = "POST /oauth2/register/ 201"
 #: A session: it is initialized, and a tool is looked up and called.
 SESSION: Final = [f"{TOOLS} 200", f"{TOOLS} 202", f"{TOOLS} 200", f"{TOOLS} 200"]
 
-#: flow -> its steps, how the client authenticates itself, and its requests. What the browser does is none of them.
+#: flow -> its steps, how the client authenticates itself, and its requests.
 FLOWS: Final[dict[str, tuple[Callable[[Agent], Awaitable[None]], str, list[str]]]] = {
     "public": (connects, "none", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION]),
     "client_secret_basic": (

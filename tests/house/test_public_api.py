@@ -24,6 +24,7 @@ LISTED: Final = {
 PARTLY: Final = {
     "oauth_binding",
     "oauth_binding.models",
+    "oauth_binding.urls",
     "oauth_binding.devices.views",
     "oauth_binding.contrib.rest_framework.devices",
     "oauth_binding.contrib.rest_framework.schema",
