@@ -40,6 +40,7 @@ def node_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in (*HERE.glob("*.mjs"), *HERE.glob("package*.json")):
         shutil.copy(file, folder)
     install = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"]
+    install += ["--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
     installed = subprocess.run(install, cwd=folder, capture_output=True, text=True)
     if re.search(r"\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENOTCACHED)\b", installed.stderr):
         pytest.skip("npm's registry can't be reached, and its packages are not in npm's cache")

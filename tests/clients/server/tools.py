@@ -6,41 +6,34 @@ import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST
+from django.views.generic import View
 
-from oauth_binding.resource_server import protected_resource
+from oauth_binding.resource_server import ProtectedResourceMixin
 
 #: tool -> the scopes that it takes
 TOOLS = {"whoami": ["read"], "rename": ["read", "write"]}
 
 
-@csrf_exempt
-@require_POST
-def tools(request: HttpRequest) -> HttpResponse:
-    called = json.loads(request.body).get("params", {}).get("name", "whoami")
-    answer: HttpResponse = protected_resource(TOOLS[called])(_answer)(request)
-    return answer
+class Tools(ProtectedResourceMixin, View):
+    def get_required_scopes(self, request: HttpRequest) -> list[str]:
+        message = json.loads(request.body or "{}")
+        return TOOLS[message.get("params", {}).get("name", "whoami")]
 
+    def post(self, request: HttpRequest) -> HttpResponse:
+        message = json.loads(request.body)
+        if "id" not in message:
+            return HttpResponse(status=202)
+        answer = {"jsonrpc": "2.0", "id": message["id"]}
+        return JsonResponse({**answer, "result": self._call(message["method"], message.get("params", {}))})
 
-def _answer(request: Any) -> HttpResponse:
-    message = json.loads(request.body)
-    if "id" not in message:
-        return HttpResponse(status=202)
-    result: dict[str, Any]
-    match message["method"]:
-        case "initialize":
-            result = {
-                "protocolVersion": message["params"]["protocolVersion"],
+    def _call(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        if method == "initialize":
+            return {
+                "protocolVersion": params["protocolVersion"],
                 "capabilities": {"tools": {}},
                 "serverInfo": {"name": "tools", "version": "1"},
             }
-        case "tools/list":
-            result = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]}
-        case "tools/call":
-            said = f"{message['params']['name']}: {request.resource_owner.get_username()}"
-            result = {"content": [{"type": "text", "text": said}]}
-        case _:
-            error = {"code": -32601, "message": "Method not found"}
-            return JsonResponse({"jsonrpc": "2.0", "id": message["id"], "error": error})
-    return JsonResponse({"jsonrpc": "2.0", "id": message["id"], "result": result})
+        if method == "tools/list":
+            return {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in TOOLS]}
+        user = self.request.resource_owner  # type: ignore[attr-defined]
+        return {"content": [{"type": "text", "text": f"{params['name']}: {user.get_username()}"}]}
