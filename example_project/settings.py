@@ -115,6 +115,10 @@ if find_spec("drf_spectacular"):
         "TITLE": "Example project",
         "VERSION": oauth_binding.__version__,
         "SERVE_INCLUDE_SCHEMA": False,
+        "POSTPROCESSING_HOOKS": [
+            "drf_spectacular.hooks.postprocess_schema_enums",
+            "oauth_binding.contrib.rest_framework.token_endpoint_schema.describe_token_endpoint",
+        ],
     }
 
 # APIs that validate JWTs on their own learn here which ones were revoked.

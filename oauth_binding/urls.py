@@ -33,6 +33,7 @@ from oauth_binding.authorization_server.endpoints.registration import (
     DynamicClientRegistrationView,
 )
 from oauth_binding.authorization_server.endpoints.responses import json_errors, readable_anywhere
+from oauth_binding.authorization_server.endpoints.resource_metadata import OAuthProtectedResourceMetadataView
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
@@ -44,6 +45,7 @@ from oauth_binding.devices.views import (
     DeviceSignOutOthersView,
     DeviceSignOutView,
 )
+from oauth_binding.resource_server.resources import AT_ROOT
 
 app_name = "oauth2_provider"
 
@@ -62,6 +64,8 @@ _OUR_VIEWS: dict[str, type[View]] = {
     "oauth-server-metadata": OAuthServerMetadataView,
     "oauth-server-metadata-issuer": OAuthServerMetadataView,
     "oidc-connect-discovery-info": ConnectDiscoveryInfoView,
+    "oauth-resource-metadata": OAuthProtectedResourceMetadataView,
+    "oauth-resource-metadata-path": OAuthProtectedResourceMetadataView,
     "authorized-token-list": AuthorizedTokensListView,
     "authorized-token-delete": AuthorizedTokenDeleteView,
     "rp-initiated-logout": RPInitiatedLogoutView,
@@ -123,15 +127,26 @@ feed_urlpatterns = [
     path("revoked-tokens/", RevokedTokensView.as_view(), name="revoked-tokens"),
 ]
 
-#: The metadata where RFC 8414 section 3.1 has it, for the URLs of the whole host: for a site that includes
-#: ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look for that of an API.
+#: The metadata where RFC 8414 section 3.1 and RFC 9728 section 3 have it, for the URLs of the whole host: for a
+#: site that includes ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look for
+#: that of an API.
 metadata_urlpatterns = [
-    path(f".well-known/{document}{end}", view.as_view())
-    for document, view in (
-        ("oauth-authorization-server", MetadataAtRootView),
-        ("openid-configuration", OpenIDConfigurationAtRootView),
-    )
-    for end in ("", "/<path:issuer_path>")
+    *(
+        path(f".well-known/{document}{end}", view.as_view())
+        for document, view in (
+            ("oauth-authorization-server", MetadataAtRootView),
+            ("openid-configuration", OpenIDConfigurationAtRootView),
+        )
+        for end in ("", "/<path:issuer_path>")
+    ),
+    *(
+        path(
+            f".well-known/oauth-protected-resource{end}",
+            OAuthProtectedResourceMetadataView.as_view(),
+            name=AT_ROOT,
+        )
+        for end in ("", "/<path:resource_path>")
+    ),
 ]
 
 urlpatterns = [

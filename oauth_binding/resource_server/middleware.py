@@ -61,7 +61,8 @@ class BearerTokenMiddleware:
         return self.required_scopes or ()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not self._is_for_session(_resolve(request)):
+        request.bearer_token_middleware = self  # type: ignore[attr-defined]  # for the metadata of what it opens
+        if not self.is_for_session(_resolve(request)):
             try:
                 self._sign_in(request)
             except BearerError as error:
@@ -75,11 +76,12 @@ class BearerTokenMiddleware:
 
         Another middleware has chosen them. By now others have let it in for the token.
         """
-        if getattr(request, "_is_signed_in_by_token", False) and self._is_for_session(request.resolver_match):
+        if getattr(request, "_is_signed_in_by_token", False) and self.is_for_session(request.resolver_match):
             return InsufficientScopeError("No access token opens this resource.").response(request)
         return None
 
-    def _is_for_session(self, match: ResolverMatch | None) -> bool:
+    def is_for_session(self, match: ResolverMatch | None) -> bool:
+        """Return whether a page is one of :attr:`session_apps`."""
         return match is not None and not set(self.session_apps).isdisjoint(match.app_names)
 
     def _sign_in(self, request: HttpRequest) -> None:

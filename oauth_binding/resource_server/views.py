@@ -1,6 +1,6 @@
-"""Plain Django views and sites that bearer tokens open: a decorator, a mixin and a middleware.
+"""Plain Django views that bearer tokens open: a decorator and a mixin, for coroutines, too.
 
-django-oauth-toolkit has all three, too. These answer a refused token with the status and the challenge of
+django-oauth-toolkit has both. These answer a refused token with the status and the challenge of
 RFC 6750, and know what a token is bound to. They work also in a project that is not the server.
 """
 
@@ -10,7 +10,8 @@ import functools
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from django.http import HttpRequest, HttpResponseBase
+from asgiref.sync import iscoroutinefunction, sync_to_async
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
@@ -60,11 +61,12 @@ def protected_resource(
     bound: bool = False,
     binding_types: Collection[str] = (),
     presented_binding: bool = False,
-) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a view that only a bearer token opens.
 
     The view finds the token at ``request.access_token`` and its user, or None, at ``request.resource_owner``.
-    No cookie opens it, so it is exempt from CSRF protection.
+    No cookie opens it, so it is exempt from CSRF protection. The view may be a coroutine function: its
+    token is looked up in a thread.
 
     :param scopes: what the token has to have all of.
     :param bound: whether the token has to be bound.
@@ -72,33 +74,41 @@ def protected_resource(
     :param presented_binding: whether the request has to name what the token is bound to; implies ``bound``.
     """
 
-    def decorator(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-        @functools.wraps(view)
-        def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            try:
-                attach_token(
-                    request,
-                    authorize(
-                        request,
-                        scopes=scopes,
-                        bound=bound,
-                        binding_types=binding_types,
-                        presented_binding=presented_binding,
-                    ),
-                )
-            except BearerError as error:
-                return error.response(request)
-            response = view(request, *args, **kwargs)
-            patch_vary_headers(response, ["Authorization"])
-            return response
+    def refuse(request: HttpRequest) -> HttpResponse | None:
+        return _refuse(
+            request,
+            scopes=scopes,
+            bound=bound,
+            binding_types=binding_types,
+            presented_binding=presented_binding,
+        )
 
+    def decorator(view: Callable[..., Any]) -> Callable[..., Any]:
+        protected: Callable[..., Any]
+        if iscoroutinefunction(view):
+
+            @functools.wraps(view)
+            async def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+                refusal = await sync_to_async(refuse)(request)
+                return refusal or _varying(await view(request, *args, **kwargs))
+
+        else:
+
+            @functools.wraps(view)
+            def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+                return refuse(request) or _varying(view(request, *args, **kwargs))
+
+        protected.takes_bearer_tokens = True  # type: ignore[attr-defined]
         return csrf_exempt(protected)
 
     return decorator
 
 
 class ProtectedResourceMixin:
-    """Lets only a bearer token open a class-based view; see :func:`protected_resource`."""
+    """Lets only a bearer token open a class-based view; see :func:`protected_resource`.
+
+    The handlers of the view may be coroutines, all of them.
+    """
 
     #: What the token has to have all of.
     required_scopes: Sequence[str] = ()
@@ -113,28 +123,49 @@ class ProtectedResourceMixin:
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
         """Return the view, exempt from CSRF protection: no cookie opens it."""
         view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
+        view.takes_bearer_tokens = True  # type: ignore[attr-defined]
         return csrf_exempt(view)
 
     def get_required_scopes(self, request: HttpRequest) -> Sequence[str]:
         """Return what the token of a request has to have all of."""
         return self.required_scopes
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        # A preflight request has no token (Fetch standard, CORS preflight).
-        if request.method != "OPTIONS":
-            try:
-                attach_token(
-                    request,
-                    authorize(
-                        request,
-                        scopes=self.get_required_scopes(request),
-                        bound=self.require_bound,
-                        binding_types=self.required_binding_types,
-                        presented_binding=self.require_presented_binding,
-                    ),
-                )
-            except BearerError as error:
-                return error.response(request)
-        response: HttpResponseBase = super().dispatch(request, *args, **kwargs)  # type: ignore[misc]
-        patch_vary_headers(response, ["Authorization"])
-        return response
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answer a request, or return the coroutine that does where the view's handlers are coroutines."""
+        if self.view_is_async:  # type: ignore[attr-defined]
+            return self._dispatch_async(request, *args, **kwargs)
+        refusal = self._refuse(request)
+        return refusal or _varying(super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
+
+    async def _dispatch_async(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        refusal = await sync_to_async(self._refuse)(request)
+        return refusal or _varying(await super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
+
+    def _refuse(self, request: HttpRequest) -> HttpResponse | None:
+        if request.method == "OPTIONS":
+            return None  # a preflight request has no token (Fetch standard, CORS preflight)
+        return _refuse(
+            request,
+            scopes=self.get_required_scopes(request),
+            bound=self.require_bound,
+            binding_types=self.required_binding_types,
+            presented_binding=self.require_presented_binding,
+        )
+
+
+def _refuse(request: HttpRequest, **demands: Any) -> HttpResponse | None:
+    """Return the answer to a request that is refused; attach its token to one that is not.
+
+    :param demands: as for :func:`authorize`.
+    """
+    try:
+        attach_token(request, authorize(request, **demands))
+    except BearerError as error:
+        return error.response(request)
+    return None
+
+
+def _varying(response: HttpResponseBase) -> HttpResponseBase:
+    """Return an answer that caches keep for nobody else."""
+    patch_vary_headers(response, ["Authorization"])
+    return response

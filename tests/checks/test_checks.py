@@ -504,6 +504,8 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "scopes for introspection",
         lambda: all_scopes("devices:read", "introspection", DEFAULT_SCOPES=["__all__"]),
     ),
+    ("W022", "no address", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="our-api")),
+    ("W022", "a fragment", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="https://a.example/#x")),
     ("W023", "an application's key is announced", lambda: es256_application(es256(begins=1))),
     ("W023", "the site's key is announced", lambda: signing_keys(es256(begins=1), SIGNING_ALGORITHM="ES256")),
 ]
@@ -613,6 +615,11 @@ def test_its_default_is_right_and_a_text_is_not(name: str) -> None:
 )
 def test_login_pages_that_are_right(login_url: str) -> None:
     with override_settings(LOGIN_URL=login_url):
+        assert messages() == []
+
+
+def test_an_identifier_that_is_right() -> None:
+    with provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="https://a.example/api/"):
         assert messages() == []
 
 

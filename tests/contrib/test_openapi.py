@@ -30,7 +30,7 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 from example_project.api import WhoAmI
 from example_project.wsgi import application
 from oauth_binding.binding.semantics import binding_reference
-from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound
+from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound, PresentsBinding
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of
 from tests.helpers.client import Site
 from tests.helpers.provider import provider
@@ -86,6 +86,7 @@ def test_operations_name_the_scopes_that_a_token_needs() -> None:
         ("POST", "/api/devices/{id}/sign-out-others/"): either("devices:write"),
         ("POST", "/api/devices/sign-out-others/"): either("devices:write"),
         ("GET", "/api/me/"): [{"oauth2": ["read"]}],
+        ("POST", "/oauth2/token/"): [{"client": []}, {}],
     }
 
 
@@ -149,6 +150,10 @@ def test_the_name_of_a_device_is_described() -> None:
         assert bool(re.search(name["pattern"].replace("$", r"\Z"), text)) is is_name
 
 
+#: Either of two sets of scopes.
+EITHER = [{"oauth2": ["a", "b"]}, {"oauth2": ["a:read", "b:read"]}]
+
+
 class OurBearerAuthentication(BearerAuthentication):
     """A site's own."""
 
@@ -165,7 +170,11 @@ class OurBearerAuthentication(BearerAuthentication):
         ([TokenHasScope, TokenHasResourceScope], [{"oauth2": ["a", "b", "a:read", "b:read"]}]),
         ([IsAuthenticatedOrTokenHasScope], [{"oauth2": ["a", "b"]}]),
         ([TokenMatchesOASRequirements], [{"oauth2": ["c"]}, {"oauth2": ["d", "e"]}]),
-        ([TokenHasScope | IsBound], [{"oauth2": []}]),
+        ([TokenHasScope | IsBound], [{"oauth2": ["a", "b"]}, {"oauth2": []}]),
+        ([TokenHasScope & IsBound], [{"oauth2": ["a", "b"]}]),
+        ([~IsBound & (TokenHasScope | TokenHasResourceScope)], EITHER),
+        ([PresentsBinding], [{"oauth2": [], "tokenBinding": []}]),
+        ([TokenHasScope & PresentsBinding], [{"oauth2": ["a", "b"], "tokenBinding": []}]),
     ],
 )
 def test_the_scopes_of_other_permissions(authentication: Any, permissions: Any, security: Any) -> None:
@@ -178,6 +187,32 @@ def test_the_scopes_of_other_permissions(authentication: Any, permissions: Any, 
     described = generate([path("view/", View.as_view())])
 
     assert described["paths"]["/view/"]["get"]["security"] == security
+
+
+class Presented(WhoAmI):
+    permission_classes = [PresentsBinding]
+
+
+@pytest.mark.parametrize("header", ["Token-Binding-Id", "X-Device"])
+def test_the_header_that_names_a_binding_can_be_sent(header: str, settings: Any) -> None:
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "BINDING_HEADER": header}
+
+    found = generate([path("view/", Presented.as_view())])["components"]["securitySchemes"]["tokenBinding"]
+
+    assert (found["type"], found["in"], found["name"]) == ("apiKey", "header", header)
+
+
+def test_the_token_endpoint_takes_a_binding(make_bound: Callable[..., Site]) -> None:
+    operation = schema()["paths"]["/oauth2/token/"]["post"]
+    (content,) = operation["requestBody"]["content"]
+    form = operation["requestBody"]["content"][content]["schema"]
+    site = make_bound()
+    sent = site.grant(tokenBindingId="x" * form["properties"]["tokenBindingId"]["maxLength"])
+
+    assert content == "application/x-www-form-urlencoded"
+    assert {name for name, _value in sent} <= form["properties"].keys()
+    assert site.post("/oauth2/token/", sent).status == 200
+    assert site.post("/oauth2/token/", [*sent[:-1], ("tokenBindingId", sent[-1][1] + "x")]).status == 400
 
 
 # That the site does so
@@ -205,6 +240,7 @@ def described_site() -> Any:
     found = schemathesis.openapi.from_wsgi(SCHEMA, application, config=config)
     # schemathesis can leave out and forge only credentials of which the schema says how they are sent.
     found.raw_schema["components"]["securitySchemes"]["oauth2"] = {"type": "http", "scheme": "bearer"}
+    del found.raw_schema["paths"]["/oauth2/token/"]  # the credentials are those of APIs
     for operations in found.raw_schema["paths"].values():
         for operation in operations.values():
             for parameter in operation.get("parameters", []):

@@ -48,6 +48,7 @@ WHOLE = {"helpers", "sites", "clients", "browser", "concurrency", "ended", "hous
 
 #: What the packages are called that the app imports, beside the standard library.
 DISTRIBUTIONS = {
+    "asgiref": "asgiref",
     "cryptography": "cryptography",
     "django": "Django",
     "jwcrypto": "jwcrypto",

@@ -10,7 +10,12 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.generic import View
-from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasReadWriteScope, TokenHasScope
+from oauth2_provider.contrib.rest_framework import (
+    OAuth2Authentication,
+    TokenHasReadWriteScope,
+    TokenHasScope,
+    TokenMatchesOASRequirements,
+)
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.permissions import AllowAny, IsAdminUser, IsAuthenticated
 from rest_framework.request import Request
@@ -48,6 +53,20 @@ class Described(APIView):
 class Scoped(Described):
     permission_classes = [TokenHasScope]
     required_scopes = ["read", "write"]
+
+
+class ScopedAndBound(Scoped):
+    permission_classes = [TokenHasScope & IsBound]
+
+
+class Staff(Described):
+    permission_classes = [(IsAdminUser | TokenHasScope) & ~IsBound]
+    required_scopes = ["write"]
+
+
+class Alternatives(Described):
+    permission_classes = [IsAuthenticated & TokenMatchesOASRequirements]
+    required_alternate_scopes = {"GET": [["write"], ["introspection"]]}
 
 
 class ReadWrite(Described):
@@ -102,6 +121,25 @@ class PlainPresentedView(PlainView):
     require_presented_binding = True
 
 
+class AsyncView(ProtectedResourceMixin, View):
+    """A class-based view whose handlers are coroutines."""
+
+    required_scopes = ["read"]
+
+    async def get(self, request: HttpRequest) -> JsonResponse:
+        return JsonResponse(describe(request, request.access_token, request.resource_owner))  # type: ignore[attr-defined]
+
+    post = get
+
+
+class AsyncPresentedView(AsyncView):
+    require_presented_binding = True
+
+
+async def describe_async(request: HttpRequest) -> JsonResponse:
+    return describe_plain(request)
+
+
 def describe_plain(request: HttpRequest) -> JsonResponse:
     return JsonResponse(describe(request, request.access_token, request.resource_owner))  # type: ignore[attr-defined]
 
@@ -129,6 +167,9 @@ urlpatterns = [
     *example_urlpatterns,
     path("drf/any/", Described.as_view()),
     path("drf/scoped/", Scoped.as_view()),
+    path("drf/scoped-and-bound/", ScopedAndBound.as_view()),
+    path("drf/staff/", Staff.as_view()),
+    path("drf/alternatives/", Alternatives.as_view()),
     path("drf/read-write/", ReadWrite.as_view()),
     path("drf/bound/", Bound.as_view()),
     path("drf/certificate/", BoundToCertificate.as_view()),
@@ -145,6 +186,10 @@ urlpatterns = [
     path("decorator/bound/", protected_resource(bound=True)(describe_plain)),
     path("decorator/certificate/", protected_resource(binding_types=["jkt"])(describe_plain)),
     path("decorator/presented/", protected_resource(presented_binding=True)(describe_plain)),
+    path("async-mixin/scoped/", AsyncView.as_view()),
+    path("async-mixin/presented/", AsyncPresentedView.as_view()),
+    path("async-decorator/scoped/", protected_resource(["read"])(describe_async)),
+    path("async-decorator/presented/", protected_resource(presented_binding=True)(describe_async)),
     path("session/", describe_session),
     path("backoffice/", other_admin.urls),
 ]

@@ -26,11 +26,14 @@ from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
 from tests.helpers.rows import expire
 
-METADATA = 'resource_metadata="http://testserver/oauth2/.well-known/oauth-protected-resource"'
 INVALID = "The access token is invalid."
 
 #: An API of each kind that takes any token with the scope "read".
-KINDS = ["drf/any", "mixin/scoped", "decorator/scoped", "session"]
+KINDS = [
+    "drf/any",
+    *("mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped"),
+    "session",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -54,14 +57,21 @@ def call(path: str, token: str | None = None, *, method: str = "GET", **headers:
         return Client(enforce_csrf_checks=True).generic(method, f"/{path}/", headers=sent)
 
 
-def challenge(error: str, description: str, scope: str = "") -> str:
+def metadata(path: str) -> str:
+    """Return the member of a challenge that names the metadata of an API."""
+    return f'resource_metadata="http://testserver/.well-known/oauth-protected-resource{path}"'
+
+
+def challenge(response: Any, error: str, description: str, scope: str = "") -> str:
+    """Return the challenge that the API has to answer from which there is a response."""
     scope = f'scope="{scope}",' if scope else ""
-    return f'Bearer realm="api",error="{error}",error_description="{description}",{scope}{METADATA}'
+    of_api = metadata(response.request["PATH_INFO"])
+    return f'Bearer realm="api",error="{error}",error_description="{description}",{scope}{of_api}'
 
 
 def assert_invalid(response: Any, description: str = INVALID) -> None:
     assert response.status_code == 401
-    assert response["WWW-Authenticate"] == challenge("invalid_token", description)
+    assert response["WWW-Authenticate"] == challenge(response, "invalid_token", description)
 
 
 # What an API finds
@@ -197,13 +207,16 @@ def test_the_descriptions_are_not_translated(user: User) -> None:
     assert_invalid(call("drf/any", "unknown", Accept_Language="de"))
 
 
-@pytest.mark.parametrize("kind", ["mixin/scoped", "decorator/scoped", "drf/scoped"])
+@pytest.mark.parametrize(
+    "kind",
+    ["mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped", "drf/scoped"],
+)
 def test_a_request_without_a_token_is_challenged_without_an_error(user: User, kind: str) -> None:
     response = call(kind)
 
     assert response.status_code == 401
     scope = "read write" if kind == "drf/scoped" else "read"
-    assert response["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{METADATA}'
+    assert response["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}'
 
 
 @pytest.mark.parametrize("kind", ["session", "drf/any"])
@@ -217,6 +230,9 @@ def test_a_request_without_a_token_may_be_anonymous(user: User, kind: str) -> No
     [
         ("drf/scoped", "GET", "read write"),
         ("drf/read-write", "POST", "write"),
+        ("drf/scoped-and-bound", "GET", "read write"),
+        ("drf/staff", "GET", "write"),
+        ("drf/alternatives", "GET", "write"),
     ],
 )
 def test_a_token_without_the_scope_is_told_which(
@@ -225,16 +241,18 @@ def test_a_token_without_the_scope_is_told_which(
     response = call(kind, make_bound().bound("phone", scope="read").access, method=method)
 
     assert response.status_code == 403
-    expected = challenge("insufficient_scope", "The access token does not have the scope.", scope)
+    expected = challenge(response, "insufficient_scope", "The access token does not have the scope.", scope)
     assert response["WWW-Authenticate"] == expected
 
 
-@pytest.mark.parametrize("kind", ["mixin/scoped", "decorator/scoped"])
+@pytest.mark.parametrize(
+    "kind", ["mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped"]
+)
 def test_a_plain_view_tells_which_scope_is_missing(make_bound: Callable[..., Site], kind: str) -> None:
     response = call(kind, make_bound().bound("phone", scope="write").access)
 
     assert response.status_code == 403
-    expected = challenge("insufficient_scope", "The access token does not have the scope.", "read")
+    expected = challenge(response, "insufficient_scope", "The access token does not have the scope.", "read")
     assert response["WWW-Authenticate"] == expected
 
 
@@ -262,6 +280,32 @@ def test_an_api_for_bound_tokens(
     assert call(kind).status_code == 401
 
 
+@pytest.mark.parametrize("kind", ["drf/bound", "drf/scoped-and-bound"])
+def test_a_token_that_is_not_bound_is_told_so(make_bound: Callable[..., Site], kind: str) -> None:
+    response = call(kind, make_bound().token(scope="read write").access)
+
+    assert response.status_code == 403
+    expected = "The access token is not bound to what this resource asks for."
+    assert response["WWW-Authenticate"] == challenge(response, "insufficient_scope", expected)
+
+
+def test_who_is_refused_for_something_else_is_not_told_of_scopes(make_bound: Callable[..., Site]) -> None:
+    response = call("drf/staff", make_bound().bound("phone", scope="write").access)  # for being bound
+
+    assert response.status_code == 403
+    assert "WWW-Authenticate" not in response
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope"),
+    [("drf/scoped-and-bound", "read write"), ("drf/staff", "write"), ("drf/alternatives", "write")],
+)
+def test_combined_permissions_tell_the_scopes_before_there_is_a_token(
+    user: User, kind: str, scope: str
+) -> None:
+    assert call(kind)["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}'
+
+
 @pytest.mark.parametrize("kind", ["drf/certificate", "decorator/certificate"])
 def test_an_api_for_other_binding_types(make_bound: Callable[..., Site], kind: str) -> None:
     refused = 403 if kind == "drf/certificate" else 401
@@ -278,7 +322,10 @@ def test_the_permission_combines_with_others(make_bound: Callable[..., Site], us
     assert staff.get("/drf/bound-or-staff/").status_code == 200
 
 
-PRESENTED = ["drf/presented", "mixin/presented", "decorator/presented"]
+PRESENTED = [
+    "drf/presented",
+    *("mixin/presented", "decorator/presented", "async-mixin/presented", "async-decorator/presented"),
+]
 
 
 @pytest.mark.parametrize("token_type", ["opaque", "jwt"])
@@ -338,7 +385,7 @@ def test_the_header_can_be_another(make_bound: Callable[..., Site]) -> None:
 # Plain views
 
 
-@pytest.mark.parametrize("kind", ["mixin/scoped", "session"])
+@pytest.mark.parametrize("kind", ["mixin/scoped", "async-mixin/scoped", "session"])
 def test_a_token_needs_no_csrf_token(make_bound: Callable[..., Site], kind: str) -> None:
     token = make_bound().bound("phone").access
 
@@ -346,7 +393,7 @@ def test_a_token_needs_no_csrf_token(make_bound: Callable[..., Site], kind: str)
     assert call(kind, method="POST").status_code == (403 if kind == "session" else 401)
 
 
-@pytest.mark.parametrize("kind", ["session", "mixin/scoped", "decorator/any"])
+@pytest.mark.parametrize("kind", ["session", "mixin/scoped", "decorator/any", "async-decorator/scoped"])
 def test_an_answer_varies_with_the_token(make_bound: Callable[..., Site], kind: str) -> None:
     for token in (make_bound().bound("phone").access, "unknown"):
         assert "Authorization" in call(kind, token)["Vary"]
@@ -366,6 +413,7 @@ def test_a_token_goes_before_a_session(make_bound: Callable[..., Site], user: Us
 
 def test_a_preflight_request_needs_no_token(user: User) -> None:
     assert call("mixin/scoped", method="OPTIONS").status_code == 200
+    assert call("async-mixin/scoped", method="OPTIONS").status_code == 200
 
 
 # Bad input
@@ -393,7 +441,7 @@ def test_a_malformed_header_is_a_bad_request(user: User, kind: str, header: str)
 
     assert response.status_code == 400
     description = "The Authorization header has not just one bearer token."
-    assert response["WWW-Authenticate"] == challenge("invalid_request", description)
+    assert response["WWW-Authenticate"] == challenge(response, "invalid_request", description)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])

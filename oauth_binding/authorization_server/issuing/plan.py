@@ -139,9 +139,8 @@ def _plan_slot(plan: BoundPlan, request: Request) -> None:
 def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken) -> None:
     if consumed.revoked is None:
         plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
-        if not get_writer().rotate_refresh_token(request):
-            plan.refresh = TokenValue(request.refresh_token, consumed.token_seed)
-            plan.kept_refresh = consumed.pk
+        if state_of(request).keeps_refresh_token:
+            _keep_presented(plan, request, consumed)
         return
     # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The
     # answer is what that request was answered, as far as it can be brought back.
@@ -161,6 +160,27 @@ def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken
     else:
         plan.successor = successor
         _keep_refresh(plan, successor)
+
+
+def _keep_presented(plan: BoundPlan, request: Request, presented: BoundRefreshToken) -> None:
+    plan.refresh = TokenValue(request.refresh_token, presented.token_seed)
+    plan.kept_refresh = presented.pk
+
+
+def adopt_rotation(request: Request, token: dict[str, Any]) -> None:
+    """Go on with the refresh token of a request that is answered with it again.
+
+    Whether there is a new one, oauthlib has asked the validator, after it had asked for the access token.
+
+    :param token: the token response to be (RFC 6749 section 5.1), before it is saved.
+    """
+    state = state_of(request)
+    presented, plan = state.refresh_token, state.plan
+    if presented is None or token.get("refresh_token") != request.refresh_token:
+        return
+    state.keeps_refresh_token = True
+    if isinstance(plan, BoundPlan) and presented.revoked is None:
+        _keep_presented(plan, request, presented)
 
 
 def adopt_changes(request: Request, token: dict[str, Any]) -> bool:

@@ -84,6 +84,8 @@ class RequestState:
     binding_value: str | None = field(default=None, repr=False)
     #: The refresh token that was found to be valid, in a refresh request.
     refresh_token: BoundRefreshToken | None = None
+    #: Whether that is answered again, and goes on.
+    keeps_refresh_token: bool = False
     #: The authorization code that was found to be valid.
     code: str | None = field(default=None, repr=False)
     #: The device code that was found to be approved.

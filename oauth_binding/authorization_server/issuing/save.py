@@ -18,7 +18,13 @@ from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 
 from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
-from oauth_binding.authorization_server.issuing.plan import adopt_changes, get_plan, may_reuse, recover_live
+from oauth_binding.authorization_server.issuing.plan import (
+    adopt_changes,
+    adopt_rotation,
+    get_plan,
+    may_reuse,
+    recover_live,
+)
 from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
 from oauth_binding.core.databases import written
 from oauth_binding.core.errors import SlotContendedError
@@ -55,6 +61,7 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
     :raises InvalidGrantError: what the request presents was revoked or redeemed meanwhile.
     :raises SlotContendedError: others overtook the request for as long as storage/attempts.py has patience.
     """
+    adopt_rotation(request, token)
     renew_answer(writer, request, token)
     answered = dict(token)
 

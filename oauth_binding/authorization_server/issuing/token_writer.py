@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 class TokenWriter(Protocol):
     """Makes the rows of tokens, in the caller's transaction."""
 
-    def rotate_refresh_token(self, request: Request) -> bool:
-        """Return whether a refresh request is answered with a new refresh token."""
-
     def authenticate_user_again(self, request: Request) -> bool:
         """Return whether the user of a password request is the one that the password is right for now."""
 

@@ -58,5 +58,7 @@ def _exchanges_of(access: Q, refresh: Q) -> set[Any]:
 def _may_be_exchanged() -> bool:
     """Return whether there are token exchanges on this server."""
     # A rule is there before the first exchange, which may be about to be saved.
-    kept: tuple[Any, ...] = (TokenExchangeRule, TokenExchange)
-    return any(written(model).exists() for model in kept)
+    rules, exchanges = (
+        written(model).order_by().values("pk") for model in (TokenExchangeRule, TokenExchange)
+    )
+    return bool(rules.union(exchanges, all=True).exists())

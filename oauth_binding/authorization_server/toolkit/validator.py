@@ -126,16 +126,20 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Requests
 
     def _load_application(self, client_id: str, request: Request) -> Any:
-        if client_id and "\x00" in client_id:
-            return None  # psycopg refuses it, not as django-oauth-toolkit expects
         model = get_application_model()
-        if client_id and len(client_id) > (model._meta.get_field("client_id").max_length or 0):
-            return None  # django-oauth-toolkit would save it where it is the address of a metadata document
+        if not client_id or len(client_id) > (model._meta.get_field("client_id").max_length or 0):
+            return (
+                None  # too long a one django-oauth-toolkit would save, as the address of a metadata document
+            )
+        if "\x00" in client_id:
+            return None  # psycopg refuses it, not as django-oauth-toolkit expects
         if not isinstance(request.client, model):
             found = self.find_application(client_id)
             # django-oauth-toolkit loads those itself whose metadata document it has to read again.
             is_own = found is not None and found.registration_source != model.RegistrationSource.CIMD
             request.client = found if is_own else None
+            if found is None and not oauth2_settings.CIMD_ENABLED:
+                return None
         client = super()._load_application(client_id, request)
         if client is not None and state_of(request).is_token_request:
             # Here, as it is the last moment before any credential is checked.
@@ -397,7 +401,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return
         renew_answer(self, request, token)
         refreshed = state_of(request).refresh_token
-        if refreshed is not None and not self.rotate_refresh_token(request):
+        if refreshed is not None and state_of(request).keeps_refresh_token:
             _check_not_revoked_meanwhile(refreshed, request)
         try:
             super()._save_bearer_token(token, request, *args, **kwargs)

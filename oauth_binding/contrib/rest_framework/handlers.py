@@ -8,22 +8,35 @@ from rest_framework.exceptions import PermissionDenied
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as rest_framework_handler
 
-from oauth_binding.contrib.rest_framework.scopes import required_scopes
+from oauth_binding.contrib.rest_framework.permissions import IsBound
+from oauth_binding.contrib.rest_framework.scopes import combined, missing_scopes
 from oauth_binding.resource_server.bearer import InsufficientScopeError
 
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> Response | None:
-    """Handle exceptions as Django REST framework does, and say which scopes a token lacks.
+    """Handle exceptions as Django REST framework does, and say what a token lacks that is refused.
 
-    For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Without it a request whose token lacks a scope is refused
-    just as well, but without the challenge of RFC 6750 section 3.
+    For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Without it a request whose token lacks a scope, or is not
+    bound, is refused just as well, but without the challenge of RFC 6750 section 3.
     """
     response: Response | None = rest_framework_handler(exception, context)
     request: Any = context.get("request")
-    allow_scopes = getattr(getattr(request, "auth", None), "allow_scopes", None)
-    if response is not None and isinstance(exception, PermissionDenied) and allow_scopes is not None:
-        scopes = required_scopes(request, context["view"])
-        if not allow_scopes(scopes):
-            error = InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
+    if response is None or not isinstance(exception, PermissionDenied):
+        return response
+    if hasattr(getattr(request, "auth", None), "allow_scopes"):
+        error = _what_is_missing(request, context["view"])
+        if error is not None:
             response["WWW-Authenticate"] = error.challenge(request._request)
     return response
+
+
+def _what_is_missing(request: Any, view: Any) -> InsufficientScopeError | None:
+    scopes = missing_scopes(request, view)
+    if scopes:
+        return InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
+    for permission in view.get_permissions():
+        for each in combined(permission):
+            if isinstance(each, IsBound) and not each.has_permission(request, view):
+                # The only code that RFC 6750 section 3.1 has for a token that is valid, and not enough.
+                return InsufficientScopeError(each.challenge)
+    return None

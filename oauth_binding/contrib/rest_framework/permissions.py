@@ -31,6 +31,8 @@ class IsBound(BasePermission):
 
     message = _("The access token is not bound to what this resource asks for.")
     code = "not_bound"
+    #: What the challenge says, in ASCII (RFC 6750 section 3).
+    challenge: ClassVar[str] = "The access token is not bound to what this resource asks for."
 
     @classmethod
     def to(cls, *binding_types: str) -> type[IsBound]:

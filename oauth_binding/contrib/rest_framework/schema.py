@@ -10,13 +10,10 @@ from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiResponse
 from oauth2_provider.settings import oauth2_settings
 
-from oauth_binding.contrib.rest_framework.scopes import required_scopes
-from oauth_binding.core.toolkit_paths import (
-    IsAuthenticatedOrTokenHasScope,
-    TokenHasScope,
-    TokenMatchesOASRequirements,
-    get_scopes_backend,
-)
+from oauth_binding.contrib.rest_framework.permissions import PresentsBinding
+from oauth_binding.contrib.rest_framework.scopes import alternative_scopes, combined
+from oauth_binding.core.toolkit_paths import get_scopes_backend
+from oauth_binding.resource_server.bearer import get_authenticator
 
 #: The grant types that the schema has words for: the flow, the endpoints, and which gate closes it.
 _FLOWS: Final = {
@@ -50,33 +47,43 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignor
     token.
     """
 
-    # As drf-spectacular calls that of django-oauth-toolkit, which it knows of one layout only.
-    name = "oauth2"
+    # The first as drf-spectacular calls that of django-oauth-toolkit, which it knows of one layout only.
+    name = ["oauth2", "tokenBinding"]
     target_class = "oauth_binding.contrib.rest_framework.authentication.BearerAuthentication"
     match_subclasses = True
 
-    def get_security_requirement(self, auto_schema: Any) -> Any:
-        """Return the scopes of the operation, also where several permissions ask for some."""
+    def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
+        """Return the sets of scopes of which the operation wants one, with a binding where it wants that."""
+        view = auto_schema.view
+        token, binding = self.name
+        presented: dict[str, list[str]] = {binding: []} if _presents_binding(view) else {}
         if not (spectacular_settings.OAUTH2_FLOWS or _flows()):
-            return {self.name: []}  # no other type of scheme has scopes
-        view, request = auto_schema.view, auto_schema.view.request
-        scopes = required_scopes(request, view)
-        if scopes:
-            return {self.name: scopes}
-        for permission in view.get_permissions():
-            if isinstance(permission, TokenMatchesOASRequirements):
-                alternatives = permission.get_required_alternate_scopes(request, view)
-                return [{self.name: group} for group in alternatives.get(auto_schema.method, [])]
-            if isinstance(permission, IsAuthenticatedOrTokenHasScope):
-                return {self.name: TokenHasScope().get_scopes(request, view)}
-        return {self.name: []}
+            return [{token: [], **presented}]  # no other type of scheme has scopes
+        return [{token: scopes, **presented} for scopes in alternative_scopes(view.request, view)]
 
-    def get_security_definition(self, auto_schema: Any) -> Any:
-        """Return the security scheme object (OpenAPI 3.0.3 section 4.7.24)."""
+    def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
+        """Return the security scheme objects (OpenAPI 3.0.3 section 4.7.24) that the operation needs."""
         flows = _chosen_flows() or _flows()
-        if flows:
-            return {"type": "oauth2", "flows": flows}
-        return {"type": "http", "scheme": "bearer", "bearerFormat": "OAuth 2.0 access token"}
+        token = (
+            {"type": "oauth2", "flows": flows}
+            if flows
+            else {"type": "http", "scheme": "bearer", "bearerFormat": "OAuth 2.0 access token"}
+        )
+        binding = {
+            "type": "apiKey",
+            "in": "header",
+            "name": get_authenticator().binding_header,
+            "description": "What the access token is bound to, as it was sent when the token was requested.",
+        }
+        return [token, binding] if _presents_binding(auto_schema.view) else [token]
+
+
+def _presents_binding(view: Any) -> bool:
+    return any(
+        isinstance(each, PresentsBinding)
+        for permission in view.get_permissions()
+        for each in combined(permission)
+    )
 
 
 def _chosen_flows() -> dict[str, dict[str, Any]]:

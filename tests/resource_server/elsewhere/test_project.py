@@ -106,7 +106,8 @@ def describe() -> list[Any]:
     from drf_spectacular.generators import SchemaGenerator
 
     schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
-    return [schema["components"]["securitySchemes"], schema["paths"]["/me/"]["get"]["security"]]
+    of_operations = [schema["paths"][path]["get"]["security"] for path in ("/me/", "/presented/")]
+    return [schema["components"]["securitySchemes"], *of_operations]
 
 
 def test_openapi_names_the_scheme(tmp_path: Path) -> None:
@@ -115,12 +116,14 @@ def test_openapi_names_the_scheme(tmp_path: Path) -> None:
     schema_class = 'REST_FRAMEWORK["DEFAULT_SCHEMA_CLASS"] = "drf_spectacular.openapi.AutoSchema"\n'
     project.write("api_settings.py", text + schema_class)
     try:
-        schemes, security = project.call("api_settings", describe)
+        schemes, security, presented = project.call("api_settings", describe)
     finally:
         project.end()
 
-    assert [scheme["scheme"] for scheme in schemes.values()] == ["bearer"]
-    assert security == [{name: []} for name in schemes]
+    assert schemes["oauth2"]["scheme"] == "bearer"
+    assert schemes["tokenBinding"]["name"] == "Token-Binding-Id"
+    assert security == [{"oauth2": []}]
+    assert presented == [{"oauth2": [], "tokenBinding": []}]
 
 
 def test_mistakes_are_found_by_check(tmp_path: Path) -> None:

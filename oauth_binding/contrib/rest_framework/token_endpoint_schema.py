@@ -1,0 +1,103 @@
+"""What drf-spectacular says of the token endpoint, which is no view of Django REST framework's."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.urls import NoReverseMatch, reverse
+from oauth2_provider.settings import oauth2_settings
+
+from oauth_binding.authorization_server.issuing.presented_binding import MAX_VALUE_LENGTH
+from oauth_binding.core.settings import binding_settings
+
+#: The security scheme of clients at the token endpoint.
+_CLIENT: Final = "client"
+
+#: What the token endpoint reads (RFC 6749 section 4, RFC 7636, RFC 8628, RFC 8693, RFC 8707).
+_TOKEN_PARAMETERS: Final = (
+    *("client_id", "client_secret", "username", "password", "scope", "refresh_token"),
+    *("code", "redirect_uri", "code_verifier", "device_code", "resource"),
+    *("subject_token", "subject_token_type", "actor_token", "actor_token_type", "audience"),
+    "requested_token_type",
+)
+
+
+def describe_token_endpoint(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Add the token endpoint (RFC 6749 section 3.2) to a schema, with the parameters that name a binding.
+
+    For ``SPECTACULAR_SETTINGS["POSTPROCESSING_HOOKS"]``, in the project of the server: clients that are made
+    of the schema, and Swagger UI, can send ``tokenBindingId`` then.
+
+    :param result: the schema.
+    """
+    try:
+        address = reverse("oauth2_provider:token")
+    except NoReverseMatch:
+        return result  # the project does not have it
+    result["paths"].setdefault(address, {"post": _token_operation()})
+    schemes = result.setdefault("components", {}).setdefault("securitySchemes", {})
+    schemes.setdefault(
+        _CLIENT, {"type": "http", "scheme": "basic", "description": "The client and its secret."}
+    )
+    return result
+
+
+def _token_operation() -> dict[str, Any]:
+    text = {"type": "string"}
+    error = {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"error": text, "error_description": text},
+                    "required": ["error"],
+                }
+            }
+        }
+    }
+    bindings = {
+        name: {**text, "maxLength": MAX_VALUE_LENGTH, "description": "What the tokens are bound to."}
+        for name in binding_settings.binder_parameters
+    }
+    token = dict.fromkeys(("access_token", "token_type", "scope", "refresh_token", "id_token"), text)
+    return {
+        "operationId": "token",
+        "summary": "Request an access token",
+        "tags": ["oauth2"],
+        "security": [{_CLIENT: []}, {}],
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/x-www-form-urlencoded": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "grant_type": {
+                                **text,
+                                "enum": list(oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED),
+                            },
+                            **dict.fromkeys(_TOKEN_PARAMETERS, text),
+                            **bindings,
+                        },
+                        "required": ["grant_type"],
+                    }
+                }
+            },
+        },
+        "responses": {
+            "200": {
+                "description": "The tokens (RFC 6749 section 5.1).",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {**token, "expires_in": {"type": "integer", "minimum": 0}},
+                            "required": ["access_token", "token_type"],
+                        }
+                    }
+                },
+            },
+            "400": {"description": "The request is refused (RFC 6749 section 5.2).", **error},
+            "401": {"description": "The client is not known, or its secret is wrong.", **error},
+        },
+    }
