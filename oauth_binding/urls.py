@@ -32,8 +32,8 @@ from oauth_binding.authorization_server.endpoints.registration import (
     DynamicClientRegistrationManagementView,
     DynamicClientRegistrationView,
 )
-from oauth_binding.authorization_server.endpoints.responses import json_errors, readable_anywhere
 from oauth_binding.authorization_server.endpoints.resource_metadata import OAuthProtectedResourceMetadataView
+from oauth_binding.authorization_server.endpoints.responses import json_errors, readable_anywhere
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
@@ -127,8 +127,8 @@ feed_urlpatterns = [
     path("revoked-tokens/", RevokedTokensView.as_view(), name="revoked-tokens"),
 ]
 
-#: The metadata where RFC 8414 section 3.1 and RFC 9728 section 3 have it, for the URLs of the whole host: for a
-#: site that includes ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look for
+#: The metadata where RFC 8414 section 3.1 and RFC 9728 section 3 have it, for the URLs of the whole host: for
+#: a site that includes ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look for
 #: that of an API.
 metadata_urlpatterns = [
     *(

@@ -166,7 +166,10 @@ FLOWS: Final[dict[str, tuple[Callable[[Agent], Awaitable[None]], str, list[str]]
     ),
     "client_secret_post": (connects, "client_secret_post", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION]),
     "again": (connects_again, "none", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION, *SESSION]),
-    "more scope": (asks_for_more, "none", []),
+    "more scope": (
+        *(asks_for_more, "none"),
+        [*DISCOVERY, REGISTRATION, TOKEN, *SESSION[:2], f"{TOOLS} 403", TOKEN, *SESSION[2:]],
+    ),
     "refresh": (refreshes, "none", [*DISCOVERY, REGISTRATION, TOKEN, *SESSION, TOKEN, *SESSION]),
     "signed out": (
         *(is_signed_out, "none"),
