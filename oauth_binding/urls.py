@@ -128,8 +128,8 @@ feed_urlpatterns = [
 ]
 
 #: The metadata where RFC 8414 section 3.1 and RFC 9728 section 3 have it, for the URLs of the whole host: for
-#: a site that includes ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look for
-#: that of an API.
+#: a site that includes ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look
+#: for that of an API.
 metadata_urlpatterns = [
     *(
         path(f".well-known/{document}{end}", view.as_view())

@@ -13,6 +13,7 @@ from django.utils.cache import patch_vary_headers
 from oauth_binding.resource_server.bearer import (
     BearerError,
     InsufficientScopeError,
+    InvalidTokenError,
     attach_token,
     get_authenticator,
 )
@@ -89,7 +90,11 @@ class BearerTokenMiddleware:
 
         :raises BearerError: the token is not valid, or does not have the scopes.
         """
-        token = get_authenticator().authenticate(request)
+        try:
+            token = get_authenticator().authenticate(request)
+        except InvalidTokenError as error:
+            error.scopes = list(self.get_required_scopes(request))
+            raise
         if token is None:
             return
         scopes = self.get_required_scopes(request)
