@@ -35,7 +35,7 @@ class BearerError(Exception):
     """A request that is refused for its bearer token, or for having none (RFC 6750 section 3.1).
 
     :param description: the ``error_description``, in ASCII; nothing the client has sent.
-    :param scopes: what the resource takes, where that is the point.
+    :param scopes: what the resource takes, where a client is to ask for a token, or for another.
     """
 
     #: The HTTP status.

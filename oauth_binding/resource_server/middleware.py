@@ -14,6 +14,7 @@ from oauth_binding.core.addresses import NAMESPACE, is_of_server
 from oauth_binding.resource_server.bearer import (
     BearerError,
     InsufficientScopeError,
+    InvalidTokenError,
     attach_token,
     get_authenticator,
 )
@@ -95,7 +96,11 @@ class BearerTokenMiddleware:
 
         :raises BearerError: the token is not valid, or does not have the scopes.
         """
-        token = get_authenticator().authenticate(request)
+        try:
+            token = get_authenticator().authenticate(request)
+        except InvalidTokenError as error:
+            error.scopes = list(self.get_required_scopes(request))
+            raise
         if token is None:
             return
         scopes = self.get_required_scopes(request)

@@ -43,15 +43,19 @@ def authorize(
     :raises BearerError: the request has not.
     """
     authenticator = get_authenticator()
-    token = authenticator.authenticate(request)
-    if token is None:
-        raise MissingTokenError(scopes=scopes)
-    if not token.allow_scopes(scopes):
-        raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
-    if (bound or binding_types) and not is_bound(token, binding_types):
-        raise InvalidTokenError("The access token is not bound to what this resource asks for.")
-    if presented_binding:
-        authenticator.check_presented_binding(request, token)
+    try:
+        token = authenticator.authenticate(request)
+        if token is None:
+            raise MissingTokenError(scopes=scopes)
+        if not token.allow_scopes(scopes):
+            raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
+        if (bound or binding_types) and not is_bound(token, binding_types):
+            raise InvalidTokenError("The access token is not bound to what this resource asks for.")
+        if presented_binding:
+            authenticator.check_presented_binding(request, token)
+    except InvalidTokenError as error:
+        error.scopes = list(scopes)
+        raise
     return token
 
 

@@ -69,9 +69,16 @@ def challenge(response: Any, error: str, description: str, scope: str = "") -> s
     return f'Bearer realm="api",error="{error}",error_description="{description}",{scope}{of_api}'
 
 
+#: What APIs ask for that take no token without it; a client that asks for another token is told.
+SCOPES = {f"/{kind}/": "read" for kind in KINDS if kind != "drf/any"} | {
+    f"/{kind}/presented/": "read" for kind in ("mixin", "async-mixin")
+}
+
+
 def assert_invalid(response: Any, description: str = INVALID) -> None:
     assert response.status_code == 401
-    assert response["WWW-Authenticate"] == challenge(response, "invalid_token", description)
+    asked = SCOPES.get(response.request["PATH_INFO"], "")
+    assert response["WWW-Authenticate"] == challenge(response, "invalid_token", description, asked)
 
 
 # What an API finds

@@ -58,7 +58,7 @@ class ConnectDiscoveryInfoView(views.ConnectDiscoveryInfoView):
 
 
 # They derive from none of django-oauth-toolkit's: the issuer is not what stands before *their* addresses.
-@method_decorator(login_not_required, name="dispatch")
+@method_decorator((login_not_required, readable_anywhere, json_errors), name="dispatch")
 class MetadataAtRootView(View):
     """The metadata where RFC 8414 section 3.1 has it: the path of the issuer follows the well-known one."""
 

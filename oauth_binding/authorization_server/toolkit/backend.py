@@ -22,6 +22,7 @@ from oauth_binding.authorization_server.issuing.request_state import ISSUING
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCore, set_oauthlib_user_to_device_request_user
+from oauth_binding.resource_server.bearer import InsufficientScopeError
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -211,7 +212,13 @@ class BindingOAuthLibCore(OAuthLibCore):
             self.check_query_string(request)
         except InvalidRequestError as error:
             return None, {"Content-Type": "application/json"}, error.json, error.status_code
-        return super().create_userinfo_response(request)
+        answer = super().create_userinfo_response(request)
+        # oauthlib calls a token invalid also where all that it lacks is the scope (RFC 6750 section 3.1).
+        if answer[-1] == 401 and self.verify_request(request, scopes=[])[0]:
+            lacking = InsufficientScopeError("The access token does not have the scope.", scopes=["openid"])
+            refused = lacking.response(request)
+            return None, dict(refused.items()), refused.content.decode(), refused.status_code
+        return answer
 
     @deciding()
     def verify_request(self, request: HttpRequest, scopes: Any) -> Any:

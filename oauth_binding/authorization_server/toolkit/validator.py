@@ -262,6 +262,20 @@ class BindingOAuth2Validator(OAuth2Validator):
         registered = application.redirect_uris.split()
         return has_own_rule or _without_port(redirect_uri) in map(_without_port, registered)
 
+    def validate_silent_login(self, request: Request) -> bool:
+        """Return whether a user is signed in, with ``prompt=none`` (OpenID Connect Core section 3.1.2.1).
+
+        The authorization endpoint answers ``login_required`` itself where nobody is.
+        """
+        return True
+
+    def validate_silent_authorization(self, request: Request) -> bool:
+        """Return whether no user has to be asked, with ``prompt=none`` (the same section).
+
+        The authorization endpoint finds it out, and answers ``consent_required``.
+        """
+        return True
+
     def get_code_challenge(self, code: str, request: Request) -> Any:
         with _while_it_is_there(code, request):
             challenge = super().get_code_challenge(code, request)

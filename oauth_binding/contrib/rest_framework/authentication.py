@@ -37,7 +37,7 @@ class BearerAuthentication(OAuth2Authentication):
         try:
             token = get_authenticator().authenticate(request._request)
         except BearerError as error:
-            raise BearerAPIException(error, request._request) from None
+            raise BearerAPIException(error, request) from None
         if token is None:
             return None
         if token.user is not None:
