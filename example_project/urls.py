@@ -4,6 +4,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 from example_project.api import WhoAmI
+from oauth_binding.urls import metadata_urlpatterns
 
 urlpatterns = [
     path("admin/", admin.site.urls),
@@ -12,6 +13,7 @@ urlpatterns = [
     path("oauth2/", include("oauth_binding.urls")),
     path("api/me/", WhoAmI.as_view(), name="me"),
     path("api/devices/", include("oauth_binding.contrib.rest_framework.urls")),
+    *metadata_urlpatterns,
 ]
 
 if apps.is_installed("drf_spectacular"):

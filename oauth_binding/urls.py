@@ -22,15 +22,22 @@ from oauth_binding.authorization_server.endpoints.device_authorization import (
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
 from oauth_binding.authorization_server.endpoints.jwks import JwksInfoView
 from oauth_binding.authorization_server.endpoints.logout import RPInitiatedLogoutView
-from oauth_binding.authorization_server.endpoints.metadata import OAuthServerMetadataView
+from oauth_binding.authorization_server.endpoints.metadata import (
+    ConnectDiscoveryInfoView,
+    MetadataAtRootView,
+    OAuthServerMetadataView,
+    OpenIDConfigurationAtRootView,
+)
 from oauth_binding.authorization_server.endpoints.registration import (
     DynamicClientRegistrationManagementView,
     DynamicClientRegistrationView,
 )
+from oauth_binding.authorization_server.endpoints.resource_metadata import OAuthProtectedResourceMetadataView
 from oauth_binding.authorization_server.endpoints.responses import json_errors, readable_anywhere
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.addresses import with_names_of_toolkit
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.error_reports import without_secrets
 from oauth_binding.devices.views import (
@@ -39,6 +46,7 @@ from oauth_binding.devices.views import (
     DeviceSignOutOthersView,
     DeviceSignOutView,
 )
+from oauth_binding.resource_server.resources import AT_ROOT
 
 app_name = "oauth2_provider"
 
@@ -56,6 +64,9 @@ _OUR_VIEWS: dict[str, type[View]] = {
     "jwks-info": JwksInfoView,
     "oauth-server-metadata": OAuthServerMetadataView,
     "oauth-server-metadata-issuer": OAuthServerMetadataView,
+    "oidc-connect-discovery-info": ConnectDiscoveryInfoView,
+    "oauth-resource-metadata": OAuthProtectedResourceMetadataView,
+    "oauth-resource-metadata-path": OAuthProtectedResourceMetadataView,
     "authorized-token-list": AuthorizedTokensListView,
     "authorized-token-delete": AuthorizedTokenDeleteView,
     "rp-initiated-logout": RPInitiatedLogoutView,
@@ -81,6 +92,11 @@ def _with_our_view(pattern: URLPattern) -> URLPattern:
     if pattern.name in _PUBLIC:
         view = readable_anywhere(view)
     return URLPattern(pattern.pattern, _unframed(deciding()(view)), pattern.default_args, pattern.name)
+
+
+def _with_names(pattern: URLPattern) -> URLPattern:
+    view = with_names_of_toolkit(pattern.callback)
+    return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
 
 
 #: Guides of other servers write these addresses without the trailing slash.
@@ -117,8 +133,30 @@ feed_urlpatterns = [
     path("revoked-tokens/", RevokedTokensView.as_view(), name="revoked-tokens"),
 ]
 
+#: The metadata where RFC 8414 section 3.1 and RFC 9728 section 3 have it, for the URLs of the whole host: for
+#: a site that includes ``oauth_binding.urls`` under a path. That of the server is there without its path,
+#: too: there, some clients look for that of an API.
+metadata_urlpatterns = [
+    *(
+        path(f".well-known/{document}{end}", view.as_view())
+        for document, view in (
+            ("oauth-authorization-server", MetadataAtRootView),
+            ("openid-configuration", OpenIDConfigurationAtRootView),
+        )
+        for end in ("", "/<path:issuer_path>")
+    ),
+    *(
+        path(
+            f".well-known/oauth-protected-resource{end}",
+            OAuthProtectedResourceMetadataView.as_view(),
+            name=AT_ROOT,
+        )
+        for end in ("", "/<path:resource_path>")
+    ),
+]
+
 urlpatterns = [
-    without_secrets(pattern)
+    _with_names(without_secrets(pattern))
     for pattern in (
         *map(_with_our_view, toolkit_urls.urlpatterns),
         *slashless_urlpatterns,

@@ -17,6 +17,7 @@ GRANT_TYPES = "an application may have several grant types"
 METADATA = "the metadata name the keys also where OpenID Connect is off: JWT access tokens need them"
 SCOPES = "the device authorization endpoint refuses scopes that are not offered"
 AUTHENTICATED = "clients authenticate themselves before a device code is looked at (RFC 8628 section 3.4)"
+CHALLENGES = "errors of the device grant keep oauthlib's headers, such as a challenge"
 UNKNOWN_CLIENT = "a client that is not known or not named is invalid_client, not invalid_request"
 ABSOLUTE = "the address of the page for user codes is absolute"
 DEVICE_CLIENT = "the client of a device is looked up once, while it authenticates itself"
@@ -109,6 +110,11 @@ DIFFERENCES: dict[str, dict[str, list[str]]] = {
             "test_token_view_returns_error_if_device_in_invalid_state",
         ],
     },
+    CHALLENGES: {
+        "TestDeviceFlow": [
+            "test_token_view_status_equals_what_oauthlib_token_response_method_returns",
+        ],
+    },
     UNKNOWN_CLIENT: {
         "TestDeviceFlow": [
             "test_incorrect_client_id_sent",
@@ -117,6 +123,9 @@ DIFFERENCES: dict[str, dict[str, list[str]]] = {
     },
     ABSOLUTE: {
         "TestDeviceFlow": [
+            "test_device_flow_authorization_initiation",
+            "test_device_flow_authorization_user_code_confirm_and_access_token",
+            "test_device_flow_authorization_user_code_confirm_and_access_token_default_scopes",
             "test_device_polling_interval_can_be_changed",
         ],
     },

@@ -11,8 +11,10 @@ from oauth_binding.checks import (
     middleware,
     models,
     provider_entries,
+    resources,
     scopes,
     settings,
+    time_zone,
     toolkit_defaults,
     urls,
 )
@@ -28,8 +30,10 @@ __all__ = [
     "middleware",
     "models",
     "provider_entries",
+    "resources",
     "scopes",
     "settings",
+    "time_zone",
     "toolkit_defaults",
     "urls",
 ]

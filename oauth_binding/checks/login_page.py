@@ -11,16 +11,16 @@ from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
 from django.core.checks import CheckMessage, Tags, Warning, register
 from django.shortcuts import resolve_url
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve
+from django.urls import NoReverseMatch, Resolver404, resolve
 
-from oauth_binding.checks.urls import is_served
+from oauth_binding.core.addresses import endpoint_path, without_script_prefix
 
 
 @register(Tags.urls)
 def check_login_page(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W011: what asks for a signed-in user (authorization, the devices) can send others to a login page."""
     root = getattr(settings, "ROOT_URLCONF", None)
-    if not root or not any(map(is_served, ("authorize", "device-list"))):
+    if not root or not (endpoint_path("authorize") or endpoint_path("device-list")):
         return []
     if is_language_prefix_patterns_used(root)[0] or _exists(settings.LOGIN_URL):
         return []  # with language prefixes, LocaleMiddleware finds the page
@@ -40,7 +40,7 @@ def _exists(login_url: Any) -> bool:
         url = urlsplit(resolve_url(login_url))
         if url.scheme or url.netloc:
             return True  # of another site
-        resolve("/" + url.path.removeprefix(get_script_prefix()).lstrip("/"))
+        resolve(without_script_prefix(url.path))
     except (NoReverseMatch, Resolver404):
         return False
     return True

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Tags, Warning, register
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.urls import Resolver404, resolve
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
+from oauth_binding.authorization_server.endpoints.metadata import (
+    MetadataAtRootView,
+    OAuthServerMetadataView,
+)
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.addresses import endpoint_path, get_issuer_path, served_view, without_script_prefix
 
 
 @register(Tags.urls)
@@ -28,17 +33,77 @@ def check_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[C
             id="oauth_binding.W001",
         )
         for name, view in (("token", TokenView), ("introspect", IntrospectTokenView))
-        if not _is_served_by(name, view)
+        if (path := endpoint_path(name)) is not None and not _is_served_by(path, view)
     ]
 
 
-def _is_served_by(name: str, view: type) -> bool:
+@register(Tags.urls)
+def check_metadata_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W018: the metadata is where RFC 8414 section 3.1 has it, too."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    mounted = endpoint_path("oauth-server-metadata")
+    if mounted is None or not _is_served_by(mounted, OAuthServerMetadataView):
+        return []
+    path = f"/.well-known/oauth-authorization-server{get_issuer_path()}"
+    if _is_served_by(path, MetadataAtRootView, OAuthServerMetadataView):
+        return []
+    return [
+        Warning(
+            f"The metadata of this server is not at {path}, where strict clients look for it (RFC 8414).",
+            hint="Add oauth_binding.urls.metadata_urlpatterns to the URLs of the root. If a proxy answers "
+            "there, silence this check.",
+            id="oauth_binding.W018",
+        )
+    ]
+
+
+#: By page: the one that it leads to when it is done.
+_NEXT_PAGES: Final = {
+    "device": "device-confirm",
+    "device-confirm": "device-grant-status",
+    "register": "detail",
+    "update": "detail",
+    "delete": "list",
+    "authorized-token-delete": "authorized-token-list",
+    "device-sign-out": "device-list",
+    "device-sign-out-others": "device-list",
+    "device-rename": "device-list",
+    "dcr-register": "dcr-register-management",
+}
+
+
+@register(Tags.urls)
+def check_next_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E028: where a page is served, so is the one that it leads to."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    off = set() if oauth2_settings.DCR_ENABLED else {"dcr-register"}
+    return [
+        Error(
+            f"{page!r} of oauth_binding.urls is served, but not {following!r}, whose address it needs: it "
+            "answers with an error of the server.",
+            hint=f"Serve {following!r}, too, or neither.",
+            id="oauth_binding.E028",
+        )
+        for page, following in _NEXT_PAGES.items()
+        if page not in off and _leads_on(page) and served_view(following) is None
+    ]
+
+
+def _leads_on(page: str) -> bool:
+    """Return whether a page leads where it does here; one that a site has derived may lead elsewhere."""
+    view = served_view(page)
+    return view is not None and view.__module__.startswith(("oauth_binding.", "oauth2_provider."))
+
+
+def _is_served_by(path: str, *views: type) -> bool:
     try:
-        match = resolve(reverse(f"oauth2_provider:{name}"))
-    except (NoReverseMatch, Resolver404):
-        return True  # the site does not serve the endpoint at all
+        match = resolve(without_script_prefix(path))
+    except Resolver404:
+        return False
     served_by = getattr(match.func, "view_class", None)
-    return inspect.isclass(served_by) and issubclass(served_by, view)
+    return inspect.isclass(served_by) and issubclass(served_by, views)
 
 
 @register(Tags.urls)
@@ -49,7 +114,7 @@ def check_page_of_user_codes(app_configs: Sequence[AppConfig] | None, **kwargs: 
         return []
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
-    if not is_served("device-authorization") or is_served("device"):
+    if endpoint_path("device-authorization") is None or endpoint_path("device") is not None:
         return []
     return [
         Warning(
@@ -59,12 +124,3 @@ def check_page_of_user_codes(app_configs: Sequence[AppConfig] | None, **kwargs: 
             id="oauth_binding.W019",
         )
     ]
-
-
-def is_served(name: str) -> bool:
-    """Return whether the site serves the endpoint or page of a name."""
-    try:
-        reverse(f"oauth2_provider:{name}")
-    except NoReverseMatch:
-        return False
-    return True

@@ -50,6 +50,7 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "TokenHasScope": _PERMISSIONS,
     "TokenMatchesOASRequirements": _PERMISSIONS,
     "app_authorized": ("core.signals", "signals"),
+    "bcp_filter_response_types": ("authorization_server.views.metadata", "views.metadata"),
     "build_bearer_challenge": ("resource_server.www_authenticate", "www_authenticate"),
     "get_scopes_backend": ("core.scopes", "scopes"),
     "jwk_from_pem": ("core.utils", "utils"),

@@ -18,6 +18,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from oauth_binding.binding.presented import find_fault
 from oauth_binding.core.toolkit_paths import build_bearer_challenge
+from oauth_binding.resource_server.resources import covers, get_address, get_metadata_url, takes_tokens
 
 #: What challenges call the API (RFC 9110 section 11.5).
 REALM: Final = "api"
@@ -34,7 +35,7 @@ class BearerError(Exception):
     """A request that is refused for its bearer token, or for having none (RFC 6750 section 3.1).
 
     :param description: the ``error_description``, in ASCII; nothing the client has sent.
-    :param scopes: what the resource takes, where that is the point.
+    :param scopes: what the resource takes, where a client is to ask for a token, or for another.
     """
 
     #: The HTTP status.
@@ -50,14 +51,19 @@ class BearerError(Exception):
         self.scopes = list(scopes)
 
     def challenge(self, request: HttpRequest) -> str:
-        """Return the ``WWW-Authenticate`` header, with the RFC 9728 metadata where there is some."""
+        """Return the ``WWW-Authenticate`` header, with the address of the API's RFC 9728 metadata, if any."""
         attributes = {
             "error": self.error,
             "error_description": self.description,
             "scope": " ".join(self.scopes),
         }
         present = {name: value for name, value in attributes.items() if value}
-        challenge: str = build_bearer_challenge(request, oauth2_error=present, realm=REALM)
+        challenge: str = build_bearer_challenge(
+            request,
+            oauth2_error=present,
+            realm=REALM,
+            resource_metadata_url=_find_metadata(request),
+        )
         return challenge
 
     def response(self, request: HttpRequest) -> HttpResponse:
@@ -152,6 +158,16 @@ class BearerAuthenticator:
         """The header in which a request names what its token is bound to."""
         raise NotImplementedError
 
+    @property
+    def resources(self) -> Collection[str]:
+        """The identifiers of the protected resources that the site has declared (RFC 9728 section 1.2)."""
+        raise NotImplementedError
+
+    @property
+    def takes_other_resources(self) -> bool:
+        """Whether a token that was asked for on behalf of another resource, by its address, opens that."""
+        raise NotImplementedError
+
     @sensitive_variables()
     def check_presented_binding(self, request: HttpRequest, token: Any) -> None:
         """Check that a request names what its token is bound to, in the :attr:`binding_header`.
@@ -173,6 +189,30 @@ def is_bound(token: Any, binding_types: Collection[str] = ()) -> bool:
     if binding is None or not binding.reference:
         return False
     return not binding_types or binding.binding_type in binding_types
+
+
+def find_resource(request: HttpRequest, path: str) -> str | None:
+    """Return the identifier of the protected resource at a path (RFC 9728 section 1.2), or None.
+
+    It is one that the site has declared and that covers the path, or else the address itself, if what is
+    there takes tokens. The root stands for the whole host.
+
+    :param request: any of this site.
+    :param path: from the root of the host on, not escaped.
+    """
+    authenticator = get_authenticator()
+    address = get_address(request, path)
+    covering = [resource for resource in authenticator.resources if covers(resource, address)]
+    if covering:
+        return max(covering, key=len)
+    is_resource = authenticator.takes_other_resources and (path == "/" or takes_tokens(request, path))
+    return address if is_resource else None
+
+
+def _find_metadata(request: HttpRequest) -> str | None:
+    # A view that calls authorize() itself can't be told from others.
+    resource = find_resource(request, request.path) or find_resource(request, "/")
+    return None if resource is None else get_metadata_url(request, resource)
 
 
 def attach_token(request: Any, token: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django.utils.translation import override
+from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthlibRequest
 
 from oauth_binding.core.databases import deciding
@@ -43,3 +44,11 @@ class Authenticator(BearerAuthenticator):
     @property
     def binding_header(self) -> str:
         return binding_settings.binding_header
+
+    @property
+    def resources(self) -> list[str]:
+        declared = oauth2_settings.OAUTH2_PROTECTED_RESOURCE_IDENTIFIER
+        return [str(declared)] if declared else []
+
+    #: django-oauth-toolkit compares the resources of a token with the address that is asked (RFC 8707).
+    takes_other_resources = True

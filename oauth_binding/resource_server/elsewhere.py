@@ -47,6 +47,14 @@ class Authenticator(BearerAuthenticator):
     def binding_header(self) -> str:
         return resource_server_settings.binding_header
 
+    @property
+    def resources(self) -> frozenset[str]:
+        return resource_server_settings.audience
+
+    @property
+    def takes_other_resources(self) -> bool:
+        return not resource_server_settings.audience
+
 
 def _get_claims(text: str) -> dict[str, Any]:
     is_local = resource_server_settings.validates_locally

@@ -10,9 +10,11 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 
+from oauth_binding.core.addresses import NAMESPACE, is_of_server
 from oauth_binding.resource_server.bearer import (
     BearerError,
     InsufficientScopeError,
+    InvalidTokenError,
     attach_token,
     get_authenticator,
 )
@@ -61,7 +63,8 @@ class BearerTokenMiddleware:
         return self.required_scopes or ()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not self._is_for_session(_resolve(request)):
+        request.bearer_token_middleware = self  # type: ignore[attr-defined]  # for the metadata of what it opens
+        if not self.is_for_session(_resolve(request)):
             try:
                 self._sign_in(request)
             except BearerError as error:
@@ -75,19 +78,29 @@ class BearerTokenMiddleware:
 
         Another middleware has chosen them. By now others have let it in for the token.
         """
-        if getattr(request, "_is_signed_in_by_token", False) and self._is_for_session(request.resolver_match):
+        if getattr(request, "_is_signed_in_by_token", False) and self.is_for_session(request.resolver_match):
             return InsufficientScopeError("No access token opens this resource.").response(request)
         return None
 
-    def _is_for_session(self, match: ResolverMatch | None) -> bool:
-        return match is not None and not set(self.session_apps).isdisjoint(match.app_names)
+    def is_for_session(self, match: ResolverMatch | None) -> bool:
+        """Return whether a page is one of :attr:`session_apps`."""
+        if match is None:
+            return False
+        # A site may have the pages of the server in a namespace of its own.
+        view = getattr(match.func, "view_class", object)
+        own = {NAMESPACE} if is_of_server(view) else set()
+        return not own.union(match.app_names).isdisjoint(self.session_apps)
 
     def _sign_in(self, request: HttpRequest) -> None:
         """Sign in the user of a request's token, if it has one.
 
         :raises BearerError: the token is not valid, or does not have the scopes.
         """
-        token = get_authenticator().authenticate(request)
+        try:
+            token = get_authenticator().authenticate(request)
+        except InvalidTokenError as error:
+            error.scopes = list(self.get_required_scopes(request))
+            raise
         if token is None:
             return
         scopes = self.get_required_scopes(request)

@@ -43,15 +43,19 @@ def authorize(
     :raises BearerError: the request has not.
     """
     authenticator = get_authenticator()
-    token = authenticator.authenticate(request)
-    if token is None:
-        raise MissingTokenError(scopes=scopes)
-    if not token.allow_scopes(scopes):
-        raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
-    if (bound or binding_types) and not is_bound(token, binding_types):
-        raise InvalidTokenError("The access token is not bound to what this resource asks for.")
-    if presented_binding:
-        authenticator.check_presented_binding(request, token)
+    try:
+        token = authenticator.authenticate(request)
+        if token is None:
+            raise MissingTokenError(scopes=scopes)
+        if not token.allow_scopes(scopes):
+            raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
+        if (bound or binding_types) and not is_bound(token, binding_types):
+            raise InvalidTokenError("The access token is not bound to what this resource asks for.")
+        if presented_binding:
+            authenticator.check_presented_binding(request, token)
+    except InvalidTokenError as error:
+        error.scopes = list(scopes)
+        raise
     return token
 
 
@@ -98,6 +102,7 @@ def protected_resource(
             def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
                 return refuse(request) or _varying(view(request, *args, **kwargs))
 
+        protected.takes_bearer_tokens = True  # type: ignore[attr-defined]
         return csrf_exempt(protected)
 
     return decorator
@@ -122,6 +127,7 @@ class ProtectedResourceMixin:
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
         """Return the view, exempt from CSRF protection: no cookie opens it."""
         view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
+        view.takes_bearer_tokens = True  # type: ignore[attr-defined]
         return csrf_exempt(view)
 
     def get_required_scopes(self, request: HttpRequest) -> Sequence[str]:

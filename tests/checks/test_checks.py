@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -27,12 +28,14 @@ from django.db import OperationalError, connection, connections, models
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest
 from django.test import override_settings
+from django.urls import URLPattern, URLResolver, include, path
 from django.utils.module_loading import import_string
+from oauth2_provider import urls as toolkit_urls
 from oauth2_provider.models import get_application_model, get_refresh_token_model
 from oauth2_provider.settings import DEFAULTS
 
 import oauth_binding
-from oauth_binding import checks
+from oauth_binding import checks, urls
 from oauth_binding.authorization_server import BindingOAuth2Validator, BindingOAuthLibCore
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
@@ -42,6 +45,7 @@ from oauth_binding.core import settings as core_settings
 from oauth_binding.models import TokenBinding
 from oauth_binding.resource_server import BearerTokenMiddleware
 from oauth_binding.resource_server import checks as resource_server_checks
+from oauth_binding.urls import metadata_urlpatterns
 from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
 
@@ -132,11 +136,31 @@ class ByMethod(BearerTokenMiddleware):
         return ["read" if request.method == "GET" else "write"]
 
 
+class Elsewhere:
+    """A router that sends questions about an app, or about all, to a database that the site does not have."""
+
+    def __init__(self, *questions: str, app: str = "") -> None:
+        self.app = app
+        for question in questions:
+            setattr(self, question, self.answer)
+
+    def answer(self, model: Any, **hints: Any) -> str | None:
+        return "elsewhere" if model._meta.app_label.startswith(self.app) else None
+
+
 class BindingsElsewhere:
     """A database router that knows nothing of the tokens."""
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
         return "elsewhere" if model is TokenBinding else None
+
+
+@contextmanager
+def bindings_elsewhere() -> Iterator[None]:
+    # As if there was such a database.
+    known = mock.patch.object(checks.database, "unknown_databases", return_value=[])
+    with known, override_settings(DATABASE_ROUTERS=[BindingsElsewhere()]):
+        yield
 
 
 def provider_without(entry: str) -> override_settings:
@@ -213,6 +237,32 @@ def json_backend() -> AbstractContextManager[None]:
 
 def without_pages() -> AbstractContextManager[Any]:
     return override_settings(ROOT_URLCONF="tests.sites.without_pages_urls", LOGIN_URL="/sign-in/")
+
+
+def root_urls(*patterns: URLPattern | URLResolver) -> override_settings:
+    return override_settings(ROOT_URLCONF=patterns)
+
+
+def without_metadata() -> list[URLPattern | URLResolver]:
+    """Return the site's URLs without the metadata at the root."""
+    return [
+        each for each in import_module(settings.ROOT_URLCONF).urlpatterns if each not in metadata_urlpatterns
+    ]
+
+
+def without(name: str) -> list[URLPattern | URLResolver]:
+    """Return the site's URLs without one of this app's."""
+    served = [pattern for pattern in urls.urlpatterns if pattern.name != name]
+    return [
+        path("oauth2/", include((served, "oauth2_provider"))) if str(each.pattern) == "oauth2/" else each
+        for each in import_module(settings.ROOT_URLCONF).urlpatterns
+    ]
+
+
+@contextmanager
+def registration_alone() -> Iterator[None]:
+    with root_urls(*without("dcr-register-management")), provider(DCR_ENABLED=True):
+        yield
 
 
 @contextmanager
@@ -372,8 +422,15 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E009", "the chosen algorithm has no key", es256_application),
     ("E009", "its key has expired", lambda: es256_application(es256(begins=-2, ends=-1))),
     ("E009", "no key for the revocation feed", feed_without_key),
-    ("E010", "database router", lambda: override_settings(DATABASE_ROUTERS=[BindingsElsewhere()])),
+    ("E010", "database router", bindings_elsewhere),
     ("E011", "lost column", lost_column),
+    (
+        "E030",
+        "of all",
+        lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_read", "db_for_write")]),
+    ),
+    ("E030", "of replicas", lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_read")])),
+    ("E030", "of users", lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_write", app="auth")])),
     ("E012", "binder not installed", lambda: application(token_binding_type="device")),
     ("E013", "not a dict", lambda: issuers(["https://idp.example"])),
     ("E013", "an issuer that is no text", lambda: issuers({None: OPTIONS})),
@@ -466,6 +523,15 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W008", "the password grant", lambda: refused_grant("password", "PASSWORD_GRANT")),
     ("W008", "the implicit grant", lambda: refused_grant("implicit", "IMPLICIT_GRANT")),
     *REST_FRAMEWORK_CASES,
+    ("E028", "no page after a page", lambda: root_urls(*without("device-grant-status"))),
+    ("E028", "no page of devices", lambda: root_urls(*without("device-list"))),
+    ("E028", "registration alone", registration_alone),
+    ("W018", "no metadata at the root", lambda: root_urls(*without_metadata())),
+    (
+        "W018",
+        "that of django-oauth-toolkit",
+        lambda: root_urls(path("", include(toolkit_urls.metadata_urlpatterns)), *without_metadata()),
+    ),
     ("W011", "no such page", lambda: override_settings(LOGIN_URL="/sign-in/")),
     ("W011", "no page of that name", lambda: override_settings(LOGIN_URL="sign-in")),
     ("W013", "a number", lambda: application(client_id="4711")),
@@ -483,6 +549,13 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "scopes for introspection",
         lambda: all_scopes("devices:read", "introspection", DEFAULT_SCOPES=["__all__"]),
     ),
+    (
+        "W020",
+        "local clocks that are put back",
+        lambda: override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"),
+    ),
+    ("W022", "no address", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="our-api")),
+    ("W022", "a fragment", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="https://a.example/#x")),
     ("W023", "an application's key is announced", lambda: es256_application(es256(begins=1))),
     ("W023", "the site's key is announced", lambda: signing_keys(es256(begins=1), SIGNING_ALGORITHM="ES256")),
 ]
@@ -549,6 +622,12 @@ def test_every_id_is_documented() -> None:
     assert sorted(rows) == sorted(ids_in_the_code())
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_local_clocks_that_are_never_put_back(zone: str) -> None:
+    with override_settings(USE_TZ=False, TIME_ZONE=zone):
+        assert messages() == []
+
+
 def test_a_site_that_is_set_up_gives_no_message() -> None:
     assert run_checks(databases=["default"]) == []
 
@@ -592,6 +671,11 @@ def test_its_default_is_right_and_a_text_is_not(name: str) -> None:
 )
 def test_login_pages_that_are_right(login_url: str) -> None:
     with override_settings(LOGIN_URL=login_url):
+        assert messages() == []
+
+
+def test_an_identifier_that_is_right() -> None:
+    with provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="https://a.example/api/"):
         assert messages() == []
 
 

@@ -164,9 +164,14 @@ class Api:
         return Answer(response.status_code, response.json(), response.headers.get("WWW-Authenticate"))
 
 
-INVALID = 'Bearer realm="api",error="invalid_token",error_description="The access token is invalid."'
+def _invalid(description: str) -> str:
+    return f'Bearer realm="api",error="invalid_token",error_description="{description}",scope="read"'
 
-EXPIRED = 'Bearer realm="api",error="invalid_token",error_description="The access token has expired."'
+
+#: What the APIs answer that take the scope "read": a client that asks for another token is told.
+INVALID = _invalid("The access token is invalid.")
+
+EXPIRED = _invalid("The access token has expired.")
 
 
 def assert_invalid(answer: Answer, challenge: str = INVALID) -> None:

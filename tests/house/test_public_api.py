@@ -24,6 +24,8 @@ LISTED: Final = {
 PARTLY: Final = {
     "oauth_binding",
     "oauth_binding.models",
+    "oauth_binding.urls",
+    "oauth_binding.resource_server.urls",
     "oauth_binding.devices.views",
     "oauth_binding.contrib.rest_framework.devices",
     "oauth_binding.contrib.rest_framework.schema",

@@ -26,7 +26,6 @@ from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
 from tests.helpers.rows import expire
 
-METADATA = 'resource_metadata="http://testserver/oauth2/.well-known/oauth-protected-resource"'
 INVALID = "The access token is invalid."
 
 #: An API of each kind that takes any token with the scope "read".
@@ -58,14 +57,28 @@ def call(path: str, token: str | None = None, *, method: str = "GET", **headers:
         return Client(enforce_csrf_checks=True).generic(method, f"/{path}/", headers=sent)
 
 
-def challenge(error: str, description: str, scope: str = "") -> str:
+def metadata(path: str) -> str:
+    """Return the member of a challenge that names the metadata of an API."""
+    return f'resource_metadata="http://testserver/.well-known/oauth-protected-resource{path}"'
+
+
+def challenge(response: Any, error: str, description: str, scope: str = "") -> str:
+    """Return the challenge that the API has to answer from which there is a response."""
     scope = f'scope="{scope}",' if scope else ""
-    return f'Bearer realm="api",error="{error}",error_description="{description}",{scope}{METADATA}'
+    of_api = metadata(response.request["PATH_INFO"])
+    return f'Bearer realm="api",error="{error}",error_description="{description}",{scope}{of_api}'
+
+
+#: What APIs ask for that take no token without it; a client that asks for another token is told.
+SCOPES = {f"/{kind}/": "read" for kind in KINDS if kind != "drf/any"} | {
+    f"/{kind}/presented/": "read" for kind in ("mixin", "async-mixin")
+}
 
 
 def assert_invalid(response: Any, description: str = INVALID) -> None:
     assert response.status_code == 401
-    assert response["WWW-Authenticate"] == challenge("invalid_token", description)
+    asked = SCOPES.get(response.request["PATH_INFO"], "")
+    assert response["WWW-Authenticate"] == challenge(response, "invalid_token", description, asked)
 
 
 # What an API finds
@@ -210,7 +223,7 @@ def test_a_request_without_a_token_is_challenged_without_an_error(user: User, ki
 
     assert response.status_code == 401
     scope = "read write" if kind == "drf/scoped" else "read"
-    assert response["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{METADATA}'
+    assert response["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}'
 
 
 @pytest.mark.parametrize("kind", ["session", "drf/any"])
@@ -235,7 +248,7 @@ def test_a_token_without_the_scope_is_told_which(
     response = call(kind, make_bound().bound("phone", scope="read").access, method=method)
 
     assert response.status_code == 403
-    expected = challenge("insufficient_scope", "The access token does not have the scope.", scope)
+    expected = challenge(response, "insufficient_scope", "The access token does not have the scope.", scope)
     assert response["WWW-Authenticate"] == expected
 
 
@@ -246,7 +259,7 @@ def test_a_plain_view_tells_which_scope_is_missing(make_bound: Callable[..., Sit
     response = call(kind, make_bound().bound("phone", scope="write").access)
 
     assert response.status_code == 403
-    expected = challenge("insufficient_scope", "The access token does not have the scope.", "read")
+    expected = challenge(response, "insufficient_scope", "The access token does not have the scope.", "read")
     assert response["WWW-Authenticate"] == expected
 
 
@@ -280,7 +293,7 @@ def test_a_token_that_is_not_bound_is_told_so(make_bound: Callable[..., Site], k
 
     assert response.status_code == 403
     expected = "The access token is not bound to what this resource asks for."
-    assert response["WWW-Authenticate"] == challenge("insufficient_scope", expected)
+    assert response["WWW-Authenticate"] == challenge(response, "insufficient_scope", expected)
 
 
 def test_who_is_refused_for_something_else_is_not_told_of_scopes(make_bound: Callable[..., Site]) -> None:
@@ -297,7 +310,7 @@ def test_who_is_refused_for_something_else_is_not_told_of_scopes(make_bound: Cal
 def test_combined_permissions_tell_the_scopes_before_there_is_a_token(
     user: User, kind: str, scope: str
 ) -> None:
-    assert call(kind)["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{METADATA}'
+    assert call(kind)["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}'
 
 
 @pytest.mark.parametrize("kind", ["drf/certificate", "decorator/certificate"])
@@ -435,7 +448,7 @@ def test_a_malformed_header_is_a_bad_request(user: User, kind: str, header: str)
 
     assert response.status_code == 400
     description = "The Authorization header has not just one bearer token."
-    assert response["WWW-Authenticate"] == challenge("invalid_request", description)
+    assert response["WWW-Authenticate"] == challenge(response, "invalid_request", description)
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])

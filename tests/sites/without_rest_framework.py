@@ -6,6 +6,7 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import include, path
 
 from oauth_binding.resource_server import protected_resource
+from oauth_binding.urls import metadata_urlpatterns
 
 
 @protected_resource(["read"])
@@ -23,4 +24,5 @@ urlpatterns = [
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("oauth2/", include("oauth_binding.urls")),
     path("api/me/", who_am_i, name="me"),
+    *metadata_urlpatterns,
 ]

@@ -21,6 +21,7 @@ from oauthlib.oauth2.rfc6749.errors import (
 from oauthlib.openid.connect.core.exceptions import ConsentRequired
 
 from oauth_binding.authorization_server.endpoints.responses import check_repetition
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
@@ -105,9 +106,7 @@ class AuthorizationView(views.AuthorizationView):
         if not asked.isdisjoint({"token", "id_token"}) or self._asked("response_mode") == "fragment":
             redirect_to = _ERROR.sub(r"\1#\2", redirect_to)
         if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
-            redirect_to = _with_issuer(
-                redirect_to, oauth2_settings.oauth2_authorization_server_issuer(self.request)
-            )
+            redirect_to = _with_issuer(redirect_to, get_issuer(self.request))
         return super().redirect(redirect_to, application)  # type: ignore[no-any-return]
 
     def _asked(self, name: str) -> str:

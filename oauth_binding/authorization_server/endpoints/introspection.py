@@ -11,7 +11,6 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
 from oauth2_provider.models import AbstractApplication, get_access_token_model, get_refresh_token_model
-from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, OAuth2Error
 
 from oauth_binding.authorization_server.endpoints.responses import (
@@ -23,6 +22,7 @@ from oauth_binding.authorization_server.endpoints.responses import (
     json_errors,
 )
 from oauth_binding.authorization_server.signing.jwt_access_tokens import REGISTERED_CLAIMS, read_claims
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
 from oauth_binding.models import client_subject
@@ -157,7 +157,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
     def _common(self, request: HttpRequest, row: BoundAccessToken | BoundRefreshToken) -> dict[str, Any]:
         answer: dict[str, Any] = {
             "active": True,
-            "iss": oauth2_settings.oidc_issuer(request),
+            "iss": get_issuer(request),
             "iat": int(row.created.timestamp()),
         }
         if row.application is not None:

@@ -1,7 +1,7 @@
 """Dynamic client registration (RFC 7591, RFC 7592) of applications with several grant types.
 
 django-oauth-toolkit registers one grant type. It is given the primary one here; what it answers and stores is
-completed with the others.
+completed with the others, and its answer with what RFC 7591 requires.
 """
 
 from __future__ import annotations
@@ -63,13 +63,17 @@ def _application(client_id: str) -> Any:
     return written(get_application_model()).get(client_id=client_id)
 
 
-def _with_all_grant_types(response: HttpResponse, application: Any) -> HttpResponse:
-    """Complete the ``grant_types`` of a client information response (RFC 7591 section 3.2.1)."""
+def _completed(response: HttpResponse, application: Any) -> HttpResponse:
+    """Complete a client information response (RFC 7591 section 3.2.1)."""
+    client = json.loads(response.content)
     if application.additional_grant_types:
         names = [_RFC_NAMES.get(constant, constant) for constant in application.allowed_grant_types]
         if "authorization_code" in names:
             names.append("refresh_token")  # as the toolkit says it for this one
-        response.content = json.dumps({**json.loads(response.content), "grant_types": names})
+        client["grant_types"] = names
+    if "client_secret" in client:
+        client["client_secret_expires_at"] = 0  # never; required where there is a secret
+    response.content = json.dumps(client)
     return response
 
 
@@ -86,7 +90,7 @@ def _register(request: HttpRequest, toolkit_method: Callable[[], HttpResponse]) 
                 application.additional_grant_types = additional
                 application.clean_allowed_grant_types()
                 application.save(update_fields=["additional_grant_types"])
-            return _with_all_grant_types(response, application)
+            return _completed(response, application)
     except ValidationError as error:
         description = " ".join(error.messages)
         return JsonResponse(
@@ -116,7 +120,7 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
     def get(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, client_id, *args, **kwargs)
         if response.status_code == 200:
-            return _with_all_grant_types(response, _application(client_id))
+            return _completed(response, _application(client_id))
         return response
 
     def put(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:

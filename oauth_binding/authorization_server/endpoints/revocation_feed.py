@@ -14,11 +14,11 @@ from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.generic import View
-from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.endpoints.responses import json_errors
 from oauth_binding.authorization_server.revocation import feed
 from oauth_binding.authorization_server.signing.signing_key import get_signing_key
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.settings import binding_settings
 
 
@@ -50,7 +50,7 @@ class RevokedTokensView(View):
             key = get_signing_key()
         except ImproperlyConfigured:
             raise Http404 from None  # it is not set up (manage.py check: E009)
-        issuer = oauth2_settings.oidc_issuer(request)
+        issuer = get_issuer(request)
         suspended = feed.read_suspended(now)
         window = int(now.timestamp()) // (feed.LIFETIME // 2)
         parts = [key.kid, issuer, str(since), str(window), feed.fingerprint(now, since), *suspended]

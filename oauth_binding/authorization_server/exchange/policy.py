@@ -28,6 +28,7 @@ from oauth_binding.authorization_server.exchange.subjects import (
 )
 from oauth_binding.authorization_server.issuing.request_state import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.jose.strict_json import depth
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import TokenExchange, TokenExchangeRule
@@ -115,7 +116,7 @@ def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> No
     """Honour the ``may_act`` claim of the subject token (RFC 8693 section 4.4)."""
     if may_act is None:
         return
-    acting = {**acting, "iss": oauth2_settings.oidc_issuer(request)}
+    acting = {**acting, "iss": get_issuer(request)}
     named = may_act if isinstance(may_act, dict) else {}
     if named.keys() <= {"iss"} or any(
         name not in acting or acting[name] != value for name, value in named.items()
@@ -131,7 +132,7 @@ def _act(request: Request, subject: Subject, actor: Subject | None) -> dict[str,
     :raises InvalidGrantError: there are too many of them, or another server names one of this server's.
     """
     act = subject.act
-    if subject.issuer and oauth2_settings.oidc_issuer(request) in _issuers_of(act):
+    if subject.issuer and get_issuer(request) in _issuers_of(act):
         raise InvalidGrantError(
             description="The act of the subject_token names a party of this server.", request=request
         )

@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.signing.signing_key import get_signing_key
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.jose import jws
 from oauth_binding.core.log_lines import one_line
@@ -55,7 +56,7 @@ def encode(
         raise MisconfiguredError(
             description="JWT access tokens are not set up on this server.", request=request
         ) from error
-    issuer = oauth2_settings.oidc_issuer(request)
+    issuer = get_issuer(request)
     claims = {
         **_additional_claims(request),
         "iss": issuer,

@@ -22,6 +22,7 @@ from oauth_binding.authorization_server.issuing.request_state import ISSUING
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCore, set_oauthlib_user_to_device_request_user
+from oauth_binding.resource_server.bearer import InsufficientScopeError
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -105,13 +106,11 @@ class BindingOAuthLibCore(OAuthLibCore):
             # django-oauth-toolkit refuses it in verify_request() alone; the userinfo endpoint would take it.
             dropped |= {"access_token"}
         address = urlsplit(path)
-        parameters = [
-            parameter
-            for parameter in address.query.split("&")
-            if unquote_plus(parameter.partition("=")[0]) not in dropped
-            and not parameter.endswith("=")
-            and not (parameter.startswith("scope=") and not unquote_plus(parameter[6:]).strip())
-        ]
+        parameters = []
+        for parameter in address.query.split("&"):
+            name, _equals, value = map(unquote_plus, parameter.partition("="))
+            if name not in dropped and _has_value(name, value):
+                parameters.append(parameter)
         return urlunsplit(address._replace(query="&".join(parameters)))
 
     def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
@@ -119,7 +118,7 @@ class BindingOAuthLibCore(OAuthLibCore):
         body = [
             (name, value)
             for name, value in super().extract_body(request)
-            if name not in dropped and (value.strip() if name == "scope" else value)
+            if name not in dropped and _has_value(name, value)
         ]
         repeatable = binding_settings.binder_parameters
         if request.POST.get("grant_type") == GRANT_TYPE:
@@ -217,7 +216,13 @@ class BindingOAuthLibCore(OAuthLibCore):
             self.check_query_string(request)
         except InvalidRequestError as error:
             return None, {"Content-Type": "application/json"}, error.json, error.status_code
-        return super().create_userinfo_response(request)
+        answer = super().create_userinfo_response(request)
+        # oauthlib calls a token invalid also where all that it lacks is the scope (RFC 6750 section 3.1).
+        if answer[-1] == 401 and self.verify_request(request, scopes=[])[0]:
+            lacking = InsufficientScopeError("The access token does not have the scope.", scopes=["openid"])
+            refused = lacking.response(request)
+            return None, dict(refused.items()), refused.content.decode(), refused.status_code
+        return answer
 
     @deciding()
     def verify_request(self, request: HttpRequest, scopes: Any) -> Any:
@@ -244,6 +249,10 @@ class BindingOAuthLibCore(OAuthLibCore):
         if not self.server.request_validator.authenticate_client(oauthlib_request):
             return None
         return oauthlib_request.client
+
+
+def _has_value(name: str, value: str) -> bool:
+    return bool(value.strip() if name == "scope" else value)
 
 
 def _meaningless(request: HttpRequest) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The addresses of endpoints, as django-oauth-toolkit's metadata has them."""
+"""The addresses of endpoints in django-oauth-toolkit's metadata."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from oauth_binding.core.addresses import endpoint_url
 
-def endpoint_url(view: Any, request: HttpRequest, name: str) -> str:
-    """Return the address of an endpoint, at the issuer's host where ``OIDC_ISS_ENDPOINT`` is set.
 
-    :param view: django-oauth-toolkit's metadata view.
-    :param name: of the URL, without the namespace.
-    :raises NoReverseMatch: the site does not serve the endpoint.
-    """
-    url: str = view._get_endpoint_url(request, name, required=True)
-    return url
+class EndpointURLsMixin:
+    """Goes before a metadata view of django-oauth-toolkit's: finds endpoints wherever the site has them."""
+
+    def _get_endpoint_url(self, request: HttpRequest, view_name: str, required: bool = False) -> Any:
+        return endpoint_url(request, view_name)

@@ -64,6 +64,7 @@ from oauth_binding.authorization_server.revocation.revoke import revoke_family, 
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
 from oauth_binding.binding.semantics import TokenType
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import read_alias, written
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.jose import jws
@@ -277,6 +278,20 @@ class BindingOAuth2Validator(OAuth2Validator):
         registered = application.redirect_uris.split()
         return has_own_rule or _without_port(redirect_uri) in map(_without_port, registered)
 
+    def validate_silent_login(self, request: Request) -> bool:
+        """Return whether a user is signed in, with ``prompt=none`` (OpenID Connect Core section 3.1.2.1).
+
+        The authorization endpoint answers ``login_required`` itself where nobody is.
+        """
+        return True
+
+    def validate_silent_authorization(self, request: Request) -> bool:
+        """Return whether no user has to be asked, with ``prompt=none`` (the same section).
+
+        The authorization endpoint finds it out, and answers ``consent_required``.
+        """
+        return True
+
     def get_code_challenge(self, code: str, request: Request) -> Any:
         with _while_it_is_there(code, request):
             challenge = super().get_code_challenge(code, request)
@@ -487,7 +502,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         if plan.successor is not None:
             # In its row: a new one that refers to a revoked refresh token may meet cleartokens deleting that.
             row.pk, row.created = plan.successor.pk, timezone.now()
-        row.save()
+        # Django takes one for new whose primary key has a default, such as a UUID.
+        row.save(force_update=plan.successor is not None)
         return row
 
     def _create_refresh_token(
@@ -537,6 +553,10 @@ class BindingOAuth2Validator(OAuth2Validator):
         return self._create_refresh_token(request, text, access_token, predecessor)
 
     # ID tokens
+
+    def get_oidc_issuer_endpoint(self, request: Any) -> str:
+        """Return the issuer, wherever the site has the URLs."""
+        return get_issuer(request)
 
     def finalize_id_token(
         self, id_token: dict[str, Any], token: dict[str, Any], token_handler: Any, request: Request
@@ -608,7 +628,9 @@ class BindingOAuth2Validator(OAuth2Validator):
         # For all who read ID tokens. The overridden method is not guarded against junk; and who has the key
         # of one application could sign in the name of another, by the jti of a token of that one.
         try:
-            claims = jws.unverified_claims(token)
+            header, claims = jws.unverified_header(token), jws.unverified_claims(token)
+            if not jws.is_jwt(token) or not isinstance(header.get("alg"), str) or "crit" in header:
+                return None
             check_types(claims, ("jti",))
             application = self._get_client_by_audience(claims["aud"])
             tokens = written(get_id_token_model()).filter(jti=uuid.UUID(claims["jti"]))
@@ -622,7 +644,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         """Return the row of an ID token that this server has signed, or None."""
         try:
             return self._load_id_token(text)
-        except (JWException, ImproperlyConfigured, ValueError, KeyError, TypeError):
+        except (JWException, ImproperlyConfigured, ValueError, KeyError):
             return None  # django-oauth-toolkit's reading of it is not guarded against junk
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
@@ -647,22 +669,23 @@ class BindingOAuth2Validator(OAuth2Validator):
         if token and is_jwt_access_token(token):
             return bool(self.validate_bearer_token(token, scopes, request))
         try:
-            if not super().validate_jwt_bearer_token(token, scopes, request):
-                return False
-            # Not by its exp alone, which a client writes itself where the key is its secret.
-            login = find_login(request.access_token) if is_live(request.access_token.expires) else None
-            if login is None or not token_has_standing(login, request):
-                _refuse_token(request)
-                return False
-            with presenting(request.headers) as presentation:
-                if not presentation.meets_demands_of(login):
-                    _refuse_token(request, presentation.fault)
-                    return False
-            return True
-        except (JWException, ValueError, KeyError, TypeError):
+            valid = super().validate_jwt_bearer_token(token, scopes, request)
+        except (JWException, ValueError, KeyError):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
+        if not valid:
+            return False
+        # Not by its exp alone, which a client writes itself where the key is its secret.
+        login = find_login(request.access_token) if is_live(request.access_token.expires) else None
+        if login is None or not token_has_standing(login, request):
+            _refuse_token(request)
+            return False
+        with presenting(request.headers) as presentation:
+            if not presentation.meets_demands_of(login):
+                _refuse_token(request, presentation.fault)
+                return False
+        return True
 
 
 def _could_be_client_id(text: str) -> bool:

@@ -26,6 +26,9 @@ class BearerAuthentication(OAuth2Authentication):
     It works also in a project that is not the server; see the setting ``OAUTH_RESOURCE_SERVER``.
     """
 
+    #: Where to look for the protected resources of a site.
+    takes_bearer_tokens = True
+
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         """Return user and access token, or None where the request presents no bearer token.
 
@@ -34,7 +37,7 @@ class BearerAuthentication(OAuth2Authentication):
         try:
             token = get_authenticator().authenticate(request._request)
         except BearerError as error:
-            raise BearerAPIException(error, request._request) from None
+            raise BearerAPIException(error, request) from None
         if token is None:
             return None
         if token.user is not None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest
 from rest_framework.exceptions import APIException
+from rest_framework.request import Request
 
+from oauth_binding.contrib.rest_framework.scopes import required_scopes
 from oauth_binding.resource_server.bearer import BearerError
 
 
@@ -15,10 +16,19 @@ class BearerAPIException(APIException):
     authentication classes, or with 403 where it has none.
     """
 
-    def __init__(self, error: BearerError, request: HttpRequest) -> None:
+    def __init__(self, error: BearerError, request: Request) -> None:
         super().__init__(error.description, error.error)
         self.status_code = error.status
-        if error.status < 500:
-            self.auth_header = error.challenge(request)
-        else:
+        self._error, self._request = error, request
+        if error.status >= 500:
             self.wait = int(error.headers["Retry-After"])
+
+    @property
+    def auth_header(self) -> str | None:
+        """The challenge, if any; it is made when it is sent, since permissions may ask who the user is."""
+        if self._error.status >= 500:
+            return None
+        view = (self._request.parser_context or {}).get("view")
+        if self._error.status == 401 and view is not None:
+            self._error.scopes = required_scopes(self._request, view)
+        return self._error.challenge(self._request._request)

@@ -63,7 +63,7 @@ class PresentsBinding(BasePermission):
         try:
             get_authenticator().check_presented_binding(request._request, request.auth)
         except BearerError as error:
-            raise BearerAPIException(error, request._request) from None
+            raise BearerAPIException(error, request) from None
         return True
 
 

@@ -25,7 +25,17 @@ def ask(site: Site, scope: str = "read", **extra: Any) -> Any:
     assert site.user is not None
     browser = Client()
     browser.force_login(site.user)
-    query = {
+    return browser.get("/oauth2/authorize/", _request(site, scope, **extra))
+
+
+def ask_without_a_login(site: Site, scope: str, **extra: Any) -> dict[str, list[str]]:
+    """Send somebody who is not signed in there, and return what the client is answered."""
+    response = Client().get("/oauth2/authorize/", _request(site, scope, **extra))
+    return parse_qs(urlsplit(response["Location"]).query)
+
+
+def _request(site: Site, scope: str, **extra: Any) -> dict[str, Any]:
+    return {
         "response_type": "code",
         "client_id": site.application.client_id,
         "redirect_uri": REDIRECT_URI,
@@ -36,7 +46,6 @@ def ask(site: Site, scope: str = "read", **extra: Any) -> Any:
         "approval_prompt": "auto",
         **extra,
     }
-    return browser.get("/oauth2/authorize/", query)
 
 
 def is_asked(site: Site, scope: str = "read", **extra: Any) -> bool:
@@ -97,6 +106,16 @@ class TestConsent:
         site.token(scope="read")
         assert not is_asked(site, resource=two)
         assert not is_asked(site)
+
+    def test_a_client_asks_silently_for_a_login(self, site: Site) -> None:
+        site.token(scope="openid read")
+
+        assert not is_asked(site, "openid read", prompt="none")
+
+    def test_a_silent_request_without_a_login_is_answered(self, site: Site) -> None:
+        query = ask_without_a_login(site, "openid read", prompt="none")
+
+        assert query["error"] == ["login_required"]
 
     def test_another_user_has_not_consented(self, site: Site) -> None:
         site.token(scope="read")

@@ -181,17 +181,6 @@ class TestProtocol:
 
         assert set(answer.claims["aud"]) == {"orders", "https://a.example", "https://b.example"}
 
-    def test_the_metadata_names_the_grant_where_a_rule_allows_it(
-        self, make_site: Callable[..., Site], mobile: Site
-    ) -> None:
-        path = "/oauth2/.well-known/oauth-authorization-server"
-        plain = make_site()
-        assert GRANT_TYPE not in plain.http.get(path).json()["grant_types_supported"]
-
-        allow(plain, mobile)
-
-        assert GRANT_TYPE in plain.http.get(path).json()["grant_types_supported"]
-
 
 class TestRefreshTokens:
     """Refresh tokens as subject tokens, and asked for."""

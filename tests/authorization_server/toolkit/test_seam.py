@@ -28,7 +28,7 @@ ROOT: Final = Path(oauth_binding.__file__).parent
 SEAM: Final = ROOT / "authorization_server" / "toolkit"
 
 #: Django's, which django-oauth-toolkit sets, too.
-DJANGO: Final = {"_cached_user"}
+DJANGO: Final = {"_cached_user", "_get_scheme"}
 
 #: By the private names that the seam uses: where each is defined.
 OWNERS: Final[dict[str, list[Any]]] = {

@@ -2,7 +2,10 @@
 
 from django.urls import include, path
 
+from oauth_binding.urls import metadata_urlpatterns
+
 urlpatterns = [
     path("oauth2/", include("oauth_binding.urls")),
+    *metadata_urlpatterns,
     path("", include("tests.resource_server.elsewhere.urls")),
 ]

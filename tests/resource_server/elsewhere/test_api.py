@@ -98,13 +98,13 @@ class TestPermissions:
         sent = "téléphone".encode().decode("latin-1")
 
         assert api.call(token, "/presented/", Token_Binding_Id=sent).status == 200
-        assert_invalid(api.call(token, "/presented/"), challenge("invalid_token", wrong))
+        assert_invalid(api.call(token, "/presented/"), challenge("invalid_token", wrong, "read"))
         assert_invalid(
-            api.call(token, "/presented/", Token_Binding_Id="x"), challenge("invalid_token", wrong)
+            api.call(token, "/presented/", Token_Binding_Id="x"), challenge("invalid_token", wrong, "read")
         )
         assert_invalid(
             api.call(issuer.token(), "/presented/", Token_Binding_Id=sent),
-            challenge("invalid_token", "The access token is not bound."),
+            challenge("invalid_token", "The access token is not bound.", "read"),
         )
 
     @pytest.mark.parametrize("path", ["/me/", "/plain/"])
@@ -117,11 +117,11 @@ class TestPermissions:
         assert api.call(token, path, X_Device="phone").status == 200
         assert_invalid(
             api.call(token, path, Token_Binding_Id="phone"),
-            challenge("invalid_token", "X-Device does not name what the access token is bound to."),
+            challenge("invalid_token", "X-Device does not name what the access token is bound to.", "read"),
         )
         assert_invalid(
             api.call(issuer.token(), path, X_Device="phone"),
-            challenge("invalid_token", "The access token is not bound."),
+            challenge("invalid_token", "The access token is not bound.", "read"),
         )
 
     def test_throttles_tell_users_apart(self, api: Api, issuer: Issuer) -> None:

@@ -27,11 +27,15 @@ def elsewhere(live_server: Any, settings: Any, make_site: Callable[..., Site]) -
     settings.ROOT_URLCONF = "tests.resource_server.elsewhere.server_urls"
     own = make_site("client_credentials", as_user=None)
     # The tests ask for tokens in this process, and the server calls itself by the name they use.
-    issuer = "http://testserver/oauth2"
+    issuer, resource = "http://testserver/oauth2", "http://testserver/"
 
     def configure(validation: str, **options: Any) -> None:
         base = f"{live_server.url}/oauth2"
-        configured: dict[str, Any] = {"ISSUER": issuer, "AUDIENCE": issuer, "VALIDATION": validation}
+        configured: dict[str, Any] = {
+            "ISSUER": issuer,
+            "AUDIENCE": [issuer, resource],
+            "VALIDATION": validation,
+        }
         if validation != "introspection":
             configured["JWKS_URL"] = f"{base}/.well-known/jwks.json"
         if validation != "local":
@@ -48,7 +52,11 @@ def elsewhere(live_server: Any, settings: Any, make_site: Callable[..., Site]) -
             }
         settings.OAUTH_RESOURCE_SERVER = {**configured, **options}
 
-    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "OIDC_ISS_ENDPOINT": issuer}
+    settings.OAUTH2_PROVIDER = {
+        **settings.OAUTH2_PROVIDER,
+        "OIDC_ISS_ENDPOINT": issuer,
+        "OAUTH2_PROTECTED_RESOURCE_IDENTIFIER": resource,
+    }
     settings.OAUTH_BINDING = {"REVOCATION_FEED": True}
     return configure
 
@@ -195,4 +203,4 @@ def test_a_server_without_a_feed(
 
 
 def with_metadata(challenge: str) -> str:
-    return f'{challenge},resource_metadata="http://testserver/oauth2/.well-known/oauth-protected-resource"'
+    return f'{challenge},resource_metadata="http://testserver/.well-known/oauth-protected-resource"'

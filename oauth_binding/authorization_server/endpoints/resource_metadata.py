@@ -1,0 +1,32 @@
+"""The metadata of the APIs in the project of this server (RFC 9728)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from oauth2_provider import views
+
+from oauth_binding.resource_server.metadata import find_described, not_found
+
+
+class OAuthProtectedResourceMetadataView(views.OAuthProtectedResourceMetadataView):
+    """The protected resource metadata (RFC 9728 section 3).
+
+    With a path it is that of the API at this path of the host, wherever these URLs are included, and only of
+    one that takes tokens. django-oauth-toolkit's describes whatever is asked for.
+    """
+
+    #: The identifier that the metadata is for; None for django-oauth-toolkit's.
+    resource: str | None = None
+
+    def get(self, request: HttpRequest, resource_path: str = "", **kwargs: Any) -> HttpResponse:
+        if resource_path:
+            self.resource = find_described(request, resource_path)
+            if self.resource is None:
+                return not_found()
+        response: HttpResponse = super().get(request, **kwargs)
+        return response
+
+    def get_resource(self, request: HttpRequest) -> str:
+        return self.resource or str(super().get_resource(request))

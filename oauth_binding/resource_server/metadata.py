@@ -1,0 +1,44 @@
+"""The metadata of the APIs of a project that is not the server (RFC 9728)."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
+from django.utils.decorators import method_decorator
+from django.views.generic import View
+
+from oauth_binding.resource_server.bearer import find_resource
+from oauth_binding.resource_server.settings import resource_server_settings
+
+#: Everybody may read the metadata, programs in browsers included.
+CORS = {"Access-Control-Allow-Origin": "*"}
+
+
+def find_described(request: HttpRequest, resource_path: str) -> str | None:
+    """Return the resource whose metadata is asked for, or None where this site has no such resource.
+
+    :param resource_path: what stands after the well-known path; clients leave a slash at its end out.
+    """
+    path = f"/{resource_path}"
+    return find_resource(request, path) or find_resource(request, f"{path}/")
+
+
+def not_found() -> HttpResponse:
+    """Return the answer to who asks for the metadata of a resource that there is not."""
+    return HttpResponseNotFound(headers=CORS)
+
+
+@method_decorator(login_not_required, name="dispatch")
+class ProtectedResourceMetadataView(View):
+    """The protected resource metadata (RFC 9728 section 3), of what the settings or the URLs have."""
+
+    def get(self, request: HttpRequest, resource_path: str = "") -> HttpResponse:
+        resource = find_described(request, resource_path)
+        if resource is None:
+            return not_found()
+        metadata = {
+            "resource": resource,
+            "authorization_servers": [resource_server_settings.issuer],
+            "bearer_methods_supported": ["header"],
+        }
+        return JsonResponse(metadata, headers=CORS)

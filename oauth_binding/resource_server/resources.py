@@ -1,0 +1,89 @@
+"""What takes access tokens on this site, and what it is called: protected resources (RFC 9728)."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote, unquote, urlsplit
+
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+
+#: Where metadata is (RFC 9728 section 3), from the root of the site on.
+_WELL_KNOWN: Final = ".well-known/oauth-protected-resource"
+
+#: What a path has unescaped (RFC 3986 section 3.3), as reverse() writes it.
+_UNESCAPED: Final = "/~:@!$&'()*+,;="
+
+#: The name of these URLs, of a resource with a path and without one.
+AT_ROOT: Final = "oauth-protected-resource"
+
+#: Those among the URLs of the server, which a site may include under a path.
+_OF_SERVER: Final = "oauth2_provider:oauth-resource-metadata"
+
+
+def get_address(request: HttpRequest, path: str) -> str:
+    """Return the address of a path on the host that a request has asked; of the root, it has no slash.
+
+    :param path: from the root of the host on, not escaped.
+    """
+    # Not by build_absolute_uri(), for which what comes after two slashes is a host.
+    host = request.build_absolute_uri("/").removesuffix("/")
+    return host + ("" if path == "/" else quote(path, safe=_UNESCAPED))
+
+
+def covers(resource: str, url: str) -> bool:
+    """Return whether an address is that of a resource, or lies below it (as for RFC 8707 audiences).
+
+    :param resource: an identifier; one that is no address covers nothing.
+    """
+    try:
+        ours, asked = (urlsplit(each) for each in (resource, url))
+    except ValueError:
+        return False
+    is_same_host = (ours.scheme.lower(), ours.netloc.lower()) == (asked.scheme.lower(), asked.netloc.lower())
+    return is_same_host and f"{asked.path.rstrip('/')}/".startswith(f"{ours.path.rstrip('/')}/")
+
+
+def takes_tokens(request: HttpRequest, path: str) -> bool:
+    """Return whether what is at a path of this site is opened by bearer tokens, as far as its view tells.
+
+    :param request: any of this site; it may have gone through a ``BearerTokenMiddleware``.
+    :param path: from the root of the host on, not escaped.
+    """
+    prefix = get_script_prefix()
+    if not path.startswith(prefix):
+        return False
+    try:
+        match = resolve("/" + path.removeprefix(prefix), getattr(request, "urlconf", None))
+    except Resolver404:
+        return False
+    if any(
+        getattr(each, "takes_bearer_tokens", False) for each in (match.func, *_authentication(match.func))
+    ):
+        return True
+    middleware = getattr(request, "bearer_token_middleware", None)
+    return middleware is not None and not middleware.is_for_session(match)
+
+
+def get_metadata_url(request: HttpRequest, resource: str) -> str | None:
+    """Return where the metadata of a resource is, or None where this site does not serve it.
+
+    :param resource: an address on the host that the request has asked.
+    """
+    resource_path = unquote(urlsplit(resource).path).removeprefix("/")
+    kwargs = {"resource_path": resource_path} if resource_path else {}
+    for name in (AT_ROOT, f"{_OF_SERVER}-path" if resource_path else _OF_SERVER):
+        try:
+            path = reverse(name, kwargs=kwargs)
+        except NoReverseMatch:
+            continue
+        # Under a path, the metadata that is for no path is that of the server alone.
+        if resource_path or path == f"{get_script_prefix()}{_WELL_KNOWN}":
+            return request.build_absolute_uri(path)
+    return None
+
+
+def _authentication(view: Any) -> Any:
+    """Return the authentication classes of a view of Django REST framework; none of other views."""
+    of_class = getattr(getattr(view, "cls", None), "authentication_classes", ())
+    return getattr(view, "initkwargs", {}).get("authentication_classes", of_class)
