@@ -20,11 +20,10 @@ from django.urls import (
     get_resolver,
     get_script_prefix,
     get_urlconf,
-    include,
-    path,
     reverse,
     set_urlconf,
 )
+from django.urls.resolvers import RoutePattern
 from oauth2_provider.settings import oauth2_settings
 
 #: django-oauth-toolkit's, and so this app's.
@@ -155,7 +154,9 @@ class _URLs:
         self.views = {name: view for name, view, _pattern in found}
         # Of two with one name, reverse() takes the later.
         own = [pattern for _name, _view, pattern in reversed(found)]
-        self.urlpatterns = [path("", include((own, NAMESPACE))), *site.url_patterns]
+        # Not by include(), which refuses i18n_patterns() inside of it.
+        namespace = URLResolver(RoutePattern(""), own, app_name=NAMESPACE, namespace=NAMESPACE)
+        self.urlpatterns = [namespace, *site.url_patterns]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._site, name)  # such as handler404

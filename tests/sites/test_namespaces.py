@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.conf import settings
+from django.conf.urls.i18n import i18n_patterns
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.test import Client, override_settings
@@ -19,7 +20,7 @@ from django.views.generic import View
 from oauth_binding.authorization_server.endpoints.introspection import IntrospectTokenView
 from oauth_binding.authorization_server.endpoints.token import TokenView
 from oauth_binding.resource_server import BearerTokenMiddleware
-from oauth_binding.urls import urlpatterns
+from oauth_binding.urls import metadata_urlpatterns, urlpatterns
 from tests.helpers.client import Site, verify_jwt
 from tests.helpers.provider import provider
 
@@ -198,3 +199,14 @@ def test_only_some_endpoints(make_bound: Callable[..., Site], around: Any) -> No
 
         with provider(OIDC_ISS_ENDPOINT="https://id.example"):
             assert site.token(path="/auth/token").claims["iss"] == "https://id.example"
+
+
+@pytest.mark.parametrize("around", [include("oauth_binding.urls"), include((urlpatterns, "auth"))])
+def test_a_site_with_languages_in_its_paths(around: Any) -> None:
+    root = (*i18n_patterns(path("oauth2/", around)), *metadata_urlpatterns)
+    with override_settings(ROOT_URLCONF=root):
+        for language in ("en", "de"):
+            issuer = f"http://testserver/{language}/oauth2"
+            document = Client().get(f"/{language}/oauth2/.well-known/openid-configuration").json()
+            assert (document["issuer"], document["token_endpoint"]) == (issuer, f"{issuer}/token/")
+        assert {"oauth_binding.W018", "oauth_binding.E028"}.isdisjoint(each.id for each in run_checks())
