@@ -8,6 +8,8 @@ from urllib.parse import quote, unquote, urlsplit
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 
+from oauth_binding.core.addresses import endpoint_path
+
 #: Where metadata is (RFC 9728 section 3), from the root of the site on.
 _WELL_KNOWN: Final = ".well-known/oauth-protected-resource"
 
@@ -17,8 +19,8 @@ _UNESCAPED: Final = "/~:@!$&'()*+,;="
 #: The name of these URLs, of a resource with a path and without one.
 AT_ROOT: Final = "oauth-protected-resource"
 
-#: Those among the URLs of the server, which a site may include under a path.
-_OF_SERVER: Final = "oauth2_provider:oauth-resource-metadata"
+#: That of those among the URLs of the server, which a site may include under a path.
+_OF_SERVER: Final = "oauth-resource-metadata"
 
 
 def get_address(request: HttpRequest, path: str) -> str:
@@ -72,14 +74,13 @@ def get_metadata_url(request: HttpRequest, resource: str) -> str | None:
     """
     resource_path = unquote(urlsplit(resource).path).removeprefix("/")
     kwargs = {"resource_path": resource_path} if resource_path else {}
-    for name in (AT_ROOT, f"{_OF_SERVER}-path" if resource_path else _OF_SERVER):
-        try:
-            path = reverse(name, kwargs=kwargs)
-        except NoReverseMatch:
-            continue
-        # Under a path, the metadata that is for no path is that of the server alone.
-        if resource_path or path == f"{get_script_prefix()}{_WELL_KNOWN}":
-            return request.build_absolute_uri(path)
+    try:
+        return request.build_absolute_uri(reverse(AT_ROOT, kwargs=kwargs))
+    except NoReverseMatch:
+        path = endpoint_path(f"{_OF_SERVER}-path" if resource_path else _OF_SERVER, **kwargs)
+    # Under a path, the metadata that is for no path is that of the server alone.
+    if path is not None and (resource_path or path == f"{get_script_prefix()}{_WELL_KNOWN}"):
+        return request.build_absolute_uri(path)
     return None
 
 

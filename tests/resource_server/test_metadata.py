@@ -67,6 +67,15 @@ class UnderOnePath:
     ]
 
 
+class InANamespace:
+    """The same in a namespace of the site's own."""
+
+    urlpatterns = [
+        path("oauth2/", include("oauth_binding.urls", namespace="auth")),
+        *UnderOnePath.urlpatterns[1:],
+    ]
+
+
 class AtRoot:
     """URLs of a site whose server is the whole host."""
 
@@ -187,8 +196,11 @@ def test_an_address_that_no_header_can_hold_is_left_out(db: None) -> None:
     assert find("/named/a%0Ab/") is None
 
 
-def test_a_site_with_the_urls_under_one_path_has_the_metadata_there(db: None, settings: Any) -> None:
-    settings.ROOT_URLCONF = UnderOnePath
+@pytest.mark.parametrize("urls", [UnderOnePath, InANamespace])
+def test_a_site_with_the_urls_under_one_path_has_the_metadata_there(
+    db: None, settings: Any, urls: type
+) -> None:
+    settings.ROOT_URLCONF = urls
 
     assert find("/drf/any/") == f"/oauth2{WELL_KNOWN}/drf/any/"
     assert describe("/drf/any/") == f"{HOST}/drf/any/"

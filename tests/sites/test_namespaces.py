@@ -112,8 +112,9 @@ class TestIncluded:
         assert document["jwks_uri"] == f"{ISSUER}/.well-known/jwks.json"
         for path_ in ("oauth-authorization-server", "openid-configuration"):
             assert Client().get(f"/oauth2/.well-known/{path_}").json() == document
-        resource = Client().get("/oauth2/.well-known/oauth-protected-resource").json()
-        assert resource["authorization_servers"] == [ISSUER]
+        for path_ in ("/oauth2/{}", "/oauth2/{}/api/me/", "/{}", "/{}/api/me/"):
+            resource = Client().get(path_.format(".well-known/oauth-protected-resource")).json()
+            assert resource["authorization_servers"] == [ISSUER]
 
     def test_a_device(self, make_site: Callable[..., Site]) -> None:
         site = make_site("urn:ietf:params:oauth:grant-type:device_code")

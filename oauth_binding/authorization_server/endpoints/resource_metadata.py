@@ -7,6 +7,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
 
+from oauth_binding.core.addresses import endpoint_path, get_issuer
 from oauth_binding.resource_server.metadata import find_described, not_found
 
 
@@ -30,3 +31,9 @@ class OAuthProtectedResourceMetadataView(views.OAuthProtectedResourceMetadataVie
 
     def get_resource(self, request: HttpRequest) -> str:
         return self.resource or str(super().get_resource(request))
+
+    def get_authorization_servers(self, request: HttpRequest) -> list[str]:
+        servers: list[str] = super().get_authorization_servers(request)
+        if not servers and endpoint_path("oauth-server-metadata") is not None:
+            return [get_issuer(request)]  # in a namespace of the site's own
+        return servers
