@@ -17,10 +17,14 @@ class OAuthBindingConfig(AppConfig):
 
         from oauth_binding import checks  # noqa: F401
         from oauth_binding.authorization_server.revocation import model_changes
+        from oauth_binding.authorization_server.toolkit import local_times
         from oauth_binding.core.databases import put_before_routers
+        from oauth_binding.storage import loading
         from oauth_binding.storage.standing import ask_when_validated
 
         model_changes.connect()
+        local_times.connect()
+        loading.connect()
         ask_when_validated(get_access_token_model())
         put_before_routers()
         if "oauth_binding.admin" in sys.modules:

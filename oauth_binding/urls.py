@@ -37,6 +37,7 @@ from oauth_binding.authorization_server.endpoints.responses import json_errors, 
 from oauth_binding.authorization_server.endpoints.revocation import RevokeTokenView
 from oauth_binding.authorization_server.endpoints.revocation_feed import RevokedTokensView
 from oauth_binding.authorization_server.endpoints.token import TokenView
+from oauth_binding.core.addresses import with_names_of_toolkit
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.error_reports import without_secrets
 from oauth_binding.devices.views import (
@@ -93,6 +94,11 @@ def _with_our_view(pattern: URLPattern) -> URLPattern:
     return URLPattern(pattern.pattern, _unframed(deciding()(view)), pattern.default_args, pattern.name)
 
 
+def _with_names(pattern: URLPattern) -> URLPattern:
+    view = with_names_of_toolkit(pattern.callback)
+    return URLPattern(pattern.pattern, view, pattern.default_args, pattern.name)
+
+
 #: Guides of other servers write these addresses without the trailing slash.
 slashless_urlpatterns = [
     path("token", TokenView.as_view()),
@@ -128,8 +134,8 @@ feed_urlpatterns = [
 ]
 
 #: The metadata where RFC 8414 section 3.1 and RFC 9728 section 3 have it, for the URLs of the whole host: for
-#: a site that includes ``oauth_binding.urls`` under a path. Without that path, too: there, some clients look
-#: for that of an API.
+#: a site that includes ``oauth_binding.urls`` under a path. That of the server is there without its path,
+#: too: there, some clients look for that of an API.
 metadata_urlpatterns = [
     *(
         path(f".well-known/{document}{end}", view.as_view())
@@ -150,7 +156,7 @@ metadata_urlpatterns = [
 ]
 
 urlpatterns = [
-    without_secrets(pattern)
+    _with_names(without_secrets(pattern))
     for pattern in (
         *map(_with_our_view, toolkit_urls.urlpatterns),
         *slashless_urlpatterns,

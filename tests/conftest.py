@@ -46,6 +46,21 @@ def pytest_testnodedown(node: Any) -> None:
         reporter.stats["deselected"] = [SimpleNamespace() for _ in range(deselected)]
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say of each page of the documentation how many of its blocks ran (tests/docs)."""
+    lines = {
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "documentation"
+    }
+    if lines:
+        terminalreporter.section("blocks of code in the documentation")
+        for line in sorted(lines):
+            terminalreporter.write_line(line)
+
+
 @receiver(setting_changed)
 def _forget_oauthlib_cores(setting: str, **kwargs: Any) -> None:
     """Forget what django-oauth-toolkit keeps on the classes of views: a process has one OAUTH2_PROVIDER."""

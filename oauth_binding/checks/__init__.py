@@ -14,6 +14,7 @@ from oauth_binding.checks import (
     resources,
     scopes,
     settings,
+    time_zone,
     toolkit_defaults,
     urls,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "resources",
     "scopes",
     "settings",
+    "time_zone",
     "toolkit_defaults",
     "urls",
 ]

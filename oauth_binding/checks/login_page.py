@@ -14,14 +14,13 @@ from django.shortcuts import resolve_url
 from django.urls import NoReverseMatch, Resolver404, resolve
 
 from oauth_binding.core.addresses import endpoint_path, without_script_prefix
-from oauth_binding.devices.views import DeviceListView
 
 
 @register(Tags.urls)
 def check_login_page(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W011: what asks for a signed-in user (authorization, the devices) can send others to a login page."""
     root = getattr(settings, "ROOT_URLCONF", None)
-    if not root or not (endpoint_path("authorize") or endpoint_path("device-list", DeviceListView)):
+    if not root or not (endpoint_path("authorize") or endpoint_path("device-list")):
         return []
     if is_language_prefix_patterns_used(root)[0] or _exists(settings.LOGIN_URL):
         return []  # with language prefixes, LocaleMiddleware finds the page

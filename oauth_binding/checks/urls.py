@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.urls import Resolver404, resolve
 from oauth2_provider.settings import oauth2_settings
 
@@ -18,7 +18,7 @@ from oauth_binding.authorization_server.endpoints.metadata import (
     OAuthServerMetadataView,
 )
 from oauth_binding.authorization_server.endpoints.token import TokenView
-from oauth_binding.core.addresses import endpoint_path, get_issuer_path, without_script_prefix
+from oauth_binding.core.addresses import endpoint_path, get_issuer_path, served_view, without_script_prefix
 
 
 @register(Tags.urls)
@@ -58,6 +58,54 @@ def check_metadata_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     ]
 
 
+#: By page: the one that it leads to when it is done.
+_NEXT_PAGES: Final = {
+    "device": "device-confirm",
+    "device-confirm": "device-grant-status",
+    "register": "detail",
+    "update": "detail",
+    "delete": "list",
+    "authorized-token-delete": "authorized-token-list",
+    "device-sign-out": "device-list",
+    "device-sign-out-others": "device-list",
+    "device-rename": "device-list",
+    "dcr-register": "dcr-register-management",
+}
+
+
+@register(Tags.urls)
+def check_next_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E028: where a page is served, so is the one that it leads to."""
+    if not getattr(settings, "ROOT_URLCONF", None):
+        return []
+    off = set() if oauth2_settings.DCR_ENABLED else {"dcr-register"}
+    return [
+        Error(
+            f"{page!r} of oauth_binding.urls is served, but not {following!r}, whose address it needs: it "
+            "answers with an error of the server.",
+            hint=f"Serve {following!r}, too, or neither.",
+            id="oauth_binding.E028",
+        )
+        for page, following in _NEXT_PAGES.items()
+        if page not in off and _leads_on(page) and served_view(following) is None
+    ]
+
+
+def _leads_on(page: str) -> bool:
+    """Return whether a page leads where it does here; one that a site has derived may lead elsewhere."""
+    view = served_view(page)
+    return view is not None and view.__module__.startswith(("oauth_binding.", "oauth2_provider."))
+
+
+def _is_served_by(path: str, *views: type) -> bool:
+    try:
+        match = resolve(without_script_prefix(path))
+    except Resolver404:
+        return False
+    served_by = getattr(match.func, "view_class", None)
+    return inspect.isclass(served_by) and issubclass(served_by, views)
+
+
 @register(Tags.urls)
 def check_page_of_user_codes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W019: where devices ask for codes, there is a page on which users enter them (RFC 8628 section 3.3)."""
@@ -76,12 +124,3 @@ def check_page_of_user_codes(app_configs: Sequence[AppConfig] | None, **kwargs: 
             id="oauth_binding.W019",
         )
     ]
-
-
-def _is_served_by(path: str, *views: type) -> bool:
-    try:
-        match = resolve(without_script_prefix(path))
-    except Resolver404:
-        return False
-    served_by = getattr(match.func, "view_class", None)
-    return inspect.isclass(served_by) and issubclass(served_by, views)

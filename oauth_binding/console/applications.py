@@ -9,6 +9,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.urls import NoReverseMatch
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html, json_script
 from django.utils.translation import gettext_lazy as _
@@ -19,6 +20,7 @@ from oauth_binding.binding.semantics import TokenType
 from oauth_binding.console.application_form import BindingApplicationForm
 from oauth_binding.console.explanations import explain, explain_choices
 from oauth_binding.console.lookups import KnownLookupsAdmin
+from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.toolkit_paths import ApplicationAdmin
 from oauth_binding.models import grant_type_choices
 from oauth_binding.storage.liveness import live_access_tokens
@@ -90,6 +92,13 @@ class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
             fieldsets.append((title, {"fields": present}))
             fields = [name for name in fields if name not in present]
         return [*fieldsets, (_("Other"), {"fields": fields})]
+
+    def view_on_site(self, obj: Any) -> str | None:
+        """Return the address of an application's page, or None where the site does not serve it."""
+        try:
+            return str(obj.get_absolute_url())
+        except NoReverseMatch:
+            return endpoint_path("detail", pk=str(obj.pk))
 
     @admin.display(description=_("grant types"))
     def grant_types(self, application: Any) -> str:

@@ -6,11 +6,12 @@ a namespace of its own, or mount views one by one, and only some of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cache, lru_cache
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache, wraps
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from django.apps import apps
 from django.http import HttpRequest
 from django.urls import (
     NoReverseMatch,
@@ -19,9 +20,11 @@ from django.urls import (
     get_resolver,
     get_script_prefix,
     get_urlconf,
+    include,
+    path,
     reverse,
+    set_urlconf,
 )
-from django.views.generic import View
 from oauth2_provider.settings import oauth2_settings
 
 #: django-oauth-toolkit's, and so this app's.
@@ -34,21 +37,15 @@ _WELL_KNOWN: Final = {
 }
 
 
-def endpoint_path(name: str, view: type[Any] | None = None, **kwargs: Any) -> str | None:
-    """Return the path of an endpoint, or None where the site does not serve it.
+def endpoint_path(name: str, **kwargs: Any) -> str | None:
+    """Return the path of an endpoint or a page, or None where the site does not serve it.
 
     :param name: its name in the URLs of this app.
-    :param view: its view; not needed for those that django-oauth-toolkit has, too.
     :param kwargs: what its path holds.
     """
-    try:
-        return reverse(f"{NAMESPACE}:{name}", kwargs=kwargs)
-    except NoReverseMatch:
-        pass
-    wanted: Any = view or _toolkit_views()[name]
-    for names in _find(get_resolver(get_urlconf()), wanted):
+    for urlconf in (get_urlconf, _names_of_toolkit):
         try:
-            return reverse(names, kwargs=kwargs)
+            return reverse(f"{NAMESPACE}:{name}", urlconf=urlconf(), kwargs=kwargs)
         except NoReverseMatch:
             continue
     return None
@@ -66,6 +63,24 @@ def endpoint_url(request: HttpRequest, name: str, **kwargs: Any) -> str | None:
         issuer = urlsplit(oauth2_settings.OIDC_ISS_ENDPOINT)
         return f"{issuer.scheme}://{issuer.netloc}{path}"
     return request.build_absolute_uri(path)
+
+
+def served_view(name: str) -> type[Any] | None:
+    """Return the class that serves an endpoint or a page, or None where the site does not serve it.
+
+    :param name: its name in the URLs of this app.
+    """
+    view: type[Any] | None = _names_of_toolkit().views.get(name)
+    return view
+
+
+@lru_cache(maxsize=1024)
+def is_of_server(view: Any) -> bool:
+    """Return whether a class serves an endpoint or a page of the server, or derives from one that does."""
+    return issubclass(view, (*_toolkit_views().values(),)) or any(
+        base.__module__.startswith(("oauth_binding.authorization_server.", "oauth_binding.devices."))
+        for base in view.__mro__
+    )
 
 
 def get_issuer(request: Any) -> str:
@@ -114,29 +129,76 @@ class _AskedByOAuthlib(HttpRequest):
         return "https" if self.META.get("X_DJANGO_OAUTH_TOOLKIT_SECURE") else "http"
 
 
+def with_names_of_toolkit(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a view, and what renders its answer, find this app's URLs in the namespace ``oauth2_provider``.
+
+    Where the site has included them there, nothing changes. For the decorator of a URL pattern.
+    """
+
+    @wraps(view)
+    def found(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        match = request.resolver_match
+        if match is not None and match.app_names != [NAMESPACE]:
+            # As Django does with a request.urlconf, until the request is finished.
+            set_urlconf(_names_of_toolkit())
+        return view(request, *args, **kwargs)
+
+    return found
+
+
+class _URLs:
+    """A URLconf: that of a site, and before it the namespace."""
+
+    def __init__(self, site: URLResolver) -> None:
+        self._site: Any = site.urlconf_module
+        found = [*_named(site)]
+        self.views = {name: view for name, view, _pattern in found}
+        # Of two with one name, reverse() takes the later.
+        own = [pattern for _name, _view, pattern in reversed(found)]
+        self.urlpatterns = [path("", include((own, NAMESPACE))), *site.url_patterns]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._site, name)  # such as handler404
+
+
+def _names_of_toolkit() -> Any:
+    """Return a URLconf for ``reverse()`` that has each view of this app's URLs by the name that it has there.
+
+    They are found by their classes, wherever the site has them, and whatever it calls them.
+    """
+    urlconf = get_urlconf()
+    return urlconf if isinstance(urlconf, _URLs) else _named_urls(get_resolver(urlconf))
+
+
+#: Kept: a process has few URLconfs.
+_named_urls: Final = lru_cache(maxsize=64)(_URLs)
+
+
+def _named(resolver: URLResolver, outer: tuple[URLResolver, ...] = ()) -> Iterator[tuple[str, Any, Any]]:
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _named(pattern, (*outer, pattern))
+            continue
+        for name in _names(pattern):
+            named: Any = URLPattern(pattern.pattern, pattern.callback, pattern.default_args, name)
+            for around in reversed(outer):
+                named = URLResolver(around.pattern, [named], around.default_kwargs)
+            yield name, vars(pattern.callback)["view_class"], named
+
+
+def _names(pattern: URLPattern) -> set[str]:
+    view = getattr(pattern.callback, "view_class", object)
+    names = {name for name, of_toolkit in _toolkit_views().items() if issubclass(view, of_toolkit)}
+    if pattern.name and (pattern.name in names or (not names and is_of_server(view))):
+        return {pattern.name}
+    return names
+
+
 @cache
-def _toolkit_views() -> dict[str, type[View]]:
+def _toolkit_views() -> dict[str, type[Any]]:
     """Return django-oauth-toolkit's views by their names. This app's derive from them."""
+    if not apps.is_installed(NAMESPACE):
+        return {}  # the server is elsewhere
     from oauth2_provider.urls import urlpatterns  # needs the models
 
     return {pattern.name: pattern.callback.view_class for pattern in urlpatterns}
-
-
-@lru_cache(maxsize=128)
-def _find(resolver: URLResolver, view: Any) -> list[Any]:
-    """Return what ``reverse()`` finds the patterns of a view by."""
-    return [
-        ":".join([*namespaces, str(pattern.name)]) if namespaces else pattern.callback
-        for namespaces, pattern in _patterns(resolver)
-        if issubclass(getattr(pattern.callback, "view_class", object), view)
-        and (pattern.name or not namespaces)
-    ]
-
-
-def _patterns(resolver: URLResolver, namespaces: tuple[str, ...] = ()) -> Iterator[tuple[Any, URLPattern]]:
-    for pattern in resolver.url_patterns:
-        if isinstance(pattern, URLResolver):
-            inner = (pattern.namespace,) if pattern.namespace else ()
-            yield from _patterns(pattern, (*namespaces, *inner))
-        else:
-            yield namespaces, pattern

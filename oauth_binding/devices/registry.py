@@ -21,6 +21,7 @@ from oauth_binding.authorization_server.revocation.revoke import (
     revoke_unbound_tokens,
     sign_out_user,
 )
+from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.core.databases import written
 from oauth_binding.models import TokenBinding
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 MAX_NAME_LENGTH: Final = 100
 
 _BINDING_ID: Final = re.compile(r"binding-([0-9]{1,19})")
+
+#: Numbers and UUIDs, for instance.
+_PLAIN_KEY: Final = re.compile(r"[0-9a-f-]{1,36}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Device:
 
     @property
     def id(self) -> str:
-        """What tells the devices of a user apart: letters, digits and dashes, nothing secret."""
+        """What tells the devices of a user apart: what an address can have, and nothing secret."""
         return _device_id(self.application.pk, None if self.binding is None else self.binding.pk)
 
     @property
@@ -167,7 +171,11 @@ def rename(binding: TokenBinding, name: str) -> None:
 
 
 def _device_id(application: Any, binding: Any) -> str:
-    return f"application-{application}" if binding is None else f"binding-{binding}"
+    if binding is not None:
+        return f"binding-{binding}"
+    key = str(application)
+    # Not every text can stand in an address.
+    return f"application-{key if _PLAIN_KEY.fullmatch(key) else binding_reference(key)}"
 
 
 def _bindings(user: AbstractBaseUser) -> Any:

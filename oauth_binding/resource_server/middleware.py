@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.cache import patch_vary_headers
 
+from oauth_binding.core.addresses import NAMESPACE, is_of_server
 from oauth_binding.resource_server.bearer import (
     BearerError,
     InsufficientScopeError,
@@ -83,7 +84,12 @@ class BearerTokenMiddleware:
 
     def is_for_session(self, match: ResolverMatch | None) -> bool:
         """Return whether a page is one of :attr:`session_apps`."""
-        return match is not None and not set(self.session_apps).isdisjoint(match.app_names)
+        if match is None:
+            return False
+        # A site may have the pages of the server in a namespace of its own.
+        view = getattr(match.func, "view_class", object)
+        own = {NAMESPACE} if is_of_server(view) else set()
+        return not own.union(match.app_names).isdisjoint(self.session_apps)
 
     def _sign_in(self, request: HttpRequest) -> None:
         """Sign in the user of a request's token, if it has one.

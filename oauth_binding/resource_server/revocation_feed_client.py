@@ -143,7 +143,7 @@ def _read_page(body: bytes, since: int | None) -> dict[str, Any]:
     """Return the claims of an answer of the feed.
 
     :param since: what was asked for.
-    :raises ValueError, TypeError, RecursionError: it is not valid, or not the answer to that.
+    :raises ValueError, RecursionError: it is not valid, or not the answer to that.
     """
     try:
         claims = jws.read(

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+
+from oauth_binding.core import moments
 from oauth_binding.resource_server.settings import resource_server_settings
 
 
@@ -59,7 +62,7 @@ class AccessToken:
     def expires(self) -> datetime | None:
         """When it expires; None where introspection does not say."""
         expires = self.claims.get("exp")
-        return None if expires is None else datetime.fromtimestamp(expires, UTC)
+        return None if expires is None else moments.at(expires)
 
     @property
     def binding(self) -> Binding | None:
@@ -70,7 +73,7 @@ class AccessToken:
     def is_expired(self) -> bool:
         """Return whether it has expired, as far as the clocks may be apart."""
         leeway = timedelta(seconds=resource_server_settings.leeway)
-        return self.expires is not None and datetime.now(UTC) - leeway >= self.expires
+        return self.expires is not None and timezone.now() - leeway >= self.expires
 
     def is_valid(self, scopes: Iterable[str] | None = None) -> bool:
         """Return whether it has not expired and has some scopes, all of them."""

@@ -128,8 +128,9 @@ class AddFieldWithoutIndex(AddField):
 class BuildIndex(Operation):
     """Build the index of a field that :class:`AddFieldWithoutIndex` added, without blocking writes.
 
-    Only PostgreSQL does that apart, and outside of a transaction; other databases have the index already.
-    What an interrupted run has left behind is built anew.
+    Only PostgreSQL does that apart, and outside of a transaction; other databases have the index already. In
+    a transaction of the site's, such as one that makes a new tenant, the table is locked meanwhile. What an
+    interrupted run has left behind is built anew.
 
     :param model_name: the model of the field.
     :param name: the field, which is indexed or unique.
@@ -159,13 +160,16 @@ class BuildIndex(Operation):
         name = f"{model._meta.db_table}_{field.column}_{'uniq' if field.unique else 'idx'}"
         quote = schema_editor.quote_name
         table, index, column = quote(model._meta.db_table), quote(name), quote(field.column)
+        concurrently = "" if connection.in_atomic_block else "CONCURRENTLY"
         schema_editor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {index}")
-        schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index}")
+        # By its name alone, that of another schema in the search path would go: of what all tenants share.
+        if schema_editor.collect_sql or _has_index(connection, model, name):
+            schema_editor.execute(f"DROP INDEX {concurrently} IF EXISTS {index}")
         if field.unique:
-            schema_editor.execute(f"CREATE UNIQUE INDEX CONCURRENTLY {index} ON {table} ({column})")
+            schema_editor.execute(f"CREATE UNIQUE INDEX {concurrently} {index} ON {table} ({column})")
             schema_editor.execute(f"ALTER TABLE {table} ADD CONSTRAINT {index} UNIQUE USING INDEX {index}")
         else:
-            schema_editor.execute(f"CREATE INDEX CONCURRENTLY {index} ON {table} ({column})")
+            schema_editor.execute(f"CREATE INDEX {concurrently} {index} ON {table} ({column})")
 
     def database_backwards(
         self,
@@ -178,3 +182,8 @@ class BuildIndex(Operation):
 
     def describe(self) -> str:
         return f"Build the index of {self.name} on {self.model_name}"
+
+
+def _has_index(connection: Any, model: Any, name: str) -> bool:
+    with connection.cursor() as cursor:
+        return name in connection.introspection.get_constraints(cursor, model._meta.db_table)

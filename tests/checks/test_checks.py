@@ -35,7 +35,7 @@ from oauth2_provider.models import get_application_model, get_refresh_token_mode
 from oauth2_provider.settings import DEFAULTS
 
 import oauth_binding
-from oauth_binding import checks
+from oauth_binding import checks, urls
 from oauth_binding.authorization_server import BindingOAuth2Validator, BindingOAuthLibCore
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
@@ -136,11 +136,31 @@ class ByMethod(BearerTokenMiddleware):
         return ["read" if request.method == "GET" else "write"]
 
 
+class Elsewhere:
+    """A router that sends questions about an app, or about all, to a database that the site does not have."""
+
+    def __init__(self, *questions: str, app: str = "") -> None:
+        self.app = app
+        for question in questions:
+            setattr(self, question, self.answer)
+
+    def answer(self, model: Any, **hints: Any) -> str | None:
+        return "elsewhere" if model._meta.app_label.startswith(self.app) else None
+
+
 class BindingsElsewhere:
     """A database router that knows nothing of the tokens."""
 
     def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
         return "elsewhere" if model is TokenBinding else None
+
+
+@contextmanager
+def bindings_elsewhere() -> Iterator[None]:
+    # As if there was such a database.
+    known = mock.patch.object(checks.database, "unknown_databases", return_value=[])
+    with known, override_settings(DATABASE_ROUTERS=[BindingsElsewhere()]):
+        yield
 
 
 def provider_without(entry: str) -> override_settings:
@@ -211,6 +231,14 @@ def password_grant(**fields: Any) -> Iterator[None]:
         yield
 
 
+def json_backend() -> AbstractContextManager[None]:
+    return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend")
+
+
+def without_pages() -> AbstractContextManager[Any]:
+    return override_settings(ROOT_URLCONF="tests.sites.without_pages_urls", LOGIN_URL="/sign-in/")
+
+
 def root_urls(*patterns: URLPattern | URLResolver) -> override_settings:
     return override_settings(ROOT_URLCONF=patterns)
 
@@ -222,12 +250,19 @@ def without_metadata() -> list[URLPattern | URLResolver]:
     ]
 
 
-def json_backend(**entries: Any) -> AbstractContextManager[None]:
-    return provider(OAUTH2_BACKEND_CLASS=f"{__name__}.JSONBackend", **entries)
+def without(name: str) -> list[URLPattern | URLResolver]:
+    """Return the site's URLs without one of this app's."""
+    served = [pattern for pattern in urls.urlpatterns if pattern.name != name]
+    return [
+        path("oauth2/", include((served, "oauth2_provider"))) if str(each.pattern) == "oauth2/" else each
+        for each in import_module(settings.ROOT_URLCONF).urlpatterns
+    ]
 
 
-def without_pages() -> AbstractContextManager[Any]:
-    return override_settings(ROOT_URLCONF="tests.sites.without_pages_urls", LOGIN_URL="/sign-in/")
+@contextmanager
+def registration_alone() -> Iterator[None]:
+    with root_urls(*without("dcr-register-management")), provider(DCR_ENABLED=True):
+        yield
 
 
 @contextmanager
@@ -387,8 +422,15 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("E009", "the chosen algorithm has no key", es256_application),
     ("E009", "its key has expired", lambda: es256_application(es256(begins=-2, ends=-1))),
     ("E009", "no key for the revocation feed", feed_without_key),
-    ("E010", "database router", lambda: override_settings(DATABASE_ROUTERS=[BindingsElsewhere()])),
+    ("E010", "database router", bindings_elsewhere),
     ("E011", "lost column", lost_column),
+    (
+        "E030",
+        "of all",
+        lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_read", "db_for_write")]),
+    ),
+    ("E030", "of replicas", lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_read")])),
+    ("E030", "of users", lambda: override_settings(DATABASE_ROUTERS=[Elsewhere("db_for_write", app="auth")])),
     ("E012", "binder not installed", lambda: application(token_binding_type="device")),
     ("E013", "not a dict", lambda: issuers(["https://idp.example"])),
     ("E013", "an issuer that is no text", lambda: issuers({None: OPTIONS})),
@@ -481,6 +523,9 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W008", "the password grant", lambda: refused_grant("password", "PASSWORD_GRANT")),
     ("W008", "the implicit grant", lambda: refused_grant("implicit", "IMPLICIT_GRANT")),
     *REST_FRAMEWORK_CASES,
+    ("E028", "no page after a page", lambda: root_urls(*without("device-grant-status"))),
+    ("E028", "no page of devices", lambda: root_urls(*without("device-list"))),
+    ("E028", "registration alone", registration_alone),
     ("W018", "no metadata at the root", lambda: root_urls(*without_metadata())),
     (
         "W018",
@@ -503,6 +548,11 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "W017",
         "scopes for introspection",
         lambda: all_scopes("devices:read", "introspection", DEFAULT_SCOPES=["__all__"]),
+    ),
+    (
+        "W020",
+        "local clocks that are put back",
+        lambda: override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"),
     ),
     ("W022", "no address", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="our-api")),
     ("W022", "a fragment", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="https://a.example/#x")),
@@ -570,6 +620,12 @@ def test_every_id_is_documented() -> None:
     rows = re.findall(r"^\| `oauth_binding\.([EWI]\d{3})` \|", documentation, re.MULTILINE)
 
     assert sorted(rows) == sorted(ids_in_the_code())
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata"])
+def test_local_clocks_that_are_never_put_back(zone: str) -> None:
+    with override_settings(USE_TZ=False, TIME_ZONE=zone):
+        assert messages() == []
 
 
 def test_a_site_that_is_set_up_gives_no_message() -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, transaction
 from django.test import Client, override_settings
-from django.urls import path
+from django.urls import include, path
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.settings import patched_settings
 from hypothesis import HealthCheck, settings
@@ -29,6 +30,7 @@ from rest_framework.permissions import AllowAny, IsAuthenticated
 
 from example_project.api import WhoAmI
 from example_project.wsgi import application
+from oauth_binding.authorization_server.endpoints.token import TokenView
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound, PresentsBinding
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of
@@ -113,6 +115,18 @@ def test_flows_that_the_server_refuses_are_not_there() -> None:
         assert scheme()["flows"].keys() == {"authorizationCode", "clientCredentials"}
     with provider(OAUTH2_GRANT_TYPES_SUPPORTED=["password"]):
         assert scheme()["flows"].keys() == {"password"}
+
+
+def test_flows_whose_endpoints_the_site_does_not_serve_are_not_there() -> None:
+    root: Any = ModuleType("urls")
+    root.urlpatterns = [*urlpatterns, path("auth/", include(([path("token", TokenView.as_view())], "auth")))]
+    with override_settings(ROOT_URLCONF=root):
+        flows = generate()["components"]["securitySchemes"]["oauth2"]["flows"]
+
+    assert {flow: each["tokenUrl"] for flow, each in flows.items()} == {
+        "password": "/auth/token",
+        "clientCredentials": "/auth/token",
+    }
 
 
 @pytest.mark.parametrize("urls", ["example_project.urls", __name__])

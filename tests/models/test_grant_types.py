@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_application_model
 
-from tests.helpers.client import GRANTS, REDIRECT_URI, SECRET, Site
+from tests.helpers.client import GRANTS, REDIRECT_URI, SECRET, Answer, Site
 from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
 from tests.helpers.toolkit_alone import with_this_app, with_toolkit_alone
@@ -53,14 +53,22 @@ def test_each_allowed_grant_type_can_be_used(
         assert site.refresh(answer.refresh).status == 200
 
 
+def refusals(site: Site, grant_type: str) -> list[Answer]:
+    """Return what a client is answered that does not have a grant type, where the grant begins and ends."""
+    if grant_type == DEVICE_CODE:
+        form = {"grant_type": DEVICE_CODE, "device_code": "x"}
+        return [site.post("/oauth2/device-authorization/", {}), site.post("/oauth2/token/", form)]
+    return [using(site, grant_type).token()] * 2
+
+
 @pytest.mark.parametrize("grant_type", ["client_credentials", "password", DEVICE_CODE])
 def test_a_grant_type_that_is_not_allowed_is_refused(make_site: Callable[..., Site], grant_type: str) -> None:
     others = [name for name in GRANTS if name not in {grant_type, "authorization_code"}]
     site = make_site("authorization_code", additional_grant_types=" ".join(GRANTS[name] for name in others))
 
-    answer = using(site, grant_type).token()
+    answers = refusals(site, grant_type)
 
-    assert (answer.status, answer["error"]) == (400, "unauthorized_client")
+    assert [(answer.status, answer["error"]) for answer in answers] == [(400, "unauthorized_client")] * 2
     assert all(using(site, name).token().status == 200 for name in others)
 
 
@@ -293,7 +301,7 @@ def test_a_registered_client_uses_its_grant_types(registrar: Registrar, user: Us
 
     assert using(site, "password").token().status == 200
     assert using(site, "client_credentials").token().status == 200
-    assert using(site, DEVICE_CODE).token()["error"] == "unauthorized_client"
+    assert [answer["error"] for answer in refusals(site, DEVICE_CODE)] == ["unauthorized_client"] * 2
 
 
 @pytest.mark.parametrize("before", [("password",), *REGISTRATIONS], ids=" ".join)

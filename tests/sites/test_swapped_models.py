@@ -28,17 +28,20 @@ del OAUTH2_PROVIDER
 ROOT_URLCONF = "tests.sites.plain_urls"
 """
 
+_ALL_MODELS = [
+    "AUTH_USER_MODEL = 'swapped.User'",
+    "OAUTH2_PROVIDER_APPLICATION_MODEL = 'swapped.Application'",
+    "OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = 'swapped.AccessToken'",
+    "OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = 'swapped.RefreshToken'",
+    "OAUTH2_PROVIDER_GRANT_MODEL = 'swapped.Grant'",
+    "OAUTH2_PROVIDER_ID_TOKEN_MODEL = 'swapped.IDToken'",
+]
+
 #: models.py -> the settings that name its models
 SITES = {
     "application_only": ["OAUTH2_PROVIDER_APPLICATION_MODEL = 'swapped.Application'"],
-    "all_models": [
-        "AUTH_USER_MODEL = 'swapped.User'",
-        "OAUTH2_PROVIDER_APPLICATION_MODEL = 'swapped.Application'",
-        "OAUTH2_PROVIDER_ACCESS_TOKEN_MODEL = 'swapped.AccessToken'",
-        "OAUTH2_PROVIDER_REFRESH_TOKEN_MODEL = 'swapped.RefreshToken'",
-        "OAUTH2_PROVIDER_GRANT_MODEL = 'swapped.Grant'",
-        "OAUTH2_PROVIDER_ID_TOKEN_MODEL = 'swapped.IDToken'",
-    ],
+    "all_models": _ALL_MODELS,
+    "own_keys": [*_ALL_MODELS, "OAUTH2_PROVIDER_DEVICE_GRANT_MODEL = 'swapped.DeviceGrant'"],
 }
 
 MAKE_MIGRATION = ["-m", "django", "makemigrations", "swapped"]

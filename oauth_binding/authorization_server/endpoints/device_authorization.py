@@ -7,7 +7,6 @@ from urllib.parse import urlencode, urljoin
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import NoReverseMatch, reverse
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
@@ -26,6 +25,7 @@ from oauth_binding.authorization_server.endpoints.responses import (
 )
 from oauth_binding.authorization_server.issuing.in_flight import is_as_authenticated
 from oauth_binding.authorization_server.issuing.limits import DEVICE_AUTHORIZATION, check_stored
+from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.storage import codes
 from oauth_binding.storage.attempts import in_transaction
@@ -95,10 +95,10 @@ def _page_of_user_codes() -> str:
 
     :raises MisconfiguredError: the site does not serve it.
     """
-    try:
-        return reverse("oauth2_provider:device")
-    except NoReverseMatch:
-        raise MisconfiguredError(description="The page on which users enter codes is not set up.") from None
+    page = endpoint_path("device")
+    if page is None:
+        raise MisconfiguredError(description="The page on which users enter codes is not set up.")
+    return page
 
 
 def _absolute(request: HttpRequest, address: str) -> str:

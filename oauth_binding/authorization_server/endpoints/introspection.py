@@ -21,7 +21,7 @@ from oauth_binding.authorization_server.endpoints.responses import (
     error_response,
     json_errors,
 )
-from oauth_binding.authorization_server.signing.jwt_access_tokens import read_claims
+from oauth_binding.authorization_server.signing.jwt_access_tokens import REGISTERED_CLAIMS, read_claims
 from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
@@ -134,10 +134,11 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             "token_type": "Bearer",
             "exp": int(row.expires.timestamp()),
         }
-        claims = read_claims(token)
-        if claims is not None:
-            answer |= {name: claims[name] for name in ("iss", "iat", "jti")}
-        return JsonResponse(answer)
+        claims = read_claims(token) or {}
+        said = {name: claims[name] for name in ("iss", "iat", "jti", "aud") if name in claims}
+        own = {name: value for name, value in claims.items() if name not in REGISTERED_CLAIMS}
+        # A claim of the site's own may be called like something that is said of every token.
+        return JsonResponse(own | answer | said)
 
     def _refresh_token_response(self, request: HttpRequest, row: BoundRefreshToken) -> HttpResponse:
         if row.access_token is None:

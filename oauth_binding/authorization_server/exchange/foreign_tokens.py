@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import jwt
@@ -19,6 +19,7 @@ from jwcrypto.common import JWException
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.signing import key_file
+from oauth_binding.core import moments
 from oauth_binding.core.databases import write_alias
 from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.claims import check_types, is_for, valid_from
@@ -51,7 +52,7 @@ class ForeignToken:
     @property
     def expires(self) -> datetime:
         """When it expires (RFC 7519 section 4.1.4)."""
-        return datetime.fromtimestamp(self.claims["exp"], UTC)
+        return moments.at(self.claims["exp"])
 
     @property
     def scopes(self) -> list[str]:
@@ -192,7 +193,7 @@ def _find_users(field: str, value: str) -> list[Any]:
     manager: Any = get_user_model()._default_manager
     try:
         users = list(manager.using(_user_database()).filter(**{field: value}))
-    except (ValueError, TypeError, ValidationError):
+    except (ValueError, ValidationError):
         return []  # the field can't have such a value
     # MariaDB compares text without regard to case.
     return [user for user in users if str(getattr(user, field)) == value]
@@ -236,8 +237,20 @@ def _own_keys() -> list[Any]:
         *oauth2_settings.OIDC_RSA_PRIVATE_KEYS_INACTIVE,
     ]
     try:
-        toolkit_keys = [jwt.PyJWK(jwk_from_pem(pem).export_public(as_dict=True)).key for pem in pems if pem]
+        toolkit_keys = [_public_key(pem) for pem in pems if pem]
         return toolkit_keys + [key.private_key.public_key() for key in key_file.load()]
-    except (JWException, UnsupportedAlgorithm, ValueError, TypeError, key_file.KeyFileError):
+    except (JWException, UnsupportedAlgorithm, ValueError, key_file.KeyFileError):
         # What the libraries say of a key may quote it.
         raise jwt.InvalidKeyError("this server's own keys can't be read") from None
+
+
+def _public_key(pem: str) -> Any:
+    """Return the public key of a private one.
+
+    :raises JWException, UnsupportedAlgorithm, ValueError: it can't be read.
+    """
+    try:
+        jwk = jwk_from_pem(pem)
+    except TypeError:
+        raise ValueError("it is encrypted") from None
+    return jwt.PyJWK(jwk.export_public(as_dict=True)).key

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
 
-from oauth_binding.authorization_server.issuing.request_state import is_refresh, state_of
+from oauth_binding.authorization_server.issuing.request_state import state_of
 from oauth_binding.binding.semantics import NO_BINDING
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.settings import binding_settings
@@ -32,15 +32,23 @@ def read_binding_value(request: Request) -> str | None:
 
     :raises OAuth2Error: the value is malformed, or is missing where it is required.
     """
-    if not is_refresh(request) and request.client.token_binding_type != NO_BINDING:
-        binder = _binder(request.client.token_binding_type, request)
-        value = _present(binder, request)
-        if value is None and (binder.required or request.client.require_binding):
-            raise InvalidRequestError(
-                description=f"{binder.parameter or binder.type} is required by this client.", request=request
-            )
-        return value
-    return None
+    if request.client.token_binding_type == NO_BINDING:
+        return None
+    binder = _binder(request.client.token_binding_type, request)
+    value = _present(binder, request)
+    if value is None and (binder.required or request.client.require_binding):
+        raise InvalidRequestError(
+            description=f"{binder.parameter or binder.type} is required by this client.", request=request
+        )
+    return value
+
+
+def announces_refresh(request: Request) -> bool:
+    """Return whether a token request says that it is a refresh request (RFC 6749 section 6).
+
+    By what was sent: other packages set the ``grant_type`` to ``refresh_token`` where there is none.
+    """
+    return dict(request.decoded_body or ()).get("grant_type") == "refresh_token"
 
 
 def check_refresh_binding(request: Request) -> None:

@@ -118,15 +118,6 @@ def state_of(request: Request) -> RequestState:
     return state
 
 
-def is_refresh(request: Request) -> bool:
-    """Return whether a request is a refresh request (RFC 6749 section 6), as it was sent.
-
-    Not by its ``grant_type``: other packages set that to ``refresh_token`` where there is none.
-    """
-    sent = dict(request.decoded_body or ()).get("grant_type")
-    return sent == "refresh_token" or state_of(request).refresh_token is not None
-
-
 def user_of(request: Request) -> Any:
     """Return whose token a request is for; None where the client acts for itself (RFC 6749 section 4.4)."""
     # As django-oauth-toolkit decides when it saves a token.

@@ -6,13 +6,14 @@ JWT itself, signed like access tokens with the site's default algorithm.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import jwt
 from django.db.models import Count, Max, Sum
 
 from oauth_binding.authorization_server.signing.key_file import SigningKey
+from oauth_binding.core import moments
 from oauth_binding.core.databases import written
 from oauth_binding.core.jose.jws import REVOKED_TOKENS_TYPE
 from oauth_binding.models import RevokedToken
@@ -66,7 +67,11 @@ def read_revoked(now: datetime, since: int | None) -> dict[str, int]:
 
 def _revoked(now: datetime, since: int | None) -> Any:
     rows = written(RevokedToken).filter(expires__gt=now - timedelta(seconds=LEEWAY))
-    return rows if since is None else rows.filter(revoked__gte=datetime.fromtimestamp(since, UTC))
+    if since is None:
+        return rows
+    # Where local clocks were put back meanwhile, what came later has the lower figure of the two.
+    elapsed = timedelta(seconds=int(now.timestamp()) - since)
+    return rows.filter(revoked__gte=min(moments.at(since), now - elapsed))
 
 
 def read_suspended(now: datetime) -> dict[str, int]:

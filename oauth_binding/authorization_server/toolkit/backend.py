@@ -109,7 +109,7 @@ class BindingOAuthLibCore(OAuthLibCore):
         parameters = [
             parameter
             for parameter in address.query.split("&")
-            if unquote_plus(parameter.partition("=")[0]) not in dropped and not parameter.endswith("=")
+            if unquote_plus(parameter.partition("=")[0]) not in dropped and parameter.partition("=")[2]
         ]
         return urlunsplit(address._replace(query="&".join(parameters)))
 

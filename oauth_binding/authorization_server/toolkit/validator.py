@@ -54,6 +54,7 @@ from oauth_binding.authorization_server.issuing.in_flight import UserChangedErro
 from oauth_binding.authorization_server.issuing.limits import check_authorization_request
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
+    announces_refresh,
     check_refresh_binding,
     read_binding_value,
 )
@@ -63,6 +64,7 @@ from oauth_binding.authorization_server.revocation.revoke import revoke_family, 
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
 from oauth_binding.binding.semantics import TokenType
+from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import read_alias, written
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.jose import jws
@@ -127,12 +129,8 @@ class BindingOAuth2Validator(OAuth2Validator):
 
     def _load_application(self, client_id: str, request: Request) -> Any:
         model = get_application_model()
-        if not client_id or len(client_id) > (model._meta.get_field("client_id").max_length or 0):
-            return (
-                None  # too long a one django-oauth-toolkit would save, as the address of a metadata document
-            )
-        if "\x00" in client_id:
-            return None  # psycopg refuses it, not as django-oauth-toolkit expects
+        if not client_id or not _could_be_client_id(client_id):
+            return None
         if not isinstance(request.client, model):
             found = self.find_application(client_id)
             # django-oauth-toolkit loads those itself whose metadata document it has to read again.
@@ -141,14 +139,16 @@ class BindingOAuth2Validator(OAuth2Validator):
             if found is None and not oauth2_settings.CIMD_ENABLED:
                 return None
         client = super()._load_application(client_id, request)
-        if client is not None and state_of(request).is_token_request:
+        if client is not None and state_of(request).is_token_request and not announces_refresh(request):
             # Here, as it is the last moment before any credential is checked.
             read_binding_value(request)
         return client
 
-    def find_application(self, client_id: str | None) -> Any:
+    def find_application(self, client_id: str) -> Any:
         """Return the application that has a client ID, or None; whether it is usable is not asked."""
         model = get_application_model()
+        if not _could_be_client_id(client_id):
+            return None
         return prepared_sql.find(read_alias(model), model, "client_id", client_id)
 
     def client_authentication_required(self, request: Request, *args: Any, **kwargs: Any) -> bool:
@@ -486,7 +486,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         if plan.successor is not None:
             # In its row: a new one that refers to a revoked refresh token may meet cleartokens deleting that.
             row.pk, row.created = plan.successor.pk, timezone.now()
-        row.save()
+        # Django takes one for new whose primary key has a default, such as a UUID.
+        row.save(force_update=plan.successor is not None)
         return row
 
     def _create_refresh_token(
@@ -536,6 +537,10 @@ class BindingOAuth2Validator(OAuth2Validator):
         return self._create_refresh_token(request, text, access_token, predecessor)
 
     # ID tokens
+
+    def get_oidc_issuer_endpoint(self, request: Any) -> str:
+        """Return the issuer, wherever the site has the URLs."""
+        return get_issuer(request)
 
     def finalize_id_token(
         self, id_token: dict[str, Any], token: dict[str, Any], token_handler: Any, request: Request
@@ -607,7 +612,9 @@ class BindingOAuth2Validator(OAuth2Validator):
         # For all who read ID tokens. The overridden method is not guarded against junk; and who has the key
         # of one application could sign in the name of another, by the jti of a token of that one.
         try:
-            claims = jws.unverified_claims(token)
+            header, claims = jws.unverified_header(token), jws.unverified_claims(token)
+            if not jws.is_jwt(token) or not isinstance(header.get("alg"), str) or "crit" in header:
+                return None
             check_types(claims, ("jti",))
             application = self._get_client_by_audience(claims["aud"])
             tokens = written(get_id_token_model()).filter(jti=uuid.UUID(claims["jti"]))
@@ -621,7 +628,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         """Return the row of an ID token that this server has signed, or None."""
         try:
             return self._load_id_token(text)
-        except (JWException, ImproperlyConfigured, ValueError, KeyError, TypeError):
+        except (JWException, ImproperlyConfigured, ValueError, KeyError):
             return None  # django-oauth-toolkit's reading of it is not guarded against junk
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
@@ -646,22 +653,30 @@ class BindingOAuth2Validator(OAuth2Validator):
         if token and is_jwt_access_token(token):
             return bool(self.validate_bearer_token(token, scopes, request))
         try:
-            if not super().validate_jwt_bearer_token(token, scopes, request):
-                return False
-            # Not by its exp alone, which a client writes itself where the key is its secret.
-            login = find_login(request.access_token) if is_live(request.access_token.expires) else None
-            if login is None or not token_has_standing(login, request):
-                _refuse_token(request)
-                return False
-            with presenting(request.headers) as presentation:
-                if not presentation.meets_demands_of(login):
-                    _refuse_token(request, presentation.fault)
-                    return False
-            return True
-        except (JWException, ValueError, KeyError, TypeError):
+            valid = super().validate_jwt_bearer_token(token, scopes, request)
+        except (JWException, ValueError, KeyError):
             # django-oauth-toolkit's own reading of the token is not guarded against junk.
             _refuse_token(request)
             return False
+        if not valid:
+            return False
+        # Not by its exp alone, which a client writes itself where the key is its secret.
+        login = find_login(request.access_token) if is_live(request.access_token.expires) else None
+        if login is None or not token_has_standing(login, request):
+            _refuse_token(request)
+            return False
+        with presenting(request.headers) as presentation:
+            if not presentation.meets_demands_of(login):
+                _refuse_token(request, presentation.fault)
+                return False
+        return True
+
+
+def _could_be_client_id(text: str) -> bool:
+    # Too long a one django-oauth-toolkit would save, as the address of a metadata document; and psycopg
+    # refuses NUL, not as it expects.
+    longest = get_application_model()._meta.get_field("client_id").max_length or 0
+    return "\x00" not in text and len(text) <= longest
 
 
 def _basic_credentials(request: Request) -> tuple[str, str] | None:

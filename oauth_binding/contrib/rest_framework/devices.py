@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Final
 
 from django.core.exceptions import RequestDataTooBig
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -74,6 +75,13 @@ class DeviceNameSerializer(serializers.Serializer[Any]):
     )
 
 
+class MomentField(serializers.DateTimeField):
+    """A moment with its offset from UTC (RFC 3339 section 5.6), also where the site keeps local times."""
+
+    def default_timezone(self) -> Any:
+        return super().default_timezone() or timezone.get_default_timezone()
+
+
 class DeviceApplicationSerializer(serializers.Serializer[Any]):
     """The application of a device."""
 
@@ -95,8 +103,8 @@ class SignedInDeviceSerializer(serializers.Serializer[Device]):
         source="binding.claims.binding_type", read_only=True, allow_null=True
     )
     binding_ref = serializers.CharField(source="binding.claims.binding_ref", read_only=True, allow_null=True)
-    first_seen = serializers.DateTimeField(read_only=True)
-    last_used = serializers.DateTimeField(read_only=True)
+    first_seen = MomentField(read_only=True)
+    last_used = MomentField(read_only=True)
     current = serializers.SerializerMethodField(help_text="Whether the request's access token is on it.")
 
     def get_current(self, device: Device) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.urls import NoReverseMatch, reverse
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import OpenApiResponse
@@ -12,6 +11,7 @@ from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.contrib.rest_framework.permissions import PresentsBinding
 from oauth_binding.contrib.rest_framework.scopes import alternative_scopes, combined
+from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.toolkit_paths import get_scopes_backend
 from oauth_binding.resource_server.bearer import get_authenticator
 
@@ -23,7 +23,7 @@ _FLOWS: Final = {
     "client_credentials": ("clientCredentials", ["tokenUrl"], None),
 }
 
-_ENDPOINTS: Final = {"authorizationUrl": "oauth2_provider:authorize", "tokenUrl": "oauth2_provider:token"}
+_ENDPOINTS: Final = {"authorizationUrl": "authorize", "tokenUrl": "token"}
 
 
 def refusal(description: str) -> OpenApiResponse:
@@ -43,7 +43,7 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignor
     """An OAuth 2.0 scheme with the flows of the server, and the scopes that each operation asks for.
 
     The setting ``OAUTH2_FLOWS`` of drf-spectacular and its neighbours come first. Where there are none, and
-    the URLs of the project have no token endpoint either, all that can be said is that it takes a bearer
+    the URLs of the project have no endpoints either, all that can be said is that it takes a bearer
     token.
     """
 
@@ -106,14 +106,12 @@ def _chosen_flows() -> dict[str, dict[str, Any]]:
 
 
 def _flows() -> dict[str, dict[str, Any]]:
-    try:
-        endpoints = {url: reverse(name) for url, name in _ENDPOINTS.items()}
-    except NoReverseMatch:
-        return {}
+    endpoints = {url: endpoint_path(name) for url, name in _ENDPOINTS.items()}
     scopes = get_scopes_backend().get_all_scopes()
     return {
         flow: {**{url: endpoints[url] for url in urls}, "scopes": scopes}
         for grant_type, (flow, urls, gate) in _FLOWS.items()
         if grant_type in oauth2_settings.OAUTH2_GRANT_TYPES_SUPPORTED
         and not (gate and getattr(oauth2_settings, gate))
+        and all(endpoints[url] for url in urls)
     }

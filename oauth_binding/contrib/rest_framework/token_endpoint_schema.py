@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from django.urls import NoReverseMatch, reverse
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.issuing.presented_binding import MAX_VALUE_LENGTH
+from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.settings import binding_settings
 
 #: The security scheme of clients at the token endpoint.
@@ -30,9 +30,8 @@ def describe_token_endpoint(result: dict[str, Any], **kwargs: Any) -> dict[str, 
 
     :param result: the schema.
     """
-    try:
-        address = reverse("oauth2_provider:token")
-    except NoReverseMatch:
+    address = endpoint_path("token")
+    if address is None:
         return result  # the project does not have it
     result["paths"].setdefault(address, {"post": _token_operation()})
     schemes = result.setdefault("components", {}).setdefault("securitySchemes", {})

@@ -55,7 +55,7 @@ class JWKSet:
             raise error(f"{len(found)} keys of its issuer could have signed it")
         try:
             key = jwt.PyJWK(found[0], algorithm)
-        except UnsupportedAlgorithm:
+        except (UnsupportedAlgorithm, TypeError):  # a member that is no text
             raise jwt.InvalidKeyError("the key of its issuer is of a kind that can't be used here") from None
         if ALGORITHMS[algorithm].key_type == "RSA" and key.key.key_size < MIN_RSA_BITS:
             raise jwt.InvalidKeyError("the key of its issuer is too short")

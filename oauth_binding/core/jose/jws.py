@@ -37,8 +37,7 @@ def read(
         :func:`media_type`; empty for a missing one.
     :param algorithms: what its ``alg`` header has to be one of.
     :param find_key: returns the key for a ``kid``, or None, and an ``alg``.
-    :raises jwt.PyJWTError, ValueError, TypeError, RecursionError: it is not such a JWT; or what ``find_key``
-        raises.
+    :raises jwt.PyJWTError, ValueError, RecursionError: it is not such a JWT; or what ``find_key`` raises.
     """
     header_part, payload_part, signature_part = _split(text)
     header = read_object(_decode(header_part))

@@ -27,8 +27,9 @@ MAX_SIZE: Final = 1024 * 1024
 #: How long to leave a server alone after an attempt to fetch a document, in seconds.
 PAUSE: Final = 10
 
-#: What reading something raises that somebody else has written and that is not what it has to be.
-MALFORMED: Final = (ValueError, TypeError, OverflowError, RecursionError)
+#: What reading something raises that somebody else has written and that is not what it has to be. There is no
+#: TypeError, as types are looked at first: one is a mistake of this app.
+MALFORMED: Final = (ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class RemoteDocument:
         """Fetch the document and keep it.
 
         :raises OSError, HTTPException: it can't be had.
-        :raises ValueError, TypeError, OverflowError, RecursionError: it is not what it has to be.
+        :raises ValueError, OverflowError, RecursionError: it is not what it has to be.
         """
         raise NotImplementedError
 

@@ -51,7 +51,7 @@ def test_an_active_access_token(
     if binding is not None:
         expected |= {"binding_type": "client-request", "binding_ref": binding_reference(binding)}
     if token_type == "jwt":
-        expected |= {"jti": token.claims["jti"]}
+        expected |= {"jti": token.claims["jti"], "aud": ISSUER}
     assert data == expected
 
 

@@ -171,3 +171,16 @@ def test_access_and_refresh_tokens_are_unlike(make_bound: Callable[..., Site]) -
         values += [answer.access, answer.refresh]
     assert len(set(values)) == 6
     assert all(len(value) == 43 for value in values)
+
+
+@pytest.mark.parametrize("redact", [True, False])
+def test_how_long_tokens_are(make_bound: Callable[..., Site], redact: bool) -> None:
+    """Bound ones have 43 characters, derived or random, and unbound ones oauthlib's 30."""
+    with provider(COMPLIANT_BCP_RFC9700_TOKEN_STORAGE=redact):
+        for binding_type, binding, length in (
+            ("client-request", "phone", 43),
+            ("client-request", None, 43),
+            ("none", None, 30),
+        ):
+            answer = make_bound(token_binding_type=binding_type).bound(binding)
+            assert [len(answer.access), len(answer.refresh)] == [length] * 2

@@ -12,7 +12,8 @@ from oauth2_provider.models import get_id_token_model
 
 from oauth_binding.authorization_server.issuing import save as issuing
 from oauth_binding.authorization_server.toolkit import validator as toolkit
-from tests.helpers.client import Answer, Site, verify_jwt
+from tests.helpers.client import GRANTS, Answer, Site, verify_jwt
+from tests.helpers.exchange import allow, exchange
 from tests.helpers.provider import provider
 from tests.helpers.rows import access_token_row
 
@@ -94,3 +95,28 @@ def test_a_request_that_is_overtaken_signs_its_id_token_again(
     assert_belongs(rivals[0])
     # The ID token that was signed first, and never answered, is forgotten.
     assert get_id_token_model().objects.count() == 2
+
+
+@pytest.mark.parametrize("grant_type", GRANTS)
+def test_which_grants_answer_an_id_token(make_bound: Callable[..., Site], grant_type: str) -> None:
+    """The authorization code grant does, and every refresh."""
+    site = make_bound("opaque", grant_type)
+
+    answer = site.bound("phone", scope="openid read")
+
+    assert answer["scope"] == "openid read"
+    assert ("id_token" in answer.data) is (grant_type == "authorization_code")
+    if "refresh_token" in answer.data:
+        assert_belongs(site.refresh(answer.refresh))
+    else:
+        assert grant_type == "client_credentials"
+
+
+def test_a_token_exchange_answers_none(make_bound: Callable[..., Site]) -> None:
+    site = make_bound("opaque", "authorization_code", additional_grant_types="token-exchange")
+    allow(site, site)
+
+    answer = exchange(site, site.bound("phone", scope="openid read").access, tokenBindingId="laptop")
+
+    assert set(answer["scope"].split()) == {"openid", "read"}
+    assert "id_token" not in answer.data

@@ -70,7 +70,7 @@ def test_resources_are_the_audience(
     answer = site.token(resource=resources)
     expected = resources[0] if len(resources) == 1 else resources
     assert answer.claims["aud"] == expected
-    assert site.introspect(answer.access)["aud"] == resources
+    assert site.introspect(answer.access)["aud"] == expected
 
 
 @pytest.mark.parametrize("resource", ["not a uri", "https://[", "https://a.example/#fragment"])
@@ -140,6 +140,25 @@ def test_a_sites_own_claims_can_not_overwrite_registered_ones(
     assert set(claims.pop("scopes")) == {"read", "write"}
     assert claims.keys() == plain.keys()
     assert "forged" not in claims.values()
+
+
+class BoastingValidator(BindingOAuth2Validator):
+    """Claims that are called like what introspection says of every token."""
+
+    def get_additional_access_token_claims(self, request: Any) -> dict[str, Any]:
+        return {"department": "sales", "active": False, "username": "root", "token_type": "DPoP"}
+
+
+@pytest.mark.parametrize("binding", [None, "phone"])
+def test_introspection_says_what_a_jwt_says(make_bound: Callable[..., Site], binding: str | None) -> None:
+    site = make_bound("jwt")
+    with provider(OAUTH2_VALIDATOR_CLASS=f"{__name__}.BoastingValidator"):
+        answer = site.bound(binding)
+
+    facts = site.introspect(answer.access).data
+
+    boasts = {"active": True, "username": "alice", "token_type": "Bearer"}
+    assert facts == {**answer.claims, **boasts}
 
 
 def test_every_token_has_an_id_of_its_own(make_bound: Callable[..., Site]) -> None:

@@ -140,7 +140,7 @@ def verified(token: str) -> str:
 @contextmanager
 def later(**delta: float) -> Iterator[None]:
     """Move all clocks."""
-    with time_machine.travel(timezone.now() + timedelta(**delta)):
+    with time_machine.travel(timezone.now().timestamp() + timedelta(**delta).total_seconds()):
         yield
 
 

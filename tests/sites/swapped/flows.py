@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import jwt
 import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import connection, models
 from django.test import Client
+from django.urls import reverse
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.core.toolkit_paths import IS_BY_ROLE
-from oauth_binding.devices import devices_of
-from tests.helpers.client import PASSWORD, Site
-from tests.helpers.exchange import ACCESS_TOKEN, allow, exchange
+from oauth_binding.devices import devices_of, sign_out_everywhere
+from oauth_binding.models import TokenBinding, TokenExchangeRule
+from oauth_binding.storage import chunks, prepared_sql
+from tests.helpers.client import PASSWORD, Site, public_key
+from tests.helpers.exchange import ACCESS_TOKEN, ID_TOKEN, REFRESH_TOKEN, allow, exchange
+from tests.helpers.provider import provider
 
 
 @pytest.fixture
@@ -130,6 +138,182 @@ def test_token_exchange(
     assert backend.introspect(refreshed.access)["act"] == found["act"]
     mobile.revoke(subject.access)
     assert not backend.active(refreshed.access)
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+@pytest.mark.parametrize("binding", ["phone", None])
+def test_a_replayed_refresh(make_bound: Callable[..., Site], token_type: str, binding: str | None) -> None:
+    with provider(REFRESH_TOKEN_GRACE_PERIOD_SECONDS=60):
+        site = make_bound(token_type)
+        first = site.bound(binding)
+        refreshed, again = site.refresh(first.refresh), site.refresh(first.refresh)
+
+    assert again.status == 200, again.data
+    assert again.refresh == refreshed.refresh
+    assert [site.active(answer.access) for answer in (first, again)] == [False, True]
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+@pytest.mark.parametrize("binding_type", ["none", "client-request"])
+@pytest.mark.parametrize("grant", ["authorization_code", "urn:ietf:params:oauth:grant-type:device_code"])
+def test_a_code(make_site: Callable[..., Site], grant: str, token_type: str, binding_type: str) -> None:
+    site = make_site(grant, token_type=token_type, token_binding_type=binding_type)
+    form = site.grant(scope="openid read", tokenBindingId="phone")
+    pair = site.post("/oauth2/token/", form)
+    assert site.active(pair.access)
+    if grant == "authorization_code":
+        assert pair["id_token"]
+        # A replay ends what it was redeemed for.
+        assert site.post("/oauth2/token/", form)["error"] == "invalid_grant"
+        assert not site.active(pair.access)
+
+
+@pytest.mark.parametrize("binding_type", ["none", "client-request"])
+def test_the_revocation_feed(make_site: Callable[..., Site], user: Any, binding_type: str) -> None:
+    site = make_site(token_type="jwt", token_binding_type=binding_type)
+    revoked, suspended = site.token(), site.token(tokenBindingId="tablet")
+    site.revoke(revoked.access)
+    type(user).objects.update(is_active=False)
+
+    def feed(query: str = "") -> Any:
+        return jwt.decode(
+            site.http.get(f"/oauth2/revoked-tokens/{query}").content,
+            public_key(),
+            algorithms=["RS256"],
+        )
+
+    answer = feed()
+    assert revoked.claims["jti"] in answer["revoked"]
+    assert suspended.claims["jti"] in answer["suspended"]
+    assert feed(f"?since={answer['next']}")["revoked"] == answer["revoked"]
+
+
+@pytest.mark.parametrize("token_type", [ACCESS_TOKEN, REFRESH_TOKEN, ID_TOKEN])
+def test_what_is_exchanged_ends_with_it(
+    make_bound: Callable[..., Site], make_site: Callable[..., Site], token_type: str
+) -> None:
+    site = make_bound("opaque", "authorization_code", additional_grant_types="token-exchange")
+    allow(site, site, refresh_tokens=True)
+    login = site.bound("phone", scope="openid read")
+    name = {ACCESS_TOKEN: "access_token", REFRESH_TOKEN: "refresh_token", ID_TOKEN: "id_token"}[token_type]
+    presented = {"subject_token_type": token_type, "tokenBindingId": "exchanged"}
+
+    exchanged = exchange(site, login[name], **presented)
+    again = exchange(site, login[name], **presented)
+
+    assert exchanged.status == 200, exchanged.data
+    assert exchanged.access == again.access
+    site.revoke(login.refresh)
+    assert not site.active(exchanged.access)
+
+
+def test_many_tokens_of_a_user_end(
+    make_bound: Callable[..., Site], make_site: Callable[..., Site], user: Any
+) -> None:
+    bound, unbound = make_bound("opaque"), make_site()
+    with assert_in_chunks():
+        answers = [bound.bound(f"device {number}") for number in range(5)] + [
+            unbound.token() for _ in range(5)
+        ]
+        assert sign_out_everywhere(user) == 6
+    assert not any(bound.active(answer.access) for answer in answers[:5])
+    assert not any(unbound.active(answer.access) for answer in answers[5:])
+    assert bound.refresh(answers[0].refresh).status == 400
+
+
+@contextmanager
+def assert_in_chunks() -> Iterator[None]:
+    """Have primary keys named two at a time."""
+    size, chunks.CHUNK_SIZE = chunks.CHUNK_SIZE, 2  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        chunks.CHUNK_SIZE = size  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("event", ["password", "deactivation", "deletion"])
+def test_what_is_saved_ends_tokens(make_bound: Callable[..., Site], user: Any, event: str) -> None:
+    site = make_bound("jwt")
+    phone = site.bound("phone")
+    if event == "password":
+        user.set_password("another correct horse")
+        user.save()
+    elif event == "deactivation":
+        user.is_active = False
+        user.save()
+    else:
+        user.delete()
+
+    assert not site.active(phone.access)
+    assert site.api(phone.access) == 401
+    assert site.refresh(phone.refresh).status == 400
+
+
+def test_clearing(make_bound: Callable[..., Site], user: Any) -> None:
+    site = make_bound("opaque")
+    phone = site.bound("phone")
+    type(user).objects.update(is_active=False)
+    call_command("cleartokens")
+    call_command("clearbindings", unused_for=1, verbosity=0)
+
+    type(user).objects.update(is_active=True)
+    assert not site.active(phone.access)
+
+
+def test_the_console(make_bound: Callable[..., Site]) -> None:
+    site = make_bound("opaque", name="Mail")
+    phone, tablet = site.bound("phone", scope="read"), site.bound("tablet")
+    console = Client()
+    console.force_login(get_user_model().objects.create_superuser("admin", password=PASSWORD))
+    backend = site.application
+    for model in (
+        get_access_token_model(),
+        get_refresh_token_model(),
+        TokenBinding,
+        TokenExchangeRule,
+        type(backend),
+    ):
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        changelist = reverse(f"admin:{name}_changelist")
+        assert console.get(changelist, {"q": "Mail"}).status_code == 200
+        for row in model.objects.all():
+            assert console.get(reverse(f"admin:{name}_change", args=[quote(row.pk)])).status_code == 200
+    assert console.get(reverse("admin:oauth_binding_tokenexchangerule_add")).status_code == 200
+
+    model = get_access_token_model()
+    changelist = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    binding = TokenBinding.objects.get(binding_value="phone")
+    form = {
+        "action": "revoke_tokens",
+        ACTION_CHECKBOX_NAME: [str(model.objects.get(binding=binding).pk)],
+        "confirmed": "1",
+    }
+    assert console.post(changelist, form).status_code == 302
+    assert (site.active(phone.access), site.active(tablet.access)) == (False, True)
+    binding = TokenBinding.objects.get(binding_value="tablet")
+    page = reverse("admin:oauth_binding_tokenbinding_revoke", args=[binding.pk])
+    assert console.post(page).status_code == 302
+    assert not site.active(tablet.access)
+
+
+def test_prepared_statements_do_what_queries_do(make_bound: Callable[..., Site]) -> None:
+    site = make_bound("opaque")
+    site.bound("phone")
+    for model, fields in (
+        (get_access_token_model(), ("pk", "token_checksum", "slot")),
+        (get_refresh_token_model(), ("pk", "access_token")),
+        (type(site.application), ("pk", "client_id")),
+        (get_user_model(), ("pk", "username")),
+    ):
+        row = model.objects.get()
+        for field in fields:
+            value = row.pk if field == "pk" else row.serializable_value(field)
+            assert prepared_sql.find("default", model, field, value) == row
+            assert prepared_sql.fetch("default", model, field, value, ("pk",), lock="share") == [row.pk]
+
+
+def test_the_checks_find_nothing() -> None:
+    call_command("check", fail_level="WARNING")
 
 
 def test_the_page_of_devices(

@@ -1,0 +1,339 @@
+"""The page "Troubleshooting": the server gives the answers that it names."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from tempfile import TemporaryDirectory
+from typing import Final
+from unittest import TestCase
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection
+from django.test import Client, override_settings
+from django.urls import NoReverseMatch, reverse
+from oauth2_provider.models import get_application_model
+
+from oauth_binding.core.errors import SlotContendedError
+from tests.docs.pages import ROOT
+from tests.helpers.client import PASSWORD, Answer, Site
+from tests.helpers.provider import provider
+from tests.helpers.rows import expire
+
+PAGE: Final = (ROOT / "docs/troubleshooting.md").read_text()
+
+#: The factory of applications that bind -> an answer.
+Provoke = Callable[[Callable[..., Site]], Answer]
+
+
+def rows_of(*headings: str) -> set[str]:
+    """Return the first cells of the tables under some headings."""
+    sections = dict(re.findall(r"^## (.+)\n((?:(?!## ).*\n)*)", PAGE, re.MULTILINE))
+    return {
+        cell
+        for heading in headings
+        for cell in re.findall(r"^\| (.+?) \|", sections[heading], re.MULTILINE)
+        if cell not in ("Answer", "In the log")
+    }
+
+
+def written(answer: Answer) -> str:
+    """Return an answer as the page writes it; what an API says is in its challenge (RFC 6750 section 3)."""
+    if "active" in answer.data:
+        return f"{answer.status} `{json.dumps(answer.data)}`"
+    error, description = answer.data.get("error"), answer.data.get("error_description")
+    if error is None:
+        challenge = dict(re.findall(r'(\w+)="([^"]*)"', answer.headers.get("WWW-Authenticate", "")))
+        error, description = challenge.get("error"), challenge.get("error_description")
+    return f"{answer.status}" + (f" `{error}`" if error else "") + (f": {description}" if description else "")
+
+
+# The token endpoint
+
+
+def wrong_secret(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound()
+    site.secret = "another"
+    return site.bound("phone")
+
+
+def query_string(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound().token(path="/oauth2/token/?x=1")
+
+
+def unknown_grant(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound().post("/oauth2/token/", {"grant_type": "Password"})
+
+
+def another_grant(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound().post("/oauth2/token/", {"grant_type": "client_credentials"})
+
+
+def wrong_password(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound().bound("phone", password=f"{PASSWORD}!")
+
+
+def inactive_user(make_bound: Callable[..., Site]) -> Answer:
+    User.objects.update(is_active=False)
+    return make_bound().bound("phone")
+
+
+def no_identifier(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound(require_binding=True).bound(None)
+
+
+def identifier_in_the_address(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound().token(path="/oauth2/token/?tokenBindingId=phone")
+
+
+def another_identifier(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound()
+    return site.refresh(site.bound("phone").refresh, tokenBindingId="laptop")
+
+
+def used_refresh_token(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound()
+    used = site.bound("phone").refresh
+    site.refresh(used)
+    return site.refresh(used)
+
+
+def openid_without_algorithm(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound(algorithm="").bound("phone", scope="openid")
+
+
+def no_key(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound("jwt")
+    with provider(OIDC_RSA_PRIVATE_KEY=""):
+        return site.bound("phone")
+
+
+def no_key_for_id_tokens(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound("opaque", "authorization_code")
+    form = site.authorization_code(scope="openid read")
+    with provider(OIDC_RSA_PRIVATE_KEY=""):
+        return site.post("/oauth2/token/", form)
+
+
+def no_binder(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound(token_binding_type="gone").bound("phone")
+
+
+def contended(make_bound: Callable[..., Site]) -> Answer:
+    # What leads to it is in tests/concurrency, and takes ten seconds.
+    return Answer(SlotContendedError.status_code, dict(SlotContendedError().twotuples), {})
+
+
+# An API
+
+
+def call(authorization: str | None, **headers: str) -> Answer:
+    given = {} if authorization is None else {"Authorization": authorization}
+    response = Client().get("/api/me/", headers={**given, **headers})
+    return Answer(response.status_code, {}, dict(response.headers))
+
+
+def no_token(make_bound: Callable[..., Site]) -> Answer:
+    return call(None)
+
+
+def two_tokens(make_bound: Callable[..., Site]) -> Answer:
+    return call("Bearer one two")
+
+
+def expired(make_bound: Callable[..., Site]) -> Answer:
+    token = make_bound().bound("phone").access
+    expire(token)
+    return call(f"Bearer {token}")
+
+
+def superseded(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound("jwt")
+    token = site.bound("phone").access
+    site.bound("phone")
+    return call(f"Bearer {token}")
+
+
+def revoked(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound()
+    token = site.bound("phone").access
+    site.revoke(token)
+    return call(f"Bearer {token}")
+
+
+def unknown(make_bound: Callable[..., Site]) -> Answer:
+    return call("Bearer unknown")
+
+
+def of_an_inactive_user(make_bound: Callable[..., Site]) -> Answer:
+    token = make_bound().bound("phone").access
+    User.objects.update(is_active=False)
+    return call(f"Bearer {token}")
+
+
+def unbound(make_bound: Callable[..., Site]) -> Answer:
+    return call(f"Bearer {make_bound(require_presented_binding=True).bound(None).access}")
+
+
+def no_header(make_bound: Callable[..., Site]) -> Answer:
+    return call(f"Bearer {make_bound(require_presented_binding=True).bound('phone').access}")
+
+
+def another_header(make_bound: Callable[..., Site]) -> Answer:
+    token = make_bound(require_presented_binding=True).bound("phone").access
+    return call(f"Bearer {token}", **{"Token-Binding-Id": "laptop"})
+
+
+def no_scope(make_bound: Callable[..., Site]) -> Answer:
+    return call(f"Bearer {make_bound().bound('phone', scope='write').access}")
+
+
+# Introspection and revocation
+
+
+def introspected_by_a_public_client(make_bound: Callable[..., Site]) -> Answer:
+    form = {"token": make_bound().bound("phone").access}
+    public = make_bound(client_type="public", client_secret="")
+    public.secret = ""
+    return public.introspect(form["token"])
+
+
+def refresh_token_of_another(make_bound: Callable[..., Site]) -> Answer:
+    return make_bound().introspect(make_bound().bound("phone").refresh)
+
+
+def revoked_by_another(make_bound: Callable[..., Site]) -> Answer:
+    site = make_bound()
+    token = site.bound("phone").access
+    answer = make_bound().revoke(token)
+    assert site.active(token)
+    return answer
+
+
+#: What the page says -> what leads to it.
+AT_THE_TOKEN_ENDPOINT: Final[dict[str, list[Provoke]]] = {
+    "401 `invalid_client`": [wrong_secret],
+    "400 `invalid_request`: URL query parameters are not allowed": [query_string],
+    "400 `unsupported_grant_type`": [unknown_grant],
+    "400 `unauthorized_client`": [another_grant],
+    "400 `invalid_grant`: Invalid credentials given.": [wrong_password, inactive_user],
+    "400 `invalid_request`: tokenBindingId is required by this client.": [no_identifier],
+    "400 `invalid_request`: tokenBindingId must be in the body, not in the query string.": [
+        identifier_in_the_address
+    ],
+    "400 `invalid_grant`: tokenBindingId is not the one the refresh token was issued for.": [
+        another_identifier
+    ],
+    "400 `invalid_grant`": [used_refresh_token],
+    "400 `invalid_scope`: openid: no signing algorithm for ID tokens is set up for this client.": [
+        openid_without_algorithm
+    ],
+    "503 `server_error`: JWT access tokens are not set up on this server.": [no_key],
+    "503 `server_error`: ID tokens are not set up for this client.": [no_key_for_id_tokens],
+    "503 `server_error`: The token binding type of this client is not installed on this server.": [no_binder],
+    "503 `temporarily_unavailable`: Too many simultaneous requests for the same token. Try again.": [
+        contended
+    ],
+}
+AT_AN_API: Final[dict[str, list[Provoke]]] = {
+    "401": [no_token],
+    "400 `invalid_request`: The Authorization header has not just one bearer token.": [two_tokens],
+    "401 `invalid_token`: The access token has expired.": [expired, superseded, revoked],
+    "401 `invalid_token`: The access token is invalid.": [unknown, of_an_inactive_user],
+    "401 `invalid_token`: The access token is not bound.": [unbound],
+    "401 `invalid_token`: Token-Binding-Id does not name what the access token is bound to.": [
+        no_header,
+        another_header,
+    ],
+    "403 `insufficient_scope`: The access token does not have the scope.": [no_scope],
+}
+
+
+AT_INTROSPECTION_AND_REVOCATION: Final[dict[str, list[Provoke]]] = {
+    "401 `invalid_client`": [introspected_by_a_public_client],
+    '200 `{"active": false}`': [refresh_token_of_another],
+    "200": [revoked_by_another],
+}
+
+
+def test_every_answer_of_the_page_is_tried() -> None:
+    assert rows_of("The token endpoint refuses a request") == AT_THE_TOKEN_ENDPOINT.keys()
+    assert rows_of("An API refuses a token") == AT_AN_API.keys()
+    assert rows_of("Introspection and revocation") == AT_INTROSPECTION_AND_REVOCATION.keys()
+
+
+TABLES: Final = (AT_THE_TOKEN_ENDPOINT, AT_AN_API, AT_INTROSPECTION_AND_REVOCATION)
+
+
+@pytest.mark.parametrize(
+    ("answer", "provoke"),
+    [
+        pytest.param(answer, provoke, id=provoke.__name__)
+        for table in TABLES
+        for answer, causes in table.items()
+        for provoke in causes
+    ],
+)
+def test_an_answer(make_bound: Callable[..., Site], answer: str, provoke: Provoke) -> None:
+    if any(provoke in causes for causes in AT_AN_API.values()):
+        pytest.importorskip("rest_framework")
+
+    assert written(provoke(make_bound)) == answer
+
+
+# The log
+
+
+def without_migrations(make_bound: Callable[..., Site]) -> str:
+    if connection.vendor != "sqlite":
+        pytest.skip("the words are those of SQLite")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE oauth2_provider_application DROP COLUMN token_type")
+    with pytest.raises(OperationalError) as failure:
+        list(get_application_model().objects.all())
+    return str(failure.value)
+
+
+def without_urls(make_bound: Callable[..., Site]) -> str:
+    with override_settings(ROOT_URLCONF=()), pytest.raises(NoReverseMatch) as failure:
+        reverse("oauth2_provider:token")
+    return str(failure.value)
+
+
+def two_writers(make_bound: Callable[..., Site]) -> str:
+    with TemporaryDirectory() as folder:
+        first, second = (sqlite3.connect(f"{folder}/db", timeout=0, isolation_level=None) for _ in range(2))
+        with closing(first), closing(second):
+            first.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sqlite3.OperationalError) as failure:
+                second.execute("BEGIN IMMEDIATE")
+    return str(failure.value)
+
+
+def password_grant(make_bound: Callable[..., Site]) -> str:
+    with TestCase().assertLogs("oauth2_provider", "WARNING") as log:
+        make_bound().bound("phone")
+    return "\n".join(log.output)
+
+
+IN_THE_LOG: Final = {
+    "`no such column: oauth2_provider_application.token_type`, or the like": without_migrations,
+    "`database is locked`": two_writers,
+    "`'oauth2_provider' is not a registered namespace`": without_urls,
+    "`The OAuth 2.0 resource owner password credentials grant is discouraged`": password_grant,
+}
+
+
+def test_every_line_of_the_log_is_tried() -> None:
+    assert rows_of("Errors in the log") == IN_THE_LOG.keys()
+
+
+@pytest.mark.parametrize("line", IN_THE_LOG)
+def test_a_line_of_the_log(make_bound: Callable[..., Site], line: str) -> None:
+    text = line.split("`")[1]
+
+    assert text in IN_THE_LOG[line](make_bound)
