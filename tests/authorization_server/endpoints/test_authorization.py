@@ -108,6 +108,9 @@ class TestConsent:
         assert not is_asked(site)
 
     def test_a_client_asks_silently_for_a_login(self, site: Site) -> None:
+        refused = ask(site, "openid read", prompt="none")
+        assert parse_qs(urlsplit(refused["Location"]).query)["error"] == ["consent_required"]
+
         site.token(scope="openid read")
 
         assert not is_asked(site, "openid read", prompt="none")
