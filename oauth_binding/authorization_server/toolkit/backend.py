@@ -108,8 +108,10 @@ class BindingOAuthLibCore(OAuthLibCore):
         address = urlsplit(path)
         parameters = []
         for parameter in address.query.split("&"):
-            name, _equals, value = map(unquote_plus, parameter.partition("="))
-            if name not in dropped and _has_value(name, value):
+            sent, _equals, value = parameter.partition("=")
+            name = unquote_plus(sent)
+            # What is escaped, oauthlib may refuse.
+            if name not in dropped and (_has_value(name, unquote_plus(value)) or "%" in sent):
                 parameters.append(parameter)
         return urlunsplit(address._replace(query="&".join(parameters)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar, Final
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from django.contrib.auth.models import User
@@ -318,3 +318,18 @@ def test_a_consent_page_of_the_site_may_have_check_boxes(make_site: Callable[...
 
     assert "code=" in agreed["Location"]
     assert twice.status_code == 400
+
+
+def test_a_state_that_ends_in_what_is_not_escaped_comes_back(make_site: Callable[..., Site]) -> None:
+    """As base64 does; only a parameter without a value counts as omitted."""
+    site = make_site("authorization_code")
+    browser = Client()
+    assert site.user is not None
+    browser.force_login(site.user)
+    site.application.skip_authorization = True
+    site.application.save()
+    query = urlencode({**_request(site, "read"), "nonce": ""}).replace("state=xyz", "state=eHl6eg==")
+
+    answer = browser.get(f"/oauth2/authorize/?{query}")
+
+    assert parse_qs(urlsplit(answer["Location"]).query)["state"] == ["eHl6eg=="]
