@@ -14,7 +14,7 @@ SAYS_MORE = "introspection says more of a token: iss, iat, sub, token_type"
 UNAUTHORIZED = "who is not authorized to introspect gets 401 with a challenge (RFC 7662 section 2.3)"
 ENDS = "what is revoked ends and stays until cleartokens deletes it; django-oauth-toolkit deletes it"
 GRANT_TYPES = "an application may have several grant types"
-METADATA = "the metadata name the keys also where OpenID Connect is off: JWT access tokens need them"
+METADATA = "both documents of metadata are one, which names all endpoints, grants and keys"
 SCOPES = "the device authorization endpoint refuses scopes that are not offered"
 AUTHENTICATED = "clients authenticate themselves before a device code is looked at (RFC 8628 section 3.4)"
 CHALLENGES = "errors of the device grant keep oauthlib's headers, such as a challenge"
@@ -95,8 +95,19 @@ DIFFERENCES: dict[str, dict[str, list[str]]] = {
         ],
     },
     METADATA: {
+        "TestConnectDiscoveryInfoView": [
+            "test_get_connect_discovery_info",
+            "test_get_connect_discovery_info_deprecated",
+            "test_get_connect_discovery_info_with_rp_logout",
+            "test_get_connect_discovery_info_without_issuer_url",
+            "test_get_connect_discovery_info_without_issuer_url_with_rp_logout",
+        ],
+        "TestRPInitiatedRegistration": ["test_connect_discovery_info_has_create"],
         "TestOAuthServerMetadataView": [
+            "test_get_oauth_server_metadata",
+            "test_get_oauth_server_metadata_no_rsa_key",
             "test_get_oauth_server_metadata_oidc_disabled",
+            "test_get_oauth_server_metadata_without_issuer_url",
         ],
     },
     SCOPES: {
