@@ -69,6 +69,11 @@ def unknown_grant(make_bound: Callable[..., Site]) -> Answer:
     return make_bound().post("/oauth2/token/", {"grant_type": "Password"})
 
 
+def json_body(make_bound: Callable[..., Site]) -> Answer:
+    response = Client().post("/oauth2/token/", {"grant_type": "password"}, content_type="application/json")
+    return Answer(response.status_code, response.json(), dict(response.headers))
+
+
 def another_grant(make_bound: Callable[..., Site]) -> Answer:
     return make_bound().post("/oauth2/token/", {"grant_type": "client_credentials"})
 
@@ -218,6 +223,9 @@ def revoked_by_another(make_bound: Callable[..., Site]) -> Answer:
 AT_THE_TOKEN_ENDPOINT: Final[dict[str, list[Provoke]]] = {
     "401 `invalid_client`": [wrong_secret],
     "400 `invalid_request`: URL query parameters are not allowed": [query_string],
+    "415 `invalid_request`: The body must be of the content type application/x-www-form-urlencoded.": [
+        json_body
+    ],
     "400 `unsupported_grant_type`": [unknown_grant],
     "400 `unauthorized_client`": [another_grant],
     "400 `invalid_grant`: Invalid credentials given.": [wrong_password, inactive_user],
