@@ -106,7 +106,7 @@ class Reader:
             return
         path = block.title.removesuffix(" of the server")
         path = path if "/" in path else f"mysite/{path}"
-        if path.endswith(("/settings.py", "/urls.py")):
+        if path.endswith(("/settings.py", "/urls.py")) and (self.site.directory / path).exists():
             self.site.extend(path, text)
         else:
             self.site.write(path, text)
