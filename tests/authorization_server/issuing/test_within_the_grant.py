@@ -157,6 +157,7 @@ class Walker(RuleBasedStateMachine):
         for token_type in (ACCESS_TOKEN, REFRESH_TOKEN, ID_TOKEN):
             held = self._of_type(token_type)[0]
             self._exchange(held, self._exchanger(held, 0), None, (ONE,), "exchanged")
+        self._exchange_foreign(None, frozenset({"read"}), 600, "phone")
         refreshed = self._of_type(REFRESH_TOKEN)[0]
         for _time in range(2):
             self._refresh(refreshed, None, ())
@@ -276,6 +277,11 @@ class Walker(RuleBasedStateMachine):
 
     @rule(asked=asked_scopes, vouched=scopes, life=st.sampled_from([60, 600]), binding=ids)
     def exchange_what_another_server_says(
+        self, asked: frozenset[str] | None, vouched: frozenset[str], life: int, binding: str | None
+    ) -> None:
+        self._exchange_foreign(asked, vouched, life, binding)
+
+    def _exchange_foreign(
         self, asked: frozenset[str] | None, vouched: frozenset[str], life: int, binding: str | None
     ) -> None:
         now = int(time.time())
