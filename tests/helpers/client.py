@@ -15,9 +15,7 @@ import jwt
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
-from oauth2_provider.models import (
-    get_device_grant_model,
-)
+from oauth2_provider.models import get_application_model, get_device_grant_model
 
 PASSWORD = "correct horse battery staple"
 
@@ -32,6 +30,21 @@ GRANTS = {
     "authorization_code": "authorization-code",
     "urn:ietf:params:oauth:grant-type:device_code": "urn:ietf:params:oauth:grant-type:device_code",
 }
+
+
+def make_application(token_type: str, **fields: Any) -> Any:
+    """Make an application with the password grant whose tokens are bound, called like its token type."""
+    return get_application_model().objects.create(
+        name=token_type,
+        client_type="confidential",
+        authorization_grant_type="password",
+        client_secret=SECRET,
+        hash_client_secret=False,
+        algorithm="RS256",
+        token_type=token_type,
+        token_binding_type="client-request",
+        **fields,
+    )
 
 
 @dataclass

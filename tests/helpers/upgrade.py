@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from oauth2_provider.models import Application
 
-from tests.helpers.client import PASSWORD, SECRET, Site
+from tests.helpers.client import PASSWORD, Site, make_application
 from tests.helpers.project import ADDED, OWN
 
 
@@ -36,16 +36,7 @@ def sign_in() -> dict[str, Any]:
     """Make a user and applications, and return a token pair of a phone for each."""
     User.objects.create_user("alice", password=PASSWORD)
     for token_type in ("opaque", "jwt"):
-        Application.objects.create(
-            name=token_type,
-            client_type="confidential",
-            authorization_grant_type="password",
-            client_secret=SECRET,
-            hash_client_secret=False,
-            algorithm="RS256",
-            token_type=token_type,
-            token_binding_type="client-request",
-        )
+        make_application(token_type)
     return {token_type: client(token_type).bound("phone").data for token_type in ("opaque", "jwt")}
 
 

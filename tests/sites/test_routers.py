@@ -9,11 +9,10 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connections
-from oauth2_provider.models import Application
 
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.devices import devices_of, sign_out
-from tests.helpers.client import PASSWORD, SECRET, Site
+from tests.helpers.client import PASSWORD, Site, make_application
 from tests.helpers.project import ADDED, Project, check
 
 pytestmark = pytest.mark.slow
@@ -67,16 +66,7 @@ def use() -> None:
     """Issue, answer again, supersede, refresh, introspect and revoke tokens of two devices."""
     user = User.objects.create_user("alice", password=PASSWORD)
     for token_type in ("opaque", "jwt"):
-        application = Application.objects.create(
-            name=token_type,
-            client_type="confidential",
-            authorization_grant_type="password",
-            client_secret=SECRET,
-            hash_client_secret=False,
-            algorithm="RS256",
-            token_type=token_type,
-            token_binding_type="client-request",
-        )
+        application = make_application(token_type)
         site = Site(application, user)
         phone, tablet = site.bound("phone"), site.bound("tablet")
 

@@ -10,10 +10,10 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
 from django.test import Client
-from oauth2_provider.models import AccessToken, Application
+from oauth2_provider.models import AccessToken
 
 from oauth_binding.devices import sign_out_everywhere
-from tests.helpers.client import PASSWORD, SECRET, Site
+from tests.helpers.client import PASSWORD, Site, make_application
 from tests.helpers.project import Project, schema
 
 pytest.importorskip("django_tenants", reason="it comes with the dev extra")
@@ -100,17 +100,7 @@ def use() -> None:
             user = User.objects.create_user("alice", password=PASSWORD)
             sites[name] = {
                 token_type: Site(
-                    Application.objects.create(
-                        name=token_type,
-                        client_id=token_type,
-                        client_type="confidential",
-                        authorization_grant_type="password",
-                        client_secret=SECRET,
-                        hash_client_secret=False,
-                        algorithm="RS256",
-                        token_type=token_type,
-                        token_binding_type="client-request",
-                    ),
+                    make_application(token_type, client_id=token_type),
                     user,
                     http=Client(SERVER_NAME=f"{name}.example"),
                 )

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from oauth2_provider.models import get_access_token_model
-from oauthlib.oauth2.rfc6749.errors import InvalidClientError, OAuth2Error, UnauthorizedClientError
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error, UnauthorizedClientError
 from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import (
@@ -15,6 +15,7 @@ from oauth_binding.authorization_server.exchange.parameters import (
     issued_token_type,
 )
 from oauth_binding.authorization_server.exchange.policy import authorize, may_exchange
+from oauth_binding.authorization_server.issuing.client_authentication import require_client
 from oauth_binding.authorization_server.issuing.request_state import state_of
 from oauth_binding.core.signals import send_after_commit, token_exchanged
 from oauth_binding.storage.tokens import tokens_database
@@ -53,7 +54,7 @@ class TokenExchangeGrant(GrantTypeBase):
 
         :raises OAuth2Error: the request can't be answered with a token.
         """
-        self._authenticate_client(request)
+        require_client(self.request_validator, request)
         self.validate_grant_type(request)
         if not may_exchange(request.client):
             raise UnauthorizedClientError(
@@ -61,16 +62,6 @@ class TokenExchangeGrant(GrantTypeBase):
             )
         check_parameters(request)
         return authorize(request)
-
-    def _authenticate_client(self, request: Request) -> None:
-        validator = self.request_validator
-        if validator.client_authentication_required(request):
-            authenticated = validator.authenticate_client(request)
-        else:
-            authenticated = validator.authenticate_client_id(request.client_id, request)
-        if not authenticated:
-            raise InvalidClientError(request=request)
-        request.client_id = request.client.client_id
 
     def _announce(self, request: Request, scopes: list[str]) -> None:
         exchange = state_of(request).exchange

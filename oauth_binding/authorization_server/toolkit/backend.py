@@ -9,7 +9,6 @@ from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthlibRequest
 from oauthlib.oauth2.rfc6749.errors import (
-    InvalidClientError,
     InvalidRequestError,
     UnauthorizedClientError,
 )
@@ -18,6 +17,7 @@ from oauthlib.oauth2.rfc6749.utils import is_secure_transport
 
 from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
+from oauth_binding.authorization_server.issuing.client_authentication import require_client
 from oauth_binding.authorization_server.issuing.request_state import ISSUING
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
@@ -162,13 +162,7 @@ class BindingOAuthLibCore(OAuthLibCore):
         :raises OAuth2Error: the client is not authenticated, or may not have that.
         """
         asking, validator = self.oauthlib_request(request), self.server.request_validator
-        if validator.client_authentication_required(asking):
-            is_known = validator.authenticate_client(asking)
-        else:
-            is_known = validator.authenticate_client_id(asking.client_id, asking)
-        if not is_known:
-            raise InvalidClientError(request=asking)
-        asking.client_id = asking.client.client_id
+        require_client(validator, asking)
         if not asking.client.allows_grant_type(AbstractApplication.GRANT_DEVICE_CODE):
             raise UnauthorizedClientError(request=asking)
         GrantTypeBase(validator).validate_scopes(asking)

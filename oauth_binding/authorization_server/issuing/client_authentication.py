@@ -1,0 +1,27 @@
+"""The client of a request, where this app handles the request in oauthlib's place."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from oauthlib.oauth2.rfc6749.errors import InvalidClientError
+
+if TYPE_CHECKING:
+    from oauthlib.common import Request
+    from oauthlib.oauth2 import RequestValidator
+
+
+def require_client(validator: RequestValidator, request: Request) -> None:
+    """Authenticate the client of a request (RFC 6749 section 2.3); a public one names itself.
+
+    It is ``request.client`` then, and ``request.client_id`` its ID, also where HTTP Basic alone has that.
+
+    :raises InvalidClientError: there is no such client, or its secret is wrong.
+    """
+    if validator.client_authentication_required(request):
+        is_known = validator.authenticate_client(request)
+    else:
+        is_known = validator.authenticate_client_id(request.client_id, request)
+    if not is_known:
+        raise InvalidClientError(request=request)
+    request.client_id = request.client.client_id
