@@ -122,4 +122,4 @@ if find_spec("drf_spectacular"):
     }
 
 # APIs that validate JWTs on their own learn here which ones were revoked.
-OAUTH_BINDING = {"REVOCATION_FEED": True}
+OAUTH_BINDING: dict[str, Any] = {"REVOCATION_FEED": True}

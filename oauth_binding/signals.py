@@ -3,6 +3,7 @@
 from oauth_binding.core.signals import (
     binding_created,
     binding_revoked,
+    demand_reported,
     token_exchanged,
     token_reused,
     token_superseded,
@@ -12,6 +13,7 @@ from oauth_binding.core.signals import (
 __all__ = [
     "binding_created",
     "binding_revoked",
+    "demand_reported",
     "token_exchanged",
     "token_reused",
     "token_superseded",

@@ -9,7 +9,7 @@ from oauth2_provider.models import get_application_model
 
 from oauth_binding.binding import ClientRequestBinder
 from oauth_binding.binding.semantics import TokenType
-from oauth_binding.models import TOKEN_EXCHANGE, TokenExchangeRule
+from oauth_binding.models import TOKEN_EXCHANGE, TokenExchangeRule, TokenPolicy
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,17 @@ def create_application(name: str, token_type: TokenType, owner: Credentials) -> 
     """
     password_grant = get_application_model().GRANT_PASSWORD
     return _create_application(name, token_type, owner, authorization_grant_type=password_grant)
+
+
+def create_application_with_keys(name: str, token_type: TokenType, owner: Credentials) -> Credentials:
+    """Create such an application whose devices have to prove a key with every token request (RFC 9449)."""
+    credentials = create_application(name, token_type, owner)
+    TokenPolicy.objects.create(
+        application=get_application_model().objects.get(client_id=credentials.name),
+        sender_constraint="dpop",
+        require_sender_constraint="yes",
+    )
+    return credentials
 
 
 def create_backend(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from example_project.demo.client import Client, Exchange
+from example_project.demo.device_key import DeviceKey
 from example_project.demo.server import REVOCATION_DELAY
 from oauth_binding.binding.semantics import TokenType
 
@@ -76,7 +77,7 @@ class Story:
         previous = self._live.get(binding_id)
         named = "without tokenBindingId" if binding_id is None else f"with tokenBindingId={binding_id}"
         title = f"{request} {named}" + ("" if previous is None else ", again")
-        if previous is not None and self._token_type is TokenType.OPAQUE:
+        if previous is not None and self._is_answered_again(previous):
             same = _tokens(exchange) == (previous.access, previous.refresh)
             differences = [] if same else ["other tokens were answered"]
             return self._step(
@@ -91,12 +92,15 @@ class Story:
             documented += "; those of other ids stay"
         return self._step(title, documented, exchange, differences, issued)
 
-    def _refresh(self, pair: Pair) -> Step:
+    def _is_answered_again(self, live: Pair) -> bool:
+        return self._token_type is TokenType.OPAQUE
+
+    def _refresh(self, pair: Pair, how: str = "") -> Step:
         exchange = self._client.refresh(pair.refresh)
         differences = self._check_new_tokens(exchange)
         issued = self._issue(pair.binding_id, exchange)
         documented = f"a new pair in the same binding, {issued.name}; {pair.name} is revoked"
-        return self._step(f"A refresh of {pair.name}", documented, exchange, differences, issued)
+        return self._step(f"A refresh of {pair.name}{how}", documented, exchange, differences, issued)
 
     def _refresh_in_vain(self, title: str, pair: Pair, binding_id: str | None) -> Step:
         exchange = self._client.refresh(pair.refresh, binding_id)
@@ -162,7 +166,7 @@ class Story:
         expected = self._documented_introspection(pair)
         found = exchange.data
         if found.get("active"):
-            names = ("active", "binding_type", "binding_ref")
+            names = ("active", "binding_type", "binding_ref", "cnf")
             found = {name: found[name] for name in names if name in found}
         if (exchange.status, found) == (200, expected):
             return []
@@ -209,6 +213,101 @@ class ExchangeStory(Story):
         differences = [] if exchange.status == 200 else [f"revocation answered {exchange.status}"]
         documented = f"{subject.name} is revoked, and so is what was exchanged from it"
         return self._step(f"The mobile app revokes {subject.name}", documented, exchange, differences)
+
+
+class KeyStory(Story):
+    """A device proves a key of its own with every request, so that its tokens are of no use to a thief."""
+
+    def __init__(self, device: Client, thief: Client, api: str, token_type: TokenType) -> None:
+        """
+        :param device: of an application that demands proofs, and has no tokens yet.
+        :param thief: who has learnt what the device knows, but for its key.
+        :param api: the address of an API that asks for nonces, without a trailing slash.
+        :param token_type: that of the application.
+        """
+        super().__init__(device, token_type)
+        self._thief = thief
+        self._api = api
+        # What each pair is bound to, by its name.
+        self._thumbprints: dict[str, str] = {}
+        self._key = self._make_key()
+
+    def play(self) -> Iterator[Step]:
+        yield self._ask_without_a_proof("camera")
+        yield self._ask("A token request that proves a key,", "camera")
+        first = self._live["camera"]
+        call = self._client.call_api(first.access)
+        yield self._call(f"The device calls an API with {first.name} and a proof", call, 200)
+
+        title = f"A thief calls the API with {first.name}"
+        yield self._call(f"{title} as a bearer token", self._thief.call_api(first.access), 401)
+        again = self._thief.call_api(first.access, proof=call.proof)
+        yield self._call(f"{title} and the device's proof, once more", again, 401, "invalid_dpop_proof")
+        self._thief.key = DeviceKey()
+        yield self._call(f"{title} and a proof of another key", self._thief.call_api(first.access), 401)
+
+        self._key = self._make_key()
+        yield self._refresh(first, " that proves another key")
+        yield self._ask("A token request that proves the same key,", "camera")
+        self._thief.key, self._key = self._key, self._make_key()
+        yield self._ask("A token request that proves yet another key,", "camera")
+
+        last = self._live["camera"]
+        title = f"A thief who has the key before calls the API with {last.name}"
+        yield self._call(title, self._thief.call_api(last.access), 401)
+        title = f"The device calls the other machine's API with {last.name} and a proof"
+        url = f"{self._api}/api/me/"
+        call = self._client.call_api(last.access, url)
+        yield self._call(f"{title} without a nonce", call, 401, "use_dpop_nonce")
+        yield self._call(
+            f"{title} with the nonce", self._client.call_api(last.access, url, nonce=call.nonce), 200
+        )
+
+    def _make_key(self) -> DeviceKey:
+        self._client.key = DeviceKey()
+        return self._client.key
+
+    def _ask(self, request: str, binding_id: str) -> Step:
+        return self._obtain(request, binding_id, self._client.request_token(binding_id))
+
+    def _ask_without_a_proof(self, binding_id: str) -> Step:
+        exchange = self._thief.request_token(binding_id)
+        refused = (exchange.status, exchange.error) == (400, "invalid_dpop_proof")
+        differences = [] if refused else ["the request was not refused with 400 invalid_dpop_proof"]
+        title = f"A token request without a proof, with tokenBindingId={binding_id}"
+        return self._step(title, "400 invalid_dpop_proof", exchange, differences)
+
+    def _call(self, title: str, exchange: Exchange, status: int, error: str = "") -> Step:
+        if status == 401:
+            error = error or "invalid_token"
+        documented = f"the API answers {status} {error}".rstrip()
+        is_right = (exchange.status, exchange.error) == (status, error)
+        differences = [] if is_right else [f"the API answered {exchange.status} {exchange.error}"]
+        if error == "use_dpop_nonce":
+            documented += ", and gives a nonce"
+            differences += [] if exchange.nonce else ["no nonce was given"]
+        return self._step(title, documented, exchange, differences)
+
+    def _is_answered_again(self, live: Pair) -> bool:
+        # To the same key only: another one could not use it.
+        is_same = self._thumbprints[live.name] == self._key.thumbprint
+        return is_same and super()._is_answered_again(live)
+
+    def _issue(self, binding_id: str | None, exchange: Exchange, client: Client | None = None) -> Pair:
+        pair = super()._issue(binding_id, exchange, client)
+        self._thumbprints[pair.name] = self._key.thumbprint
+        return pair
+
+    def _check_new_tokens(self, exchange: Exchange) -> list[str]:
+        answered = exchange.data.get("token_type")
+        differences = [] if answered == "DPoP" else [f"the token_type is {answered}, not DPoP"]
+        return [*super()._check_new_tokens(exchange), *differences]
+
+    def _documented_introspection(self, pair: Pair) -> dict[str, Any]:
+        expected = super()._documented_introspection(pair)
+        if expected["active"]:
+            expected["cnf"] = {"jkt": self._thumbprints[pair.name]}
+        return expected
 
 
 class OtherMachineStory(Story):

@@ -36,6 +36,8 @@ OAUTH_RESOURCE_SERVER: dict[str, Any] = {
     "JWKS_URL": f"{_ISSUER}/.well-known/jwks.json",
     "REVOCATION_FEED_URL": f"{_ISSUER}/revoked-tokens/",
     "REVOCATION_INTERVAL": float(os.environ.get("OAUTH_REVOCATION_INTERVAL", "30")),
+    # Who has a token that a key protects proves the key anew every few minutes.
+    "DPOP_NONCES": True,
 }
 
 # With an application of its own, the API asks the server about opaque tokens.

@@ -34,6 +34,10 @@ class TokenBinder:
     #: shared slot. Applications can demand the same with ``require_binding``.
     required: ClassVar[bool] = False
 
+    #: Whether the value is a thumbprint: the base64url SHA-256 of a public key or certificate. It is then no
+    #: secret, and is its own ``binding_ref``.
+    is_thumbprint: ClassVar[bool] = False
+
     def get_binding_value(self, request: Request) -> str | None:
         """Return the binding value that a token request presents, or None.
 

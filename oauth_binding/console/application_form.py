@@ -13,7 +13,7 @@ from oauth_binding.authorization_server.signing.signing_key import get_signing_k
 from oauth_binding.binding.semantics import NO_BINDING, TokenType
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import ApplicationForm
-from oauth_binding.models import demands_binding, grant_type_choices
+from oauth_binding.models import binding_is_public, demands_binding, grant_type_choices
 
 
 class BindingApplicationForm(ApplicationForm):
@@ -63,14 +63,17 @@ class BindingApplicationForm(ApplicationForm):
                 ),
             )
 
-        if self.cleaned_data.get("require_presented_binding") and not binds:
-            self.add_error(
-                "require_presented_binding",
-                ValidationError(
-                    _("Without a token binding type there is nothing that a request could name."),
-                    code="unused_binding",
-                ),
-            )
+        if self.cleaned_data.get("require_presented_binding"):
+            self._check_presented_binding()
+
+    def _check_presented_binding(self) -> None:
+        binding_type = self.cleaned_data.get("token_binding_type", NO_BINDING)
+        if binding_type == NO_BINDING:
+            message = _("Without a token binding type there is nothing that a request could name.")
+            self.add_error("require_presented_binding", ValidationError(message, code="unused_binding"))
+        elif binding_is_public(binding_type):
+            message = _("What tokens of this binding type are bound to is public: naming it proves nothing.")
+            self.add_error("require_presented_binding", ValidationError(message, code="public_binding"))
 
     def _check_signing_key(self) -> None:
         algorithm = self.cleaned_data.get("access_token_algorithm", self.instance.access_token_algorithm)

@@ -20,6 +20,7 @@ from oauth_binding.binding.semantics import TokenType
 from oauth_binding.console.application_form import BindingApplicationForm
 from oauth_binding.console.explanations import explain, explain_choices
 from oauth_binding.console.lookups import KnownLookupsAdmin
+from oauth_binding.console.token_policies import TokenPolicyInline
 from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.toolkit_paths import ApplicationAdmin
 from oauth_binding.models import grant_type_choices
@@ -92,6 +93,12 @@ class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
             fieldsets.append((title, {"fields": present}))
             fields = [name for name in fields if name not in present]
         return [*fieldsets, (_("Other"), {"fields": fields})]
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
+        # Also where a site's class has inlines of its own.
+        inlines = super().get_inlines(request, obj)
+        has_policy = any(issubclass(inline, TokenPolicyInline) for inline in inlines)
+        return inlines if has_policy else [TokenPolicyInline, *inlines]
 
     def view_on_site(self, obj: Any) -> str | None:
         """Return the address of an application's page, or None where the site does not serve it."""

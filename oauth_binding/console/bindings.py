@@ -23,6 +23,7 @@ from oauth_binding.authorization_server.revocation.revoke import revoke_binding
 from oauth_binding.binding.semantics import NO_BINDING, binding_reference
 from oauth_binding.console.large_tables import LargeTableAdmin
 from oauth_binding.console.read_only import RevocableAdmin, ask, is_confirmed, note
+from oauth_binding.console.token_policies import MISSED_SINCE, without_proof
 from oauth_binding.models import TokenBinding, binding_type_choices
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
 
@@ -53,6 +54,22 @@ class LastUsedFilter(admin.SimpleListFilter):
         if self.value() not in {"7", "30", "90"}:
             return queryset
         return queryset.filter(last_used__lt=timezone.now() - timedelta(days=int(self.value() or 0)))
+
+
+class WithoutProofFilter(admin.SimpleListFilter):
+    """By whether a token request had no proof in the last days, while an application has that reported."""
+
+    title = _("without a proof")
+    parameter_name = "without_proof"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(str(days), _("in the last %(days)s days") % {"days": days}) for days in (MISSED_SINCE, 30)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        days = dict(self.lookup_choices)
+        if self.value() not in days:
+            return queryset
+        return queryset.filter(**without_proof(int(self.value() or 0)))
 
 
 class TokenBindingChangeList(ChangeList):
@@ -90,12 +107,12 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
         "created",
         "last_used",
     )
-    list_filter = (BindingTypeFilter, LastUsedFilter, "application")
+    list_filter = (BindingTypeFilter, LastUsedFilter, WithoutProofFilter, "application")
     search_help_text = _(
         "Search by a whole binding value or reference, client ID, application name, user name or "
         "email address"
     )
-    fields = (*list_display[:5], "reference", *list_display[5:])
+    fields = (*list_display[:5], "reference", *list_display[5:], "proof_missed")
     readonly_fields = fields
     actions = ("revoke",)
     revoke_permission = "oauth_binding.revoke_tokenbinding"

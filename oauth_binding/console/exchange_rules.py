@@ -19,9 +19,10 @@ class TokenExchangeRuleAdmin(KnownLookupsAdmin):
         "impersonation",
         "delegation",
         "refresh_tokens",
+        "accept_unproven_subject",
         "audiences",
     )
-    list_filter = ("impersonation", "delegation", "refresh_tokens")
+    list_filter = ("impersonation", "delegation", "refresh_tokens", "accept_unproven_subject")
     list_select_related = ("client", "subject_client")
     search_fields = (
         "client__name",

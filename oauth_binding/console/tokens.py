@@ -14,6 +14,7 @@ from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from oauth_binding.authorization_server.revocation.revoke import revoke_access_token, revoke_refresh_token
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.console.large_tables import LargeTableAdmin
 from oauth_binding.console.read_only import ReadOnlyAdmin, RevocableAdmin, ask, is_confirmed, note
 from oauth_binding.core.toolkit_paths import AccessTokenAdmin, GrantAdmin, IDTokenAdmin, RefreshTokenAdmin
@@ -24,7 +25,7 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
     """What access and refresh tokens have in common: a link to their binding, and revoking under its lock."""
 
     list_select_related = ("application", "user", "binding")
-    readonly_fields = ("binding_link",)
+    readonly_fields = ("binding_link", "confirmation")
     linked_fields = ("binding",)
 
     @admin.display(description=_("binding"))
@@ -35,6 +36,12 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
         url = reverse(name, args=[token.binding.pk], current_app=self.admin_site.name)
         shown = token.binding.name or token.binding.binding_value or _("(shared)")
         return format_html('<a href="{}">{}</a>', url, shown)
+
+    @admin.display(description=_("key"), empty_value="-")
+    def confirmation(self, token: Any) -> str | None:
+        # The thumbprint of a public key, which introspection and JWTs have as well (RFC 9449 section 6).
+        confirmation = Confirmation.from_stored(token.binding_confirmation)
+        return None if confirmation is None else f"{confirmation.member} {confirmation.thumbprint}"
 
     def _revoke(
         self,
@@ -72,7 +79,7 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
 class BoundAccessTokenAdmin(_BoundTokenAdmin, AccessTokenAdmin):
     """Access tokens with their binding; they can be looked at and revoked."""
 
-    list_display = ("pk", "masked_token", "user", "application", "binding_link", "expires")
+    list_display = ("pk", "masked_token", "user", "application", "binding_link", "confirmation", "expires")
     revoke_permission = "oauth_binding.revoke_accesstoken"
 
     @admin.action(description=_("Revoke selected access tokens"), permissions=["revoke"])
@@ -85,7 +92,7 @@ class BoundAccessTokenAdmin(_BoundTokenAdmin, AccessTokenAdmin):
 class BoundRefreshTokenAdmin(_BoundTokenAdmin, RefreshTokenAdmin):
     """Refresh tokens with their binding; they can be looked at and revoked."""
 
-    list_display = ("pk", "masked_token", "user", "application", "binding_link", "revoked")
+    list_display = ("pk", "masked_token", "user", "application", "binding_link", "confirmation", "revoked")
     revoke_permission = "oauth_binding.revoke_refreshtoken"
 
     @admin.action(description=_("Revoke selected refresh tokens"), permissions=["revoke"])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, ServerError, TemporarilyUnavailableError
+from oauthlib.oauth2.rfc6749.errors import (
+    InvalidRequestError,
+    OAuth2Error,
+    ServerError,
+    TemporarilyUnavailableError,
+)
 
 
 class MisconfiguredError(ServerError):
@@ -22,3 +27,21 @@ class UnsupportedMediaTypeError(InvalidRequestError):
     """``invalid_request`` (RFC 6749 section 5.2): the body has another media type than is taken."""
 
     status_code = 415
+
+
+class InvalidDPoPProofError(OAuth2Error):
+    """``invalid_dpop_proof`` (RFC 9449 section 5)."""
+
+    error = "invalid_dpop_proof"
+
+
+class UseDPoPNonceError(OAuth2Error):
+    """``use_dpop_nonce`` (RFC 9449 section 8)."""
+
+    error = "use_dpop_nonce"
+
+
+class ProofStoreError(TemporarilyUnavailableError):
+    """``temporarily_unavailable``: it can't be told whether a proof was used before."""
+
+    status_code = 503

@@ -13,11 +13,15 @@ from django.conf import settings
 
 from oauth_binding.binding.binder import TokenBinder
 from oauth_binding.core import installed_binders, trusted_issuers
-from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
+from oauth_binding.core.jose.algorithms import PROOF_ALGORITHM_LIST, PROOF_ALGORITHMS, SIGNING_ALGORITHMS
 from oauth_binding.core.setting_rules import is_flag
 
 #: Which tokens end with a password: those of applications that bind, all of the user, or none.
 PASSWORD_CHANGE_ENDS: Final = ("bound", "all", "off")
+
+
+#: Where a DPoP proof has to have a nonce of this server (RFC 9449 sections 8 and 9).
+DPOP_NONCES: Final = ("off", "token_endpoint", "everywhere")
 
 
 def _flag_problems(value: Any) -> Iterator[str]:
@@ -38,6 +42,22 @@ def _path_problems(path: Any) -> Iterator[str]:
 def _ending_problems(value: Any) -> Iterator[str]:
     if value not in PASSWORD_CHANGE_ENDS:
         yield f"is {value!r}"
+
+
+def _nonce_problems(value: Any) -> Iterator[str]:
+    if value not in DPOP_NONCES:
+        yield f"is {value!r}"
+
+
+def _proof_algorithm_problems(value: Any) -> Iterator[str]:
+    allows, wanted = PROOF_ALGORITHM_LIST
+    if not allows(value):
+        yield f"is not {wanted}"
+
+
+def _cache_problems(alias: Any) -> Iterator[str]:
+    if alias is not None and not (isinstance(alias, str) and alias in settings.CACHES):
+        yield "is not the name of one of CACHES"
 
 
 def _algorithm_problems(algorithm: Any) -> Iterator[str]:
@@ -68,7 +88,7 @@ def _flag(default: bool) -> Setting:
 #: All the keys of ``OAUTH_BINDING``.
 SETTINGS: Final[Mapping[str, Setting]] = {
     "BINDERS": Setting(
-        default=["oauth_binding.binding.ClientRequestBinder"],
+        default=["oauth_binding.binding.ClientRequestBinder", "oauth_binding.proof.DPoPKeyBinder"],
         problems=installed_binders.problems,
         check="oauth_binding.E006",
         hint="Give a list of the dotted paths of subclasses of oauth_binding.binding.TokenBinder.",
@@ -78,6 +98,24 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         problems=_header_problems,
         check="oauth_binding.E014",
         hint="Give a name of letters, digits and dashes, such as 'Token-Binding-Id'.",
+    ),
+    "DPOP_ALGORITHMS": Setting(
+        default=list(PROOF_ALGORITHMS),
+        problems=_proof_algorithm_problems,
+        check="oauth_binding.E031",
+        hint=f"Give {PROOF_ALGORITHM_LIST[1]}.",
+    ),
+    "DPOP_NONCES": Setting(
+        default="off",
+        problems=_nonce_problems,
+        check="oauth_binding.E031",
+        hint=f"Give one of {', '.join(map(repr, DPOP_NONCES))}.",
+    ),
+    "DPOP_REPLAY_CACHE": Setting(
+        default=None,
+        problems=_cache_problems,
+        check="oauth_binding.E031",
+        hint="Give the name of a cache that all processes share, or None for a table of the database.",
     ),
     "PASSWORD_CHANGE_ENDS": Setting(
         default="bound",
@@ -134,6 +172,27 @@ class BindingSettings:
     def binding_header(self) -> str:
         """The header in which an API request names what its token is bound to."""
         return str(self._get("BINDING_HEADER"))
+
+    @property
+    def dpop_algorithms(self) -> list[str]:
+        """The ``alg`` values that a DPoP proof may have (RFC 9449 section 4.2)."""
+        return list(self._get("DPOP_ALGORITHMS"))
+
+    @property
+    def dpop_nonces_at_token_endpoint(self) -> bool:
+        """Whether proofs at the token endpoint have to have a nonce (RFC 9449 section 8)."""
+        return bool(self._get("DPOP_NONCES") != "off")
+
+    @property
+    def dpop_nonces_at_apis(self) -> bool:
+        """Whether proofs at APIs have to have a nonce (RFC 9449 section 9)."""
+        return bool(self._get("DPOP_NONCES") == "everywhere")
+
+    @property
+    def dpop_replay_cache(self) -> str | None:
+        """The name of the cache that keeps used proofs; None for a table."""
+        alias: str | None = self._get("DPOP_REPLAY_CACHE")
+        return alias
 
     @property
     def password_change_ends(self) -> str:

@@ -39,6 +39,12 @@ token_superseded: Final = Signal()
 token_exchanged: Final = Signal()
 
 
+#: A token request was answered that an application's demand would have refused, had it been more than a
+#: report. ``sender`` is the application model, ``application`` the application, ``user`` whose token it is or
+#: None, ``binding`` the binding or None, and ``demand`` the name of the field of the token policy.
+demand_reported: Final = Signal()
+
+
 def send_after_commit(signal: Signal, sender: type[models.Model], using: str, **arguments: Any) -> None:
     """Send a signal when the transaction of a database is committed, or now if there is none.
 

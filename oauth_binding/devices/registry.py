@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
 from django.core.exceptions import ValidationError
 from django.db.models import Case, Count, Exists, Max, Min, OuterRef, Q, When
@@ -50,6 +50,8 @@ class Device:
     first_seen: datetime
     #: When a token was last requested, at most a minute behind.
     last_used: datetime
+    #: Whether its live tokens, all of them, are of no use without a key of the device (RFC 9449).
+    sender_constrained: bool
 
     @property
     def id(self) -> str:
@@ -94,9 +96,9 @@ def find_device(user: AbstractBaseUser, device_id: str, *, live_only: bool = Fal
     binding = _BINDING_ID.fullmatch(device_id)
     if binding is not None:
         bindings = _live_bindings(user) if live_only else _bindings(user)
-        return next(_bound(bindings.filter(pk=int(binding[1]))), None)
-    found = _unbound_times(user, live_only=live_only)
-    named = {pk: times for pk, times in found.items() if _device_id(pk, None) == device_id}
+        return next(_bound(bindings.filter(pk=int(binding[1])), user), None)
+    found = _unbound_tokens(user, live_only=live_only)
+    named = {pk: tokens for pk, tokens in found.items() if _device_id(pk, None) == device_id}
     return next(_unbound(named), None)
 
 
@@ -183,25 +185,41 @@ def _bindings(user: AbstractBaseUser) -> Any:
 
 
 def _live_bindings(user: AbstractBaseUser) -> Any:
+    return _bindings(user).filter(_has_live_tokens(user))
+
+
+def _has_live_tokens(user: AbstractBaseUser, **conditions: Any) -> Any:
+    """Return the condition of a user's bindings that have a live token which meets some conditions."""
     # Theirs alone: of a user with many devices, PostgreSQL reads all that live at first.
-    access = access_tokens().filter(live_access_tokens(), user=user, binding=OuterRef("pk"))
-    refresh = refresh_tokens().filter(live_refresh_tokens(), user=user, binding=OuterRef("pk"))
-    return _bindings(user).filter(Exists(access) | Exists(refresh))
+    conditions |= {"user": user, "binding": OuterRef("pk")}
+    access = access_tokens().filter(live_access_tokens(), **conditions)
+    refresh = refresh_tokens().filter(live_refresh_tokens(), **conditions)
+    return Exists(access) | Exists(refresh)
 
 
-def _bound(bindings: Iterable[TokenBinding]) -> Iterator[Device]:
+def _bound(bindings: Any, user: AbstractBaseUser) -> Iterator[Device]:
+    bindings = bindings.annotate(
+        has_constrained=_has_live_tokens(user, binding_confirmation__isnull=False),
+        has_bearer=_has_live_tokens(user, binding_confirmation__isnull=True),
+    )
     for binding in bindings:
-        yield Device(binding.application, binding, binding.created, binding.last_used)
+        is_constrained = binding.has_constrained and not binding.has_bearer
+        yield Device(binding.application, binding, binding.created, binding.last_used, is_constrained)
 
 
-#: When the first of an application's unbound tokens was issued, and when the last was used.
-_Times = tuple[datetime, datetime]
+class _Unbound(NamedTuple):
+    """What is known of an application's unbound tokens."""
+
+    first_seen: datetime
+    last_used: datetime
+    sender_constrained: bool
 
 
-def _unbound_times(user: AbstractBaseUser, *, live_only: bool) -> dict[Any, _Times]:
-    """Return the times of a user's unbound tokens, by the primary keys of their applications."""
+def _unbound_tokens(user: AbstractBaseUser, *, live_only: bool) -> dict[Any, _Unbound]:
+    """Return what is known of a user's unbound tokens, by the primary keys of their applications."""
     created: dict[Any, list[datetime]] = {}
     used: dict[Any, list[datetime]] = {}
+    bearer: set[Any] = set()
     for rows, kind, live in (
         (access_tokens(), not_registration_token(), live_access_tokens()),
         (refresh_tokens(), Q(), live_refresh_tokens()),
@@ -214,19 +232,29 @@ def _unbound_times(user: AbstractBaseUser, *, live_only: bool) -> dict[Any, _Tim
                 first_created=Min("created"),
                 # A token that was revoked was updated then, and not used.
                 last_updated=Max("updated", filter=live),
+                bearer_tokens=Count("pk", filter=live & Q(binding_confirmation__isnull=True)),
             )
         )
-        for application, first, last in by_application:
+        for application, first, last, bearer_tokens in by_application:
             created.setdefault(application, []).append(first)
             if last is not None:
                 used.setdefault(application, []).append(last)
+            if bearer_tokens:
+                bearer.add(application)
     found = used if live_only else created
-    return {pk: (min(created[pk]), max(used.get(pk, created[pk]))) for pk in found}
+    return {
+        pk: _Unbound(
+            min(created[pk]),
+            max(used.get(pk, created[pk])),
+            sender_constrained=pk in used and pk not in bearer,
+        )
+        for pk in found
+    }
 
 
-def _unbound(times: dict[Any, _Times]) -> Iterator[Device]:
-    for pk, application in written(get_application_model()).in_bulk(list(times)).items():
-        yield Device(application, None, *times[pk])
+def _unbound(found: dict[Any, _Unbound]) -> Iterator[Device]:
+    for pk, application in written(get_application_model()).in_bulk(list(found)).items():
+        yield Device(application, None, *found[pk])
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,15 +297,15 @@ class _Devices(Sequence[Device]):
     @cached_property
     def _groups(self) -> list[_Group]:
         """The applications that the user is signed in to, sorted."""
-        times = _unbound_times(self._user, live_only=True)
+        unbound = _unbound_tokens(self._user, live_only=True)
         live = _live_bindings(self._user).order_by().values_list("application")
         bound = dict(live.annotate(number=Count("pk")))
-        applications = written(get_application_model()).in_bulk([*{**times, **bound}])
+        applications = written(get_application_model()).in_bulk([*{**unbound, **bound}])
         groups = [
             _Group(
                 application,
                 bound.get(pk, 0),
-                Device(application, None, *times[pk]) if pk in times else None,
+                Device(application, None, *unbound[pk]) if pk in unbound else None,
             )
             for pk, application in applications.items()
         ]
@@ -306,7 +334,7 @@ class _Devices(Sequence[Device]):
             bindings = bindings.filter(application__in=ranks).order_by(rank, "-last_used", "-pk")
             bindings = bindings[first : first + dropped + stop - start]
         devices = [
-            *(device for device in _bound(bindings) if device.application.pk in ranks),
+            *(device for device in _bound(bindings, self._user) if device.application.pk in ranks),
             *(group.unbound for group in shown if group.unbound is not None),
         ]
         devices.sort(key=lambda device: device.last_used, reverse=True)

@@ -51,6 +51,8 @@ class TokenBinding(models.Model):
     key = models.CharField(max_length=64, unique=True, editable=False)
     created = models.DateTimeField(_("first seen"), default=timezone.now)
     last_used = models.DateTimeField(_("last used"), default=timezone.now)
+    # When a token request of it had no proof that will be demanded; see Demand.REPORT.
+    proof_missed = models.DateTimeField(_("last without a proof"), null=True, editable=False)
     # Counts who had the lock of the row: taking it is a write (see storage/bindings.py).
     revision = models.BigIntegerField(default=0, db_default=0, editable=False)
 
@@ -77,12 +79,14 @@ class TokenBinding(models.Model):
         :param binding_type: the ``type`` of the binder.
         :param value: what the binder returned, or ``SHARED``.
         """
+        binder = binding_settings.binders.get(binding_type)
+        is_reference = value == SHARED or (binder is not None and binder.is_thumbprint)
         return cls(
             application_id=client.pk,
             user_id=None if user is None else user.pk,
             binding_type=binding_type,
             binding_value=value,
-            reference=SHARED if value == SHARED else binding_reference(value),
+            reference=value if is_reference else binding_reference(value),
             key=binding_key(str(client.pk), None if user is None else str(user.pk), binding_type, value),
         )
 

@@ -8,6 +8,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.settings import oauth2_settings
 
+from oauth_binding.binding.confirmation import MAX_STORED_LENGTH
+
 
 class CodeContext(models.Model):
     """What an authorization code was requested with and redeemed for (RFC 6749 section 4.1.2)."""
@@ -24,6 +26,8 @@ class CodeContext(models.Model):
     #: The ``code_challenge`` and its method (RFC 7636 section 4.3); empty without one.
     code_challenge = models.CharField(max_length=128, blank=True)
     code_challenge_method = models.CharField(max_length=10, blank=True)
+    #: Confirmation.stored of the ``dpop_jkt`` that it was requested with (RFC 9449 section 10); null without.
+    confirmation = models.CharField(max_length=MAX_STORED_LENGTH, null=True)  # noqa: DJ001
     created = models.DateTimeField(default=timezone.now, db_index=True)
     #: The family of the refresh token that it was redeemed for, which stays as that is refreshed.
     token_family = models.UUIDField(null=True)

@@ -68,6 +68,15 @@ class TokenExchangeRule(models.Model):
         default=False,
         help_text=_("Issue refresh tokens, with which the client outlives the token it exchanged"),
     )
+    accept_unproven_subject = models.BooleanField(
+        _("accept an unproven subject token"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Accept a sender-constrained token without a proof of its key; the client proves one of "
+            "its own. Never for public clients"
+        ),
+    )
 
     class Meta:
         verbose_name = _("token exchange rule")
@@ -126,6 +135,9 @@ class TokenExchangeRule(models.Model):
         is_public = self.client.client_type == AbstractApplication.CLIENT_PUBLIC
         if is_public and not binding_settings.token_exchange_public_clients:
             raise ValidationError({"client": _("A public client may not exchange tokens.")})
+        if is_public and self.accept_unproven_subject:
+            message = _("A public client has to prove the key of the token that it exchanges.")
+            raise ValidationError({"accept_unproven_subject": message})
 
 
 class TokenExchange(models.Model):

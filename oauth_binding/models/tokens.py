@@ -6,6 +6,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractAccessToken, AbstractRefreshToken
 
+from oauth_binding.binding.confirmation import MAX_STORED_LENGTH
 from oauth_binding.models.binding import TokenBinding
 from oauth_binding.models.exchange import TokenExchange
 
@@ -38,6 +39,11 @@ def _exchange_field(related_name: str) -> models.ForeignKey[TokenExchange | None
     )
 
 
+def _confirmation_field() -> models.CharField[str | None, str | None]:
+    # Confirmation.stored: the key that a sender-constrained token is confirmed by; null for a bearer token.
+    return models.CharField(max_length=MAX_STORED_LENGTH, null=True, editable=False)
+
+
 def _seed_field() -> models.CharField[str | None, str | None]:
     # What an opaque token is derived from where tokens are redacted at rest; see storage/token_values.py.
     return models.CharField(max_length=43, null=True, editable=False)
@@ -56,6 +62,7 @@ class AccessTokenBindingFields(models.Model):
     # The claim of a JWT as JSON (RFC 8693 section 4.4), which holds for its refresh token and ID token, too.
     # Not a JSONField: MariaDB would copy the table to add one, as it has a constraint there.
     binding_may_act = models.TextField(null=True, editable=False)  # noqa: DJ001
+    binding_confirmation = _confirmation_field()
 
     class Meta:
         abstract = True
@@ -67,6 +74,7 @@ class RefreshTokenBindingFields(models.Model):
     binding = _binding_field("refresh_tokens")
     token_seed = _seed_field()
     exchange = _exchange_field("refresh_tokens")
+    binding_confirmation = _confirmation_field()
 
     class Meta:
         abstract = True

@@ -6,13 +6,16 @@ The latter needs no tables, and nothing of django-oauth-toolkit in ``INSTALLED_A
 
 from oauth_binding.resource_server.bearer import (
     BearerError,
+    DPoPNonceError,
     InsufficientScopeError,
+    InvalidDPoPProofError,
     InvalidTokenError,
     MalformedRequestError,
     MissingTokenError,
     UnavailableError,
     get_authenticator,
     is_bound,
+    is_sender_constrained,
 )
 from oauth_binding.resource_server.middleware import BearerTokenMiddleware
 from oauth_binding.resource_server.verified_token import get_user
@@ -21,7 +24,9 @@ from oauth_binding.resource_server.views import ProtectedResourceMixin, authoriz
 __all__ = [
     "BearerError",
     "BearerTokenMiddleware",
+    "DPoPNonceError",
     "InsufficientScopeError",
+    "InvalidDPoPProofError",
     "InvalidTokenError",
     "MalformedRequestError",
     "MissingTokenError",
@@ -31,5 +36,6 @@ __all__ = [
     "get_authenticator",
     "get_user",
     "is_bound",
+    "is_sender_constrained",
     "protected_resource",
 ]

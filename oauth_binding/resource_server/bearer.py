@@ -1,4 +1,6 @@
-"""Bearer tokens at an API (RFC 6750): reading them, refusing them, and what an API may ask of them.
+"""Access tokens at an API: reading them, refusing them, and what an API may ask of them.
+
+They are presented as bearer tokens (RFC 6750), or with a proof of the key that they are bound to (RFC 9449).
 
 Where the tokens are looked up is for a :class:`BearerAuthenticator`: in the database of this project, or with
 another server in a project that has the setting ``OAUTH_RESOURCE_SERVER``.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
@@ -16,8 +19,13 @@ from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
 from django.views.decorators.debug import sensitive_variables
 
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.presented import find_fault
 from oauth_binding.core.toolkit_paths import build_bearer_challenge
+from oauth_binding.proof.constraint import ProofRules, RequestFacts
+from oauth_binding.proof.dpop import DPOP
+from oauth_binding.proof.dpop_proof import Proof
+from oauth_binding.proof.errors import InvalidProofError, NonceError, ProofError, StoreUnavailableError
 from oauth_binding.resource_server.resources import covers, get_address, get_metadata_url, takes_tokens
 
 #: What challenges call the API (RFC 9110 section 11.5).
@@ -26,13 +34,13 @@ REALM: Final = "api"
 #: The longest token that is looked at, in characters.
 MAX_TOKEN_LENGTH: Final = 16 * 1024
 
-#: RFC 6750 section 2.1; the scheme is compared without case (RFC 9110 section 11.1).
-_SCHEME: Final = re.compile(r"bearer(?: |$)", re.IGNORECASE)
-_CREDENTIALS: Final = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
+#: RFC 6750 section 2.1, RFC 9449 section 7.1; the scheme is compared without case (RFC 9110 section 11.1).
+_SCHEME: Final = re.compile(r"(?:bearer|dpop)(?: |$)", re.IGNORECASE)
+_CREDENTIALS: Final = re.compile(r"(bearer|dpop) +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)
 
 
 class BearerError(Exception):
-    """A request that is refused for its bearer token, or for having none (RFC 6750 section 3.1).
+    """A request that is refused for its access token, or for having none (RFC 6750 section 3.1).
 
     :param description: the ``error_description``, in ASCII; nothing the client has sent.
     :param scopes: what the resource takes, where a client is to ask for a token, or for another.
@@ -49,22 +57,29 @@ class BearerError(Exception):
         super().__init__(description)
         self.description = description
         self.scopes = list(scopes)
+        #: Whether the resource takes no bearer tokens, and so has no challenge for these.
+        self.takes_proofs_alone = False
 
     def challenge(self, request: HttpRequest) -> str:
-        """Return the ``WWW-Authenticate`` header, with the address of the API's RFC 9728 metadata, if any."""
+        """Return the ``WWW-Authenticate`` header, with the address of the API's RFC 9728 metadata, if any.
+
+        It is that of the scheme that the request has tried. One that has tried none, or may have to come with
+        a proof, is told of both (RFC 9449 section 7.2), unless the resource takes no bearer tokens.
+        """
         attributes = {
             "error": self.error,
             "error_description": self.description,
             "scope": " ".join(self.scopes),
         }
         present = {name: value for name, value in attributes.items() if value}
+        metadata = _find_metadata(request)
+        rules = get_authenticator().proof_rules
+        if self.takes_proofs_alone or is_proof_tried(request):
+            return DPOP.challenge(rules, {**present, **({"resource_metadata": metadata} if metadata else {})})
         challenge: str = build_bearer_challenge(
-            request,
-            oauth2_error=present,
-            realm=REALM,
-            resource_metadata_url=_find_metadata(request),
+            request, oauth2_error=present, realm=REALM, resource_metadata_url=metadata
         )
-        return challenge
+        return f"{challenge}, {DPOP.challenge(rules, {})}" if self.status == 401 else challenge
 
     def response(self, request: HttpRequest) -> HttpResponse:
         """Return the answer of a view without Django REST framework."""
@@ -72,6 +87,8 @@ class BearerError(Exception):
         response = JsonResponse(body, status=self.status, headers=self.headers)
         if self.status < 500:
             response["WWW-Authenticate"] = self.challenge(request)
+        for name, value in proof_headers(request).items():
+            response[name] = value
         patch_vary_headers(response, ["Authorization"])
         return response
 
@@ -108,31 +125,117 @@ class UnavailableError(BearerError):
     headers = {"Retry-After": "10"}
 
 
-def read_bearer_token(request: HttpRequest) -> str | None:
-    """Return the bearer token of a request (RFC 6750 section 2.1), or None where it presents none.
+class InvalidDPoPProofError(BearerError):
+    """``invalid_dpop_proof``: there is no proof, or it is no good, or it was used before (RFC 9449)."""
 
-    Tokens in the body or in the query string are not looked for.
+    error = "invalid_dpop_proof"
 
-    :raises MalformedRequestError: the Authorization header announces a bearer token and has not just one.
+
+class DPoPNonceError(BearerError):
+    """``use_dpop_nonce``: the proof needs the nonce of the ``DPoP-Nonce`` header (RFC 9449 section 9)."""
+
+    error = "use_dpop_nonce"
+
+
+#: How an API refuses a proof.
+_REFUSALS: Final[dict[type[ProofError], type[BearerError]]] = {
+    InvalidProofError: InvalidDPoPProofError,
+    NonceError: DPoPNonceError,
+    StoreUnavailableError: UnavailableError,
+}
+
+#: Where a request keeps by what its token was presented.
+_PRESENTED: Final = "_oauth_binding_proof"
+
+#: Where it keeps the proof that was recorded for it.
+_RECORDED: Final = "_oauth_binding_recorded_proof"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access token as a request presents it."""
+
+    token: str = field(repr=False)
+    #: What proves that it is the sender's own; None for a bearer token.
+    proof: Proof | None = None
+
+    @property
+    def proven(self) -> Confirmation | None:
+        """The key that is proven."""
+        return None if self.proof is None else self.proof.confirmation
+
+
+def is_proof_tried(request: HttpRequest) -> bool:
+    """Return whether a request presents its token with a proof (RFC 9449 section 7.1), be it a good one."""
+    scheme = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
+    return bool(scheme.lower() == DPOP.scheme.lower())
+
+
+def read_credentials(request: HttpRequest, rules: ProofRules, origin: str = "") -> Credentials | None:
+    """Return the access token of a request with its proof, or None where it presents none.
+
+    The proof is verified, and not yet recorded. Tokens in the body or in the query string are not looked for.
+
+    :param rules: what is asked of proofs.
+    :param origin: the scheme and host that clients know, where it is not those that are asked.
+    :raises MalformedRequestError: the Authorization header announces a token and has not just one.
     :raises InvalidTokenError: the token is longer than any.
+    :raises BearerError: the proof is missing, or no good.
     """
     header = request.META.get("HTTP_AUTHORIZATION", "")
     if not _SCHEME.match(header):
         return None
-    credentials = _CREDENTIALS.fullmatch(header)
-    if credentials is None:
-        raise MalformedRequestError("The Authorization header has not just one bearer token.")
-    if len(credentials[1]) > MAX_TOKEN_LENGTH:
+    found = _CREDENTIALS.fullmatch(header)
+    if found is None:
+        scheme = DPOP.scheme if is_proof_tried(request) else "bearer"
+        raise MalformedRequestError(f"The Authorization header has not just one {scheme} token.")
+    if len(found[2]) > MAX_TOKEN_LENGTH:
         raise InvalidTokenError("The access token is invalid.")
-    return credentials[1]
+    if not is_proof_tried(request):
+        return Credentials(found[2])
+    setattr(request, _PRESENTED, rules)
+    try:
+        proof = DPOP.read(RequestFacts.of(request, origin), rules, found[2])
+    except ProofError as error:
+        raise _refusal(error) from error
+    if proof is None:
+        raise InvalidDPoPProofError(f"The {DPOP.header} header is missing.")
+    return Credentials(found[2], proof)
+
+
+def record(request: HttpRequest, credentials: Credentials, rules: ProofRules) -> None:
+    """Note that the proof of a request is used, if it has one; once its token is known to be good.
+
+    It is noted once, also where a middleware has asked for the token before the view.
+
+    :raises BearerError: it was used before, or that can't be told.
+    """
+    if credentials.proof is None or getattr(request, _RECORDED, None) == credentials.proof:
+        return
+    try:
+        rules.store.record(credentials.proof)
+    except ProofError as error:
+        raise _refusal(error) from error
+    setattr(request, _RECORDED, credentials.proof)
+
+
+def _refusal(error: ProofError) -> BearerError:
+    return _REFUSALS[type(error)](error.description)
+
+
+def proof_headers(request: HttpRequest) -> dict[str, str]:
+    """Return the headers that an answer has for the next proof of its client (RFC 9449 section 9)."""
+    rules: ProofRules | None = getattr(request, _PRESENTED, None)
+    return {} if rules is None else DPOP.response_headers(rules)
 
 
 class BearerAuthenticator:
     """Tells which access token a request presents.
 
     What it returns as one has ``user`` or None, ``scope``, ``is_valid()``, ``allow_scopes()`` and
-    ``is_expired()`` as django-oauth-toolkit's access tokens, and ``binding``: None, or what the token is
-    bound to, with ``binding_type`` and ``reference``.
+    ``is_expired()`` as django-oauth-toolkit's access tokens, ``binding``: None, or what the token is
+    bound to, with ``binding_type`` and ``reference``, and ``binding_confirmation``: None, or the key that it
+    is presented with.
     """
 
     @sensitive_variables()
@@ -141,16 +244,27 @@ class BearerAuthenticator:
 
         :raises BearerError: what it presents is not valid here and now.
         """
-        text = read_bearer_token(request)
-        if text is None:
+        rules = self.proof_rules
+        credentials = read_credentials(request, rules)
+        if credentials is None:
             return None
-        return self.find_token(text, request)
+        token = self.find_token(credentials, request)
+        # Whoever has found it.
+        if Confirmation.from_stored(token.binding_confirmation) != credentials.proven:
+            raise InvalidTokenError("The access token is not bound to the key that is proven.")
+        record(request, credentials, rules)
+        return token
 
-    def find_token(self, text: str, request: HttpRequest) -> Any:
-        """Return the access token of a text.
+    def find_token(self, credentials: Credentials, request: HttpRequest) -> Any:
+        """Return the access token of a request.
 
         :raises BearerError: it is not valid here and now, or does not come with what is demanded.
         """
+        raise NotImplementedError
+
+    @property
+    def proof_rules(self) -> ProofRules:
+        """What is asked of the proofs of sender-constrained tokens."""
         raise NotImplementedError
 
     @property
@@ -178,6 +292,11 @@ class BearerAuthenticator:
         fault = find_fault(token, header, request.headers.get(header, ""))
         if fault:
             raise InvalidTokenError(fault)
+
+
+def is_sender_constrained(token: Any) -> bool:
+    """Return whether an access token is good with a proof of its key alone (RFC 9449 section 6)."""
+    return token.binding_confirmation is not None
 
 
 def is_bound(token: Any, binding_types: Collection[str] = ()) -> bool:

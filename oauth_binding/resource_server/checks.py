@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
 from oauth_binding.core.setting_rules import is_number
+from oauth_binding.proof.shared_caches import problem_of
 from oauth_binding.resource_server.middleware import BearerTokenMiddleware
 from oauth_binding.resource_server.settings import BOTH, INTROSPECTION, LOCAL, SETTINGS
 
@@ -43,6 +44,28 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             )
             messages.append(Warning(said, hint=hint, id="oauth_binding.W015"))
     return messages
+
+
+def check_replay_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E032 of ``oauth_binding``: the proofs that were used are in a cache that all processes share."""
+    options: Any = getattr(settings, "OAUTH_RESOURCE_SERVER", None)
+    if not isinstance(options, dict):
+        return []  # E001
+    alias = _value(options, "DPOP_REPLAY_CACHE")
+    is_right, _expected = SETTINGS["DPOP_REPLAY_CACHE"].rule
+    if not is_right(alias):
+        return []  # E003
+    problem = problem_of(alias)
+    if problem is None:
+        return []
+    return [
+        Error(
+            f"OAUTH_RESOURCE_SERVER['DPOP_REPLAY_CACHE'] is {alias!r}, a cache {problem}: proofs could be "
+            "reused.",
+            hint="Name a cache of Redis or Memcached.",
+            id="oauth_binding.E032",
+        )
+    ]
 
 
 def classes_in_middleware() -> Iterator[tuple[str, type]]:

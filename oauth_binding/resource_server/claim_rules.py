@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from time import time
 from typing import Any, Final
 
+from oauth_binding.binding.confirmation import JWK_THUMBPRINT, Confirmation
 from oauth_binding.core.jose import claims as registered
 from oauth_binding.resource_server.errors import ExpiredTokenError, RefusedTokenError
 from oauth_binding.resource_server.settings import resource_server_settings
 
 _TEXTS: Final = ("iss", "sub", "client_id", "jti", "binding_type", "binding_ref")
+
+#: A SHA-256 in base64url, without padding.
+_THUMBPRINT: Final = re.compile("[A-Za-z0-9_-]{43}")
 
 
 def check_types(claims: dict[str, Any]) -> None:
@@ -22,6 +27,7 @@ def check_types(claims: dict[str, Any]) -> None:
         raise ValueError("its scope is not a text")
     if ("binding_type" in claims) is not ("binding_ref" in claims):
         raise ValueError("it has only one of binding_type and binding_ref")
+    _check_confirmation(claims.get("cnf", {}))
 
 
 def check_values(claims: dict[str, Any]) -> None:
@@ -41,3 +47,21 @@ def check_values(claims: dict[str, Any]) -> None:
     accepted = resource_server_settings.audience
     if "aud" in claims and accepted and not registered.is_for(claims, accepted):
         raise RefusedTokenError("its aud does not have AUDIENCE")
+    confirmation = Confirmation.from_claims(claims)
+    if confirmation is not None and confirmation.member != JWK_THUMBPRINT:
+        # It is no bearer token, and how to prove it is not known here.
+        raise RefusedTokenError("its cnf has other members than jkt")
+
+
+def _check_confirmation(confirmation: Any) -> None:
+    """Check the type of a ``cnf`` (RFC 7800 section 3.1), and of its ``jkt`` (RFC 9449 section 6.1).
+
+    :raises ValueError: it is another; the message has its name.
+    """
+    if not isinstance(confirmation, dict):
+        raise ValueError("its cnf is not an object")
+    if JWK_THUMBPRINT not in confirmation:
+        return
+    thumbprint = confirmation[JWK_THUMBPRINT]
+    if not (isinstance(thumbprint, str) and _THUMBPRINT.fullmatch(thumbprint)):
+        raise ValueError("the jkt of its cnf is not a thumbprint")

@@ -11,12 +11,15 @@ from oauthlib.common import Request as OAuthlibRequest
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
-from oauth_binding.resource_server.bearer import BearerAuthenticator, InvalidTokenError
+from oauth_binding.proof.server_rules import api_rules
+from oauth_binding.resource_server.bearer import BearerAuthenticator, Credentials, InvalidTokenError
+from oauth_binding.storage.presented import PROVEN
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from oauth_binding.models import BoundAccessToken
+    from oauth_binding.proof.constraint import ProofRules
 
 
 class _Resource(OAuthLibCoreMixin):
@@ -27,19 +30,24 @@ class Authenticator(BearerAuthenticator):
     """Finds access tokens in the database, opaque ones and JWTs alike, in one query."""
 
     @deciding()
-    def find_token(self, text: str, request: HttpRequest) -> BoundAccessToken:
+    def find_token(self, credentials: Credentials, request: HttpRequest) -> BoundAccessToken:
         # Not by DOT's backend: with OIDC on, oauthlib takes an ID token for an access token there.
         core = _Resource.get_oauthlib_core()
         address = request.build_absolute_uri(request.path)
-        oauthlib_request = OAuthlibRequest(address, request.method, None, core.extract_headers(request))
+        headers = {**core.extract_headers(request), PROVEN: credentials.proven}
+        oauthlib_request = OAuthlibRequest(address, request.method, None, headers)
         validator = core.server.request_validator
         with override(None):  # a header has no room for a translation
-            if not validator.validate_bearer_token(text, [], oauthlib_request):
+            if not validator.validate_bearer_token(credentials.token, [], oauthlib_request):
                 error: dict[str, Any] = vars(oauthlib_request).get("oauth2_error", {})
                 description = error.get("error_description", "The access token is invalid.")
                 raise InvalidTokenError(str(description))
         token: BoundAccessToken = oauthlib_request.access_token
         return token
+
+    @property
+    def proof_rules(self) -> ProofRules:
+        return api_rules()
 
     @property
     def binding_header(self) -> str:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from oauth_binding.core.jose.jws import is_jwt
 from oauth_binding.core.log_lines import one_line
-from oauth_binding.resource_server.bearer import BearerAuthenticator
+from oauth_binding.proof.constraint import ProofRules
+from oauth_binding.proof.replay import CacheStore
+from oauth_binding.resource_server.bearer import BearerAuthenticator, Credentials
 from oauth_binding.resource_server.errors import RefusedTokenError
 from oauth_binding.resource_server.introspection_client import introspect
 from oauth_binding.resource_server.jwt_validation import validate
@@ -30,9 +32,9 @@ class Authenticator(BearerAuthenticator):
       the server is asked about all others.
     """
 
-    def find_token(self, text: str, request: HttpRequest) -> AccessToken:
+    def find_token(self, credentials: Credentials, request: HttpRequest) -> AccessToken:
         try:
-            token = AccessToken(_get_claims(text))
+            token = AccessToken(_get_claims(credentials.token))
             token.user = resource_server_settings.get_user(token)
             if not getattr(token.user, "is_active", True):
                 raise RefusedTokenError("its user is not active")
@@ -42,6 +44,14 @@ class Authenticator(BearerAuthenticator):
         if resource_server_settings.require_presented_binding:
             self.check_presented_binding(request, token)
         return token
+
+    @property
+    def proof_rules(self) -> ProofRules:
+        return ProofRules(
+            resource_server_settings.dpop_algorithms,
+            nonces=resource_server_settings.dpop_nonces,
+            store=CacheStore(resource_server_settings.dpop_replay_cache),
+        )
 
     @property
     def binding_header(self) -> str:
@@ -64,5 +74,7 @@ def _get_claims(text: str) -> dict[str, Any]:
     if feed_url := resource_server_settings.revocation_feed_url:
         revocation_feed(feed_url).check(claims)
     elif resource_server_settings.introspects:
-        introspect(text)
+        answer = introspect(text)
+        if "cnf" in answer:  # the key may be one that the JWT does not name
+            claims["cnf"] = answer["cnf"]
     return claims

@@ -26,8 +26,12 @@ from oauth_binding.resource_server.settings import resource_server_settings
 
 logger = logging.getLogger(__name__)
 
-#: The ``token_type`` of access tokens, in lower case: that of RFC 6750, and what some servers say instead.
+#: The ``token_type`` of sender-constrained access tokens, in lower case (RFC 9449 section 6.2).
+_CONSTRAINED: Final = "dpop"
+
+#: Those of access tokens, in lower case: also that of RFC 6750, and what some servers say instead.
 _ACCESS_TOKEN_TYPES: Final = (
+    _CONSTRAINED,
     "bearer",
     "access_token",
     "urn:ietf:params:oauth:token-type:access_token",
@@ -50,8 +54,11 @@ def introspect(text: str) -> dict[str, Any]:
     answer = _get_answer(text)
     if not answer["active"]:
         raise RefusedTokenError("it is not active")
-    if str(answer.get("token_type", "bearer")).lower() not in _ACCESS_TOKEN_TYPES:
+    token_type = str(answer.get("token_type", "bearer")).lower()
+    if token_type not in _ACCESS_TOKEN_TYPES:
         raise RefusedTokenError("its token_type is not that of access tokens")
+    if token_type == _CONSTRAINED and "cnf" not in answer:
+        raise RefusedTokenError("its token_type is DPoP, and it has no cnf")
     claim_rules.check_values(answer)
     return answer
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse, HttpResponseNotFound, JsonResponse
 from django.utils.decorators import method_decorator
 from django.views.generic import View
 
-from oauth_binding.resource_server.bearer import find_resource
+from oauth_binding.proof.dpop import DPOP
+from oauth_binding.resource_server.bearer import find_resource, get_authenticator
+from oauth_binding.resource_server.resources import takes_proofs_alone
 from oauth_binding.resource_server.settings import resource_server_settings
 
 #: Everybody may read the metadata, programs in browsers included.
@@ -21,6 +25,17 @@ def find_described(request: HttpRequest, resource_path: str) -> str | None:
     """
     path = f"/{resource_path}"
     return find_resource(request, path) or find_resource(request, f"{path}/")
+
+
+def describe_proofs(request: HttpRequest, resource: str) -> dict[str, Any]:
+    """Return the members that say how tokens are proven (RFC 9728 section 2).
+
+    That proofs are demanded is said of a resource that is one view, which tells.
+    """
+    members = DPOP.metadata(get_authenticator().proof_rules)
+    if takes_proofs_alone(request, resource):
+        members["dpop_bound_access_tokens_required"] = True
+    return members
 
 
 def not_found() -> HttpResponse:
@@ -40,5 +55,6 @@ class ProtectedResourceMetadataView(View):
             "resource": resource,
             "authorization_servers": [resource_server_settings.issuer],
             "bearer_methods_supported": ["header"],
+            **describe_proofs(request, resource),
         }
         return JsonResponse(metadata, headers=CORS)

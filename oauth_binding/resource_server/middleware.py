@@ -14,9 +14,9 @@ from oauth_binding.core.addresses import NAMESPACE, is_of_server
 from oauth_binding.resource_server.bearer import (
     BearerError,
     InsufficientScopeError,
-    InvalidTokenError,
     attach_token,
     get_authenticator,
+    proof_headers,
 )
 
 
@@ -71,6 +71,8 @@ class BearerTokenMiddleware:
                 return error.response(request)
         response = self.get_response(request)
         patch_vary_headers(response, ["Authorization"])
+        for name, value in proof_headers(request).items():
+            response[name] = value
         return response
 
     def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
@@ -98,8 +100,9 @@ class BearerTokenMiddleware:
         """
         try:
             token = get_authenticator().authenticate(request)
-        except InvalidTokenError as error:
-            error.scopes = list(self.get_required_scopes(request))
+        except BearerError as error:
+            if error.status == 401:
+                error.scopes = list(self.get_required_scopes(request))
             raise
         if token is None:
             return

@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
+from django.urls import NoReverseMatch, Resolver404, ResolverMatch, get_script_prefix, resolve, reverse
 
 from oauth_binding.core.addresses import endpoint_path
 
@@ -52,12 +52,8 @@ def takes_tokens(request: HttpRequest, path: str) -> bool:
     :param request: any of this site; it may have gone through a ``BearerTokenMiddleware``.
     :param path: from the root of the host on, not escaped.
     """
-    prefix = get_script_prefix()
-    if not path.startswith(prefix):
-        return False
-    try:
-        match = resolve("/" + path.removeprefix(prefix), getattr(request, "urlconf", None))
-    except Resolver404:
+    match = _resolve(request, path)
+    if match is None:
         return False
     if any(
         getattr(each, "takes_bearer_tokens", False) for each in (match.func, *_authentication(match.func))
@@ -65,6 +61,26 @@ def takes_tokens(request: HttpRequest, path: str) -> bool:
         return True
     middleware = getattr(request, "bearer_token_middleware", None)
     return middleware is not None and not middleware.is_for_session(match)
+
+
+def takes_proofs_alone(request: HttpRequest, resource: str) -> bool:
+    """Return whether a resource is a view that takes no bearer tokens, as far as that tells.
+
+    :param request: any of this site.
+    :param resource: an identifier.
+    """
+    try:
+        path = unquote(urlsplit(resource).path) or "/"
+    except ValueError:
+        return False  # it is no address
+    match = _resolve(request, path)
+    if match is None or get_address(request, path) != resource:
+        return False
+    return getattr(match.func, "takes_proofs_alone", False) or any(
+        each.takes_proofs_alone(match.func)
+        for each in _authentication(match.func)
+        if hasattr(each, "takes_proofs_alone")
+    )
 
 
 def get_metadata_url(request: HttpRequest, resource: str) -> str | None:
@@ -82,6 +98,20 @@ def get_metadata_url(request: HttpRequest, resource: str) -> str | None:
     if path is not None and (resource_path or path == f"{get_script_prefix()}{_WELL_KNOWN}"):
         return request.build_absolute_uri(path)
     return None
+
+
+def _resolve(request: HttpRequest, path: str) -> ResolverMatch | None:
+    """Return what is at a path of this site, or None.
+
+    :param path: from the root of the host on, not escaped.
+    """
+    prefix = get_script_prefix()
+    if not path.startswith(prefix):
+        return None
+    try:
+        return resolve("/" + path.removeprefix(prefix), getattr(request, "urlconf", None))
+    except Resolver404:
+        return None
 
 
 def _authentication(view: Any) -> Any:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from django.conf import settings
+from django.core.cache import DEFAULT_CACHE_ALIAS
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from oauth_binding.core.jose.algorithms import ALGORITHM_LIST
+from oauth_binding.core.jose.algorithms import ALGORITHM_LIST, PROOF_ALGORITHM_LIST, PROOF_ALGORITHMS
 from oauth_binding.core.setting_rules import SECURE_URL, Rule, is_flag, is_number, is_text, is_text_or_list
 
 LOCAL: Final = "local"
@@ -65,6 +66,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     "REVOCATION_MAX_STALE": Setting(rule=_SECONDS, default=600),
     "BINDING_HEADER": Setting(rule=(is_text, "the name of a header"), default="Token-Binding-Id"),
     "REQUIRE_PRESENTED_BINDING": Setting(rule=(is_flag, "True or False"), default=False),
+    "DPOP_ALGORITHMS": Setting(rule=PROOF_ALGORITHM_LIST, default=list(PROOF_ALGORITHMS)),
+    "DPOP_NONCES": Setting(rule=(is_flag, "True or False"), default=False),
+    "DPOP_REPLAY_CACHE": Setting(
+        rule=(lambda value: is_text(value) and value in settings.CACHES, "the name of one of CACHES"),
+        default=DEFAULT_CACHE_ALIAS,
+    ),
     "USER": Setting(rule=(is_text, "a dotted path"), default="oauth_binding.resource_server.get_user"),
 }
 
@@ -162,6 +169,21 @@ class ResourceServerSettings:
     def require_presented_binding(self) -> bool:
         """Whether every request has to name what its token is bound to."""
         return bool(self._get("REQUIRE_PRESENTED_BINDING"))
+
+    @property
+    def dpop_algorithms(self) -> list[str]:
+        """The ``alg`` values that a DPoP proof may have (RFC 9449 section 4.2)."""
+        return list(self._get("DPOP_ALGORITHMS"))
+
+    @property
+    def dpop_nonces(self) -> bool:
+        """Whether a DPoP proof has to have a nonce of this API (RFC 9449 section 9)."""
+        return bool(self._get("DPOP_NONCES"))
+
+    @property
+    def dpop_replay_cache(self) -> str:
+        """The name of the cache that keeps the proofs that were used."""
+        return str(self._get("DPOP_REPLAY_CACHE"))
 
     @property
     def get_user(self) -> Callable[[Any], Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.core import moments
 from oauth_binding.resource_server.settings import resource_server_settings
 
@@ -63,6 +64,12 @@ class AccessToken:
         """When it expires; None where introspection does not say."""
         expires = self.claims.get("exp")
         return None if expires is None else moments.at(expires)
+
+    @property
+    def binding_confirmation(self) -> str | None:
+        """The key that it has to be presented with, as ``member:thumbprint``, or None for a bearer token."""
+        confirmation = Confirmation.from_claims(self.claims)
+        return None if confirmation is None else confirmation.stored
 
     @property
     def binding(self) -> Binding | None:

@@ -23,6 +23,8 @@ from oauth_binding.resource_server.bearer import (
     attach_token,
     get_authenticator,
     is_bound,
+    is_sender_constrained,
+    proof_headers,
 )
 
 
@@ -33,6 +35,7 @@ def authorize(
     bound: bool = False,
     binding_types: Collection[str] = (),
     presented_binding: bool = False,
+    sender_constrained: bool = False,
 ) -> Any:
     """Return the access token of a request that has what a resource asks for.
 
@@ -40,6 +43,7 @@ def authorize(
     :param bound: whether the token has to be bound.
     :param binding_types: what it has to be bound to one of; implies ``bound``.
     :param presented_binding: whether the request has to name what the token is bound to; implies ``bound``.
+    :param sender_constrained: whether the token has to come with a proof of its key (RFC 9449).
     :raises BearerError: the request has not.
     """
     authenticator = get_authenticator()
@@ -51,10 +55,14 @@ def authorize(
             raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
         if (bound or binding_types) and not is_bound(token, binding_types):
             raise InvalidTokenError("The access token is not bound to what this resource asks for.")
+        if sender_constrained and not is_sender_constrained(token):
+            raise InvalidTokenError("This resource takes sender-constrained access tokens alone.")
         if presented_binding:
             authenticator.check_presented_binding(request, token)
-    except InvalidTokenError as error:
-        error.scopes = list(scopes)
+    except BearerError as error:
+        error.takes_proofs_alone = sender_constrained
+        if error.status == 401:
+            error.scopes = list(scopes)
         raise
     return token
 
@@ -65,6 +73,7 @@ def protected_resource(
     bound: bool = False,
     binding_types: Collection[str] = (),
     presented_binding: bool = False,
+    sender_constrained: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate a view that only a bearer token opens.
 
@@ -76,6 +85,7 @@ def protected_resource(
     :param bound: whether the token has to be bound.
     :param binding_types: what it has to be bound to one of; implies ``bound``.
     :param presented_binding: whether the request has to name what the token is bound to; implies ``bound``.
+    :param sender_constrained: whether the token has to come with a proof of its key (RFC 9449).
     """
 
     def refuse(request: HttpRequest) -> HttpResponse | None:
@@ -85,6 +95,7 @@ def protected_resource(
             bound=bound,
             binding_types=binding_types,
             presented_binding=presented_binding,
+            sender_constrained=sender_constrained,
         )
 
     def decorator(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,15 +105,16 @@ def protected_resource(
             @functools.wraps(view)
             async def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
                 refusal = await sync_to_async(refuse)(request)
-                return refusal or _varying(await view(request, *args, **kwargs))
+                return refusal or _answer(request, await view(request, *args, **kwargs))
 
         else:
 
             @functools.wraps(view)
             def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-                return refuse(request) or _varying(view(request, *args, **kwargs))
+                return refuse(request) or _answer(request, view(request, *args, **kwargs))
 
         protected.takes_bearer_tokens = True  # type: ignore[attr-defined]
+        protected.takes_proofs_alone = sender_constrained  # type: ignore[attr-defined]
         return csrf_exempt(protected)
 
     return decorator
@@ -122,12 +134,17 @@ class ProtectedResourceMixin:
     required_binding_types: Collection[str] = ()
     #: Whether the request has to name what the token is bound to.
     require_presented_binding: bool = False
+    #: Whether the token has to come with a proof of its key.
+    require_sender_constrained: bool = False
 
     @classmethod
     def as_view(cls, **initkwargs: Any) -> Callable[..., HttpResponseBase]:
         """Return the view, exempt from CSRF protection: no cookie opens it."""
         view: Callable[..., HttpResponseBase] = super().as_view(**initkwargs)  # type: ignore[misc]
         view.takes_bearer_tokens = True  # type: ignore[attr-defined]
+        view.takes_proofs_alone = initkwargs.get(  # type: ignore[attr-defined]
+            "require_sender_constrained", cls.require_sender_constrained
+        )
         return csrf_exempt(view)
 
     def get_required_scopes(self, request: HttpRequest) -> Sequence[str]:
@@ -139,11 +156,11 @@ class ProtectedResourceMixin:
         if self.view_is_async:  # type: ignore[attr-defined]
             return self._dispatch_async(request, *args, **kwargs)
         refusal = self._refuse(request)
-        return refusal or _varying(super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
+        return refusal or _answer(request, super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
 
     async def _dispatch_async(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         refusal = await sync_to_async(self._refuse)(request)
-        return refusal or _varying(await super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
+        return refusal or _answer(request, await super().dispatch(request, *args, **kwargs))  # type: ignore[misc]
 
     def _refuse(self, request: HttpRequest) -> HttpResponse | None:
         if request.method == "OPTIONS":
@@ -154,6 +171,7 @@ class ProtectedResourceMixin:
             bound=self.require_bound,
             binding_types=self.required_binding_types,
             presented_binding=self.require_presented_binding,
+            sender_constrained=self.require_sender_constrained,
         )
 
 
@@ -169,7 +187,9 @@ def _refuse(request: HttpRequest, **demands: Any) -> HttpResponse | None:
     return None
 
 
-def _varying(response: HttpResponseBase) -> HttpResponseBase:
-    """Return an answer that caches keep for nobody else."""
+def _answer(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Return an answer that caches keep for nobody else, with what the client's next proof needs."""
     patch_vary_headers(response, ["Authorization"])
+    for name, value in proof_headers(request).items():
+        response[name] = value
     return response

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connections
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from oauth_binding.core.databases import write_alias, written
@@ -62,6 +62,16 @@ def touch(binding_key: str, last_used: datetime | None) -> None:
     now = timezone.now()
     if last_used is None or now - last_used > LAST_USED_RESOLUTION:
         written(TokenBinding).filter(key=binding_key).update(last_used=now)
+
+
+def note_proof_missed(binding_key: str) -> None:
+    """Note that a token request of a binding had no proof, unless that was noted a moment ago.
+
+    :param binding_key: the binding_key().
+    """
+    now = timezone.now()
+    long_ago = Q(proof_missed__isnull=True) | Q(proof_missed__lt=now - LAST_USED_RESOLUTION)
+    written(TokenBinding).filter(long_ago, key=binding_key).update(proof_missed=now)
 
 
 def _write(field: str, value: Any) -> Any:

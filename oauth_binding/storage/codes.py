@@ -30,12 +30,20 @@ LONGEST_INTERVAL: Final = 60
 POLL_TOLERANCE: Final = timedelta(seconds=1)
 
 
-def note_requested(code: str, application: Any, user: Any, challenge: str, challenge_method: str) -> None:
+def note_requested(
+    code: str,
+    application: Any,
+    user: Any,
+    challenge: str,
+    challenge_method: str,
+    confirmation: str | None = None,
+) -> None:
     """Keep what an authorization code is requested with, before it is saved.
 
     :param code: the code.
     :param challenge: the ``code_challenge``; empty without one.
     :param challenge_method: the ``code_challenge_method``.
+    :param confirmation: Confirmation.stored of the ``dpop_jkt``; None without.
     """
     written(CodeContext).create(
         digest=token_checksum(code),
@@ -43,7 +51,14 @@ def note_requested(code: str, application: Any, user: Any, challenge: str, chall
         user_id=user.pk,
         code_challenge=challenge,
         code_challenge_method=challenge_method,
+        confirmation=confirmation,
     )
+
+
+def find_confirmation(code: str, application: Any) -> str | None:
+    """Return the key that an authorization code of an application was requested for, or None: for any."""
+    contexts = written(CodeContext).filter(digest=token_checksum(code), application=application)
+    return next(iter(contexts.values_list("confirmation", flat=True)), None)
 
 
 def redeem(code: str, application: Any) -> bool:

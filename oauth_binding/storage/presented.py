@@ -1,4 +1,4 @@
-"""What an application demands of requests with its tokens: that they name what those are bound to.
+"""What is demanded of requests with a token: its key, and that they name what it is bound to.
 
 The tokens are asked themselves, by :func:`oauth_binding.storage.standing.ask_when_validated`. They know no
 request, so what it presents is said here; where nobody has said it, a token with a demand is refused.
@@ -10,12 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from django.http.request import HttpHeaders
 
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.presented import find_fault
 from oauth_binding.core.settings import binding_settings
+
+#: Where a door that has verified a proof keeps the :class:`Confirmation` in the headers that it hands on; no
+#: HTTP header has a dot in WSGI.
+PROVEN: Final = "oauth_binding.proven"
 
 
 @dataclass
@@ -24,6 +29,8 @@ class Presentation:
 
     #: The value of the header; empty without one.
     value: str = ""
+    #: By which key it is proven that the token is its own; None without a proof.
+    proven: Confirmation | None = None
     #: Why a token that was asked meanwhile is refused; empty where it is not.
     fault: str = ""
 
@@ -32,6 +39,14 @@ class Presentation:
 
         :param token: an access or refresh token.
         """
+        held = Confirmation.from_stored(token.binding_confirmation)
+        if held != self.proven:
+            self.fault = (
+                "The access token is not bound to the key that is proven."
+                if held is None or self.proven
+                else "The access token is sender-constrained, and its key is not proven."
+            )
+            return False
         application = token.application
         if application is None or not application.require_presented_binding:
             return True
@@ -49,7 +64,7 @@ def presenting(meta: Any) -> Iterator[Presentation]:
     :param meta: its ``META``, or what has the same keys.
     """
     name = HttpHeaders.to_wsgi_name(binding_settings.binding_header)
-    presentation = Presentation(str(meta.get(name, "")))
+    presentation = Presentation(str(meta.get(name, "")), meta.get(PROVEN))
     previous = _current.set(presentation)
     try:
         yield presentation

@@ -25,6 +25,7 @@ class SlotToken:
     scope: str
     expires: datetime
     exchange_id: int | None
+    binding_confirmation: str | None
     binding_last_used: datetime | None
     token: str
     token_seed: str | None
@@ -101,7 +102,7 @@ def _names() -> tuple[Any, tuple[str, ...]]:
     refresh = refresh_model._meta.get_field("access_token").related_query_name()
     text = ("token", "token_seed", "token_checksum")
     names_of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *text))
-    names = ("pk", "slot", "scope", "expires", "exchange_id", "binding__last_used")
+    names = ("pk", "slot", "scope", "expires", "exchange_id", "binding_confirmation", "binding__last_used")
     return model, (*names, *text, *names_of_refresh)
 
 

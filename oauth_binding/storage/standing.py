@@ -96,7 +96,8 @@ def _manages_registration(token: BoundAccessToken, scopes: Any) -> bool:
     It belongs to an application, and to none of its devices: dynamic registration has issued it.
     """
     registration = oauth2_settings.DCR_REGISTRATION_SCOPE
-    return token.binding_id is None and token.scope == registration and [*(scopes or ())] == [registration]
+    is_for_it = token.scope == registration and [*(scopes or ())] == [registration]
+    return is_for_it and token.binding_id is None and token.binding_confirmation is None
 
 
 def _exchange_of(token: BoundAccessToken | BoundRefreshToken) -> TokenExchange | None:

@@ -1,4 +1,4 @@
-"""``python manage.py demo``: client-request binding on a running server, step by step."""
+"""``python manage.py demo``: bound and sender-constrained tokens on a running server, step by step."""
 
 import json
 import signal
@@ -16,25 +16,29 @@ from example_project.demo.accounts import (
     create_administrator,
     create_api,
     create_application,
+    create_application_with_keys,
     create_backend,
     create_user,
 )
 from example_project.demo.client import Client, Exchange
 from example_project.demo.server import Server, ServerError, running_api, running_server
-from example_project.demo.story import ExchangeStory, OtherMachineStory, Step, Story
+from example_project.demo.story import ExchangeStory, KeyStory, OtherMachineStory, Step, Story
 from oauth_binding.binding.semantics import TokenType
 
 _APPLICATIONS = {"JWT": TokenType.JWT, "Opaque": TokenType.OPAQUE}
 
 _TOKENS = ("access_token", "refresh_token")
 _DETAILS = (
-    *("expires_in", "issued_token_type", "active", "binding_type", "binding_ref", "username"),
+    *("token_type", "expires_in", "issued_token_type"),
+    *("active", "binding_type", "binding_ref", "cnf", "username"),
     *("error", "error_description", "detail"),
 )
 
+_CURL_LINES = "the curl lines work, but for those with a proof, which works once"
+
 
 class Command(BaseCommand):
-    help = "Play client-request token binding on a running server, and compare it with what is documented."
+    help = "Play token binding and proofs on a running server, and compare it with what is documented."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--serve", action="store_true", help="leave the servers up until Ctrl-C")
@@ -57,7 +61,7 @@ class Command(BaseCommand):
                     self._serve(server, administrator)
                 else:
                     self.stdout.write(
-                        "The servers are stopped. With --serve they stay up, and the curl lines work."
+                        f"The servers are stopped. With --serve they stay up, and {_CURL_LINES}."
                     )
         except ServerError as error:
             raise CommandError(str(error)) from error
@@ -102,7 +106,7 @@ class Command(BaseCommand):
         self.stdout.write("\n" + style(line))
 
     def _serve(self, server: Server, administrator: Credentials) -> None:
-        self.stdout.write("The servers stay up until Ctrl-C, and the curl lines work.")
+        self.stdout.write(f"The servers stay up until Ctrl-C, and {_CURL_LINES}.")
         self.stdout.write(f"Admin:    {server.address}/admin/")
         self.stdout.write(f"Login:    {administrator.name}")
         self.stdout.write(f"Password: {administrator.password}")
@@ -124,6 +128,9 @@ def _stories(
         backend = create_backend(f"Demo {name} backend", token_type, administrator, application)
         exchange_story = ExchangeStory(client, Client(address, backend, user), token_type)
         yield f"{name} tokens, exchanged", exchange_story
+        keyed = create_application_with_keys(f"Demo {name} with keys", token_type, administrator)
+        device, thief = Client(address, keyed, user), Client(address, keyed, user)
+        yield f"{name} tokens, protected by a key", KeyStory(device, thief, api, token_type)
         yield f"{name} tokens, on another machine", OtherMachineStory(client, api, token_type)
 
 
@@ -136,6 +143,10 @@ def _answer(exchange: Exchange) -> str:
     data = exchange.data
     tokens = [f"{name} {_shortened(data[name])}" for name in _TOKENS if name in data]
     details = [f"{name} {json.dumps(data[name])}" for name in _DETAILS if name in data]
+    if exchange.error and "error" not in data:
+        details.append(f"error {json.dumps(exchange.error)}")
+    if exchange.nonce:
+        details.append(f"DPoP-Nonce {_shortened(exchange.nonce)}")
     return f"{exchange.status} {', '.join(tokens + details)}".rstrip()
 
 

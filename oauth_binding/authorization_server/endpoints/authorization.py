@@ -6,7 +6,9 @@ import re
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from django import forms
 from django.contrib.auth.decorators import login_not_required
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
@@ -21,13 +23,27 @@ from oauthlib.oauth2.rfc6749.errors import (
 from oauthlib.openid.connect.core.exceptions import ConsentRequired
 
 from oauth_binding.authorization_server.endpoints.responses import check_repetition
+from oauth_binding.authorization_server.issuing.presented_proof import takes_proofs
+from oauth_binding.authorization_server.issuing.request_state import REQUESTED_KEY
+from oauth_binding.binding.confirmation import JWK_THUMBPRINT, Confirmation
 from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
 
+#: RFC 7638, base64url of SHA-256.
+_THUMBPRINT: Final = re.compile("[A-Za-z0-9_-]{43}")
+
+_SALT: Final = "oauth_binding.authorization.dpop_jkt"
+
 #: The parameters of an error at the end of a query: oauthlib and django-oauth-toolkit put ``error`` first.
 _ERROR: Final = re.compile(r"^([^#]*)[?&](error=[^#]*)$")
+
+
+class ConsentForm(views.AuthorizationView.form_class):
+    """The form of the page of consent, with the key that the code is requested for, signed."""
+
+    dpop_jkt = forms.CharField(required=False, widget=forms.HiddenInput())
 
 
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
@@ -39,11 +55,16 @@ class AuthorizationView(views.AuthorizationView):
     what is asked for. Here that takes a token that came of the user's consent, and its resources count, too.
     """
 
+    form_class = ConsentForm
+
+    #: What the field ``dpop_jkt`` of the form has; empty where the application takes no proofs.
+    signed_key = ""
+
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             check_repetition(request.GET)
             # The form of the page is sent to the address of the page. A site's own may have check boxes.
-            check_repetition(request.POST, among=views.AuthorizationView.form_class.base_fields)
+            check_repetition(request.POST, among=ConsentForm.base_fields)
             self.get_oauthlib_core().check_query_string(request)
         except InvalidRequestError as error:
             # Nobody is redirected: which client is meant, and where it is, may be what came twice.
@@ -65,6 +86,7 @@ class AuthorizationView(views.AuthorizationView):
         scopes, credentials = super().validate_authorization_request(request)
         asked = " ".join(request.GET.getlist("resource"))
         _check_resources(asked, credentials["redirect_uri"], credentials.get("state"))
+        self._take_key(credentials["client_id"], credentials["redirect_uri"], credentials.get("state"))
         prompt = request.GET.get("approval_prompt", oauth2_settings.REQUEST_APPROVAL_PROMPT)
         if prompt == "auto" and not _has_consented(request, credentials["client_id"], set(scopes)):
             query = request.GET.copy()
@@ -80,6 +102,7 @@ class AuthorizationView(views.AuthorizationView):
         try:
             given = form.cleaned_data
             _check_resources(given["resource"] or "", given["redirect_uri"], given["state"])
+            self._take_key_of_form(given)
             response: HttpResponse = super().form_valid(form)
         except OAuthToolkitError as error:
             applications = get_application_model().objects
@@ -108,6 +131,53 @@ class AuthorizationView(views.AuthorizationView):
         if oauth2_settings.COMPLIANT_BCP_RFC9700_AUTHZ_RESPONSE_ISS:
             redirect_to = _with_issuer(redirect_to, get_issuer(self.request))
         return super().redirect(redirect_to, application)  # type: ignore[no-any-return]
+
+    def get_initial(self) -> dict[str, Any]:
+        initial: dict[str, Any] = super().get_initial()
+        return initial | {"dpop_jkt": self.signed_key}
+
+    def _take_key(self, client_id: str, redirect_uri: str, state: str | None) -> None:
+        """Keep the ``dpop_jkt`` of a request (RFC 9449 section 10), for the code or for the page of consent.
+
+        :raises OAuthToolkitError: it is no thumbprint.
+        """
+        if not takes_proofs(self._find_application(client_id)):
+            return
+        thumbprint = self.request.GET.get("dpop_jkt", "")
+        if thumbprint and not _THUMBPRINT.fullmatch(thumbprint):
+            error = InvalidRequestError(description="dpop_jkt is not a JWK thumbprint.", state=state)
+            raise OAuthToolkitError(error=error, redirect_uri=redirect_uri)
+        # Also that there is none: what is lost on the way can't be told from that otherwise.
+        self.signed_key = signing.dumps([client_id, thumbprint], salt=_SALT)
+        self._note_key(thumbprint)
+
+    def _take_key_of_form(self, given: dict[str, Any]) -> None:
+        """Keep the ``dpop_jkt`` that the page of consent was shown for.
+
+        :raises OAuthToolkitError: the form has lost it, as that of a site's own template may.
+        """
+        client_id = given["client_id"]
+        application = self._find_application(client_id)
+        if application is None or not takes_proofs(application):
+            return
+        try:
+            signed_for, thumbprint = signing.loads(given["dpop_jkt"], salt=_SALT)
+        except signing.BadSignature:
+            signed_for = None
+        if signed_for != client_id:
+            error = InvalidRequestError(
+                description="The dpop_jkt of the request is lost: the form has no such field.",
+                state=given["state"],
+            )
+            raise OAuthToolkitError(error=error, redirect_uri=given["redirect_uri"])
+        self._note_key(thumbprint)
+
+    def _find_application(self, client_id: str) -> Any:
+        return self.get_oauthlib_core().server.request_validator.find_application(client_id)
+
+    def _note_key(self, thumbprint: str) -> None:
+        if thumbprint:
+            self.request.META[REQUESTED_KEY] = Confirmation(JWK_THUMBPRINT, thumbprint).stored
 
     def _asked(self, name: str) -> str:
         """Return a parameter of the request: of the form of the page, once that is sent."""

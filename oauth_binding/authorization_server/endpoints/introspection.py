@@ -22,10 +22,15 @@ from oauth_binding.authorization_server.endpoints.responses import (
     json_errors,
 )
 from oauth_binding.authorization_server.signing.jwt_access_tokens import REGISTERED_CLAIMS, read_claims
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
 from oauth_binding.models import client_subject
+from oauth_binding.proof.dpop import DPOP
+from oauth_binding.proof.server_rules import api_rules
+from oauth_binding.resource_server.bearer import UnavailableError, is_proof_tried, proof_headers
+from oauth_binding.resource_server.proven_request import with_proof_challenge
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
 from oauth_binding.storage.standing import offered_scopes, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
@@ -62,13 +67,20 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         except ValueError:
             # oauthlib could not decode the query string.
             return error_response(InvalidRequestError(description="The query string is malformed."))
+        for name, value in proof_headers(request).items():
+            response[name] = value
         return response
 
     def unauthenticated_response(self, request: HttpRequest, oauthlib_request: Any = None) -> HttpResponse:
         response: HttpResponse = super().unauthenticated_response(request, oauthlib_request)
-        bearer = response["WWW-Authenticate"]
         error = getattr(oauthlib_request, "oauth2_error", None)  # of a token, where one was presented
-        challenge = bearer if error is not None else challenge_for(request, bearer)
+        if error is not None and error["error"] == UnavailableError.error:
+            return JsonResponse(error, status=UnavailableError.status, headers=UnavailableError.headers)
+        tokens = with_proof_challenge(response["WWW-Authenticate"])
+        if is_proof_tried(request):
+            challenge: str | None = DPOP.challenge(api_rules(), error or {})
+        else:
+            challenge = tokens if error is not None else challenge_for(request, tokens)
         return JsonResponse(
             error or {"error": "invalid_client"},
             status=response.status_code,
@@ -131,7 +143,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             return JsonResponse({"active": False})
         answer = self._common(request, row) | {
             "scope": self._scope(request, row, row.scope),
-            "token_type": "Bearer",
+            "token_type": "Bearer" if row.binding_confirmation is None else DPOP.scheme,
             "exp": int(row.expires.timestamp()),
         }
         claims = read_claims(token) or {}
@@ -172,6 +184,9 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             answer |= row.binding.claims
         if row.exchange is not None:
             answer |= row.exchange.claims
+        confirmation = Confirmation.from_stored(row.binding_confirmation)
+        if confirmation is not None:
+            answer |= confirmation.claims
         return answer
 
 

@@ -20,6 +20,8 @@ from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.toolkit.endpoint_urls import EndpointURLsMixin
 from oauth_binding.core.addresses import endpoint_url, get_issuer, get_issuer_path
 from oauth_binding.core.toolkit_paths import bcp_filter_response_types
+from oauth_binding.proof.dpop import DPOP
+from oauth_binding.proof.server_rules import token_endpoint_rules
 
 #: How the endpoints are named that django-oauth-toolkit does not name in both documents, by their URLs'.
 _ENDPOINTS: Final = {"device_authorization_endpoint": "device-authorization"}
@@ -96,6 +98,7 @@ def _complete(request: HttpRequest, metadata: dict[str, Any]) -> dict[str, Any]:
     ]
     metadata["response_types_supported"] = bcp_filter_response_types(_listed("RESPONSE_TYPES_SUPPORTED"))
     _add_authentication_methods(metadata)
+    metadata |= DPOP.metadata(token_endpoint_rules())
     if oauth2_settings.OIDC_ENABLED:
         metadata |= _openid(request)
     return metadata

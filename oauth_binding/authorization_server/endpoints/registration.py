@@ -1,7 +1,7 @@
-"""Dynamic client registration (RFC 7591, RFC 7592) of applications with several grant types.
+"""Dynamic client registration (RFC 7591, RFC 7592): several grant types, and sender-constrained tokens.
 
 django-oauth-toolkit registers one grant type. It is given the primary one here; what it answers and stores is
-completed with the others, and its answer with what RFC 7591 requires.
+completed with the others and with the token policy, and its answer with what RFC 7591 requires.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import ValidationError
@@ -27,6 +27,13 @@ from oauth_binding.core.toolkit_paths import (
     IGNORED_GRANT_TYPES,
     REDIRECT_REQUIRED_GRANT_TYPES,
 )
+from oauth_binding.models import DPOP, Demand, TokenPolicy, policy_of, policy_problems
+from oauth_binding.resource_server.bearer import BearerError, get_authenticator, proof_headers
+from oauth_binding.resource_server.proven_request import prove, with_proof_challenge
+from oauth_binding.storage.presented import presenting
+
+#: The metadata by which a client has all its tokens sender-constrained (RFC 9449 section 5.2).
+_BOUND_TOKENS: Final = "dpop_bound_access_tokens"
 
 _RFC_NAMES = {constant: name for name, constant in GRANT_TYPE_MAP.items()}
 
@@ -39,16 +46,21 @@ def _rank(name: str) -> int:
     return 1 if constant in REDIRECT_REQUIRED_GRANT_TYPES else 2
 
 
-def _take_additional_grant_types(request: HttpRequest) -> str:
+def _metadata(request: HttpRequest) -> dict[str, Any]:
+    """Return the client metadata of a request; none where it is malformed, as the toolkit answers then."""
+    try:
+        metadata = json.loads(request.body)
+    except (ValueError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _take_additional_grant_types(request: HttpRequest, metadata: dict[str, Any]) -> str:
     """Leave just the primary grant type in the request, and return the others as the model keeps them.
 
     A request that has not several, or is malformed, is left for the toolkit to answer as it is.
     """
-    try:
-        metadata = json.loads(request.body)
-    except (ValueError, RecursionError):
-        return ""
-    names = metadata.get("grant_types") if isinstance(metadata, dict) else None
+    names = metadata.get("grant_types")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return ""
     distinct = dict.fromkeys(name for name in names if name not in IGNORED_GRANT_TYPES)
@@ -60,7 +72,27 @@ def _take_additional_grant_types(request: HttpRequest) -> str:
 
 
 def _application(client_id: str) -> Any:
-    return written(get_application_model()).get(client_id=client_id)
+    return written(get_application_model()).select_related("token_policy").get(client_id=client_id)
+
+
+def _store_policy(application: Any, metadata: dict[str, Any]) -> None:
+    """Demand proofs of a client that asks for it; it does not lift a demand, which may be the operator's.
+
+    :raises ValidationError: it asks for what can't be, or is demanded what it could not do.
+    """
+    is_bound = metadata.get(_BOUND_TOKENS)
+    if _BOUND_TOKENS in metadata and not isinstance(is_bound, bool):
+        raise ValidationError(f"{_BOUND_TOKENS} must be true or false")
+    policy = policy_of(application)
+    if is_bound is False and policy.demands_proof:
+        raise ValidationError(f"{_BOUND_TOKENS} is true, and can't be changed by the client")
+    if is_bound and not policy.demands_proof:
+        demanded = {"sender_constraint": DPOP, "require_sender_constraint": Demand.YES}
+        policy, _is_new = written(TokenPolicy).update_or_create(application=application, defaults=demanded)
+        application.token_policy = policy
+    if policy.demands_proof:
+        for _field, error in policy_problems(application, policy):
+            raise error
 
 
 def _completed(response: HttpResponse, application: Any) -> HttpResponse:
@@ -71,6 +103,8 @@ def _completed(response: HttpResponse, application: Any) -> HttpResponse:
         if "authorization_code" in names:
             names.append("refresh_token")  # as the toolkit says it for this one
         client["grant_types"] = names
+    if policy_of(application).demands_proof:
+        client[_BOUND_TOKENS] = True
     if "client_secret" in client:
         client["client_secret_expires_at"] = 0  # never; required where there is a secret
     response.content = json.dumps(client)
@@ -78,8 +112,9 @@ def _completed(response: HttpResponse, application: Any) -> HttpResponse:
 
 
 def _register(request: HttpRequest, toolkit_method: Callable[[], HttpResponse]) -> HttpResponse:
-    """Let the toolkit register the primary grant type, and store the others; nothing if one is refused."""
-    additional = _take_additional_grant_types(request)
+    """Let the toolkit register the primary grant type, and store the rest; all of it or nothing."""
+    metadata = _metadata(request)
+    additional = _take_additional_grant_types(request, metadata)
     try:
         with transaction.atomic(using=write_alias(get_application_model())):
             response = toolkit_method()
@@ -90,6 +125,7 @@ def _register(request: HttpRequest, toolkit_method: Callable[[], HttpResponse]) 
                 application.additional_grant_types = additional
                 application.clean_allowed_grant_types()
                 application.save(update_fields=["additional_grant_types"])
+            _store_policy(application, metadata)
             return _completed(response, application)
     except ValidationError as error:
         description = " ".join(error.messages)
@@ -112,9 +148,23 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
     """The client configuration endpoint (RFC 7592 section 2)."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response: HttpResponse = super().dispatch(request, *args, **kwargs)
-        if response.status_code == 401 and tried_scheme(request) != "bearer":
-            response["WWW-Authenticate"] = "Bearer"  # no error without a token (RFC 6750 section 3.1)
+        try:
+            proven = prove(request)
+            if proven is None:
+                response: HttpResponse = super().dispatch(request, *args, **kwargs)
+            else:
+                get_authenticator().find_token(proven.credentials, request)
+                proven.record()
+                with presenting(proven.request.META):
+                    response = super().dispatch(proven.request, *args, **kwargs)
+        except BearerError as error:
+            return error.response(request)
+        for name, value in proof_headers(request).items():
+            response[name] = value
+        if response.status_code == 401:
+            # No error without a token (RFC 6750 section 3.1).
+            bearer = response["WWW-Authenticate"] if tried_scheme(request) == "bearer" else "Bearer"
+            response["WWW-Authenticate"] = with_proof_challenge(bearer)
         return response
 
     def get(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from oauth2_provider import views
 
 from oauth_binding.core.addresses import endpoint_path, get_issuer
-from oauth_binding.resource_server.metadata import find_described, not_found
+from oauth_binding.resource_server.metadata import describe_proofs, find_described, not_found
 
 
 class OAuthProtectedResourceMetadataView(views.OAuthProtectedResourceMetadataView):
@@ -27,6 +28,8 @@ class OAuthProtectedResourceMetadataView(views.OAuthProtectedResourceMetadataVie
             if self.resource is None:
                 return not_found()
         response: HttpResponse = super().get(request, **kwargs)
+        metadata = json.loads(response.content)
+        response.content = json.dumps({**metadata, **describe_proofs(request, metadata["resource"])})
         return response
 
     def get_resource(self, request: HttpRequest) -> str:

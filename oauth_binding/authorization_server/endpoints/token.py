@@ -12,6 +12,7 @@ from oauth2_provider import views
 from oauth2_provider.models import AbstractApplication
 from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
 
+from oauth_binding.authorization_server.endpoints.preflight import allow_origin
 from oauth_binding.authorization_server.endpoints.responses import (
     NO_STORE,
     challenge_as_tried,
@@ -66,6 +67,9 @@ class TokenView(views.TokenView):
             return refused
         response: HttpResponse = super().post(request, *args, **kwargs)
         return response
+
+    def options(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return allow_origin(request, super().options(request, *args, **kwargs))
 
     def device_flow_token_response(
         self, request: HttpRequest, device_code: str, *args: Any, **kwargs: Any

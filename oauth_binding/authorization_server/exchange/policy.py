@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import (
     CustomOAuth2Error,
@@ -26,6 +27,7 @@ from oauth_binding.authorization_server.exchange.subjects import (
     find_subject,
     save_user,
 )
+from oauth_binding.authorization_server.issuing.presented_proof import check_exchanged_proof, check_proof
 from oauth_binding.authorization_server.issuing.request_state import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
 from oauth_binding.core.addresses import get_issuer
@@ -56,6 +58,7 @@ def authorize(request: Request) -> TokenExchangeRule:
             description="requested_token_type: this client gets no refresh tokens.", request=request
         )
     actor = _find_actor(request, subject, rule)
+    _check_proofs(request, subject, actor, rule)
     request.user = subject.user
     request.scopes = _scopes(request, subject)
     targets = _targets(request, subject, rule)
@@ -110,6 +113,23 @@ def _find_actor(request: Request, subject: Subject, rule: TokenExchangeRule) -> 
         raise InvalidGrantError(description="The actor_token was issued to another client.", request=request)
     _check_may_act(request, subject.may_act, actor.identity)
     return actor
+
+
+def _check_proofs(request: Request, subject: Subject, actor: Subject | None, rule: TokenExchangeRule) -> None:
+    """Check that the keys are proven of sender-constrained tokens (RFC 9449 section 6).
+
+    :raises OAuth2Error: one is not, or the proof is no good.
+    """
+    is_confidential = request.client.client_type == AbstractApplication.CLIENT_CONFIDENTIAL
+    check_exchanged_proof(
+        request,
+        value_of(request, "subject_token"),
+        subject.confirmation,
+        accepts_unproven=rule.accept_unproven_subject and is_confidential,
+    )
+    if actor is not None and actor.confirmation is not None:
+        # A proof names one token alone, and that is the subject's.
+        check_proof(request, actor.confirmation)
 
 
 def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from oauth_binding.authorization_server.exchange import foreign_tokens
 from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE_JWT, TYPE_REFRESH, value_of
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.semantics import subject_key
 from oauth_binding.models import client_subject
 from oauth_binding.storage.liveness import is_live, live_refresh_tokens, refresh_token_expiry
@@ -49,6 +50,8 @@ class Subject:
     key: str
     #: The access or refresh token itself, where it is one of this server.
     row: BoundAccessToken | BoundRefreshToken | None = None
+    #: The key that it is good with alone (RFC 7800 section 3.1); None for a bearer token.
+    confirmation: Confirmation | None = None
 
     @property
     def identity(self) -> dict[str, str]:
@@ -106,6 +109,7 @@ def _find_access_token(text: str, token_type: str) -> Subject | None:
         may_act=(read_claims(text) or {}).get("may_act"),
         key=_key_of(token),
         row=token,
+        confirmation=Confirmation.from_stored(token.binding_confirmation),
     )
 
 
@@ -132,6 +136,7 @@ def _find_refresh_token(text: str) -> Subject | None:
         may_act=_may_act(token.access_token),
         key=_pair_key(token.token_family, token.access_token),
         row=token,
+        confirmation=Confirmation.from_stored(token.binding_confirmation),
     )
 
 
@@ -160,6 +165,7 @@ def _find_id_token(text: str, request: Request) -> Subject | None:
         may_act=_may_act(access),
         key=_key_of(login),
         row=login,
+        confirmation=Confirmation.from_stored(login.binding_confirmation),
     )
 
 
@@ -180,6 +186,7 @@ def _find_foreign_token(text: str) -> Subject | None:
         act=token.act,
         may_act=token.claims.get("may_act"),
         key=subject_key("issuer", token.issuer.name, token.claims["sub"]),
+        confirmation=Confirmation.from_claims(token.claims),
     )
 
 

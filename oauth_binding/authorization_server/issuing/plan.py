@@ -16,6 +16,7 @@ from oauthlib.common import generate_token
 from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from oauth_binding.authorization_server.issuing.presented_binding import read_binding_value
+from oauth_binding.authorization_server.issuing.presented_proof import check_refresh_proof
 from oauth_binding.authorization_server.issuing.request_state import (
     BoundPlan,
     Exchange,
@@ -118,6 +119,8 @@ def _begin(
         plan = Plan(token_type, expires, TokenValue(generate_token()), TokenValue(generate_token()))
     else:
         plan = BoundPlan(token_type, expires, new_value(), new_value(), binding)
+    if state.proof is not None:
+        plan.confirmation = state.proof.confirmation
     if state.exchange is not None:
         plan.exchange, plan.latest_expiry = state.exchange.record, state.exchange.expires
     elif state.refresh_token is not None:
@@ -149,6 +152,10 @@ def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken
     row = next(iter(granted), None)
     if successor is None or row is None:
         raise InvalidGrantError(request=request)
+    # It may be bound to a key that the refresh token was not bound to yet.
+    check_refresh_proof(request, successor.binding_confirmation)
+    proof = state_of(request).proof
+    plan.confirmation = None if proof is None else proof.confirmation
     granted, request.resource = row[0].split(), row[1]
     site_scopes = state_of(request).site_scopes
     left = granted if site_scopes is None else site_scopes
@@ -211,10 +218,12 @@ def may_reuse(plan: Plan) -> bool:
 def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
     """Return the value of a token that can be answered again: a live one whose text can be brought back.
 
-    A token that was exchanged from something else is none, nor is one that lives longer than what is
-    exchanged, or than a new one would: the site grants less by now.
+    A token that was exchanged from something else is none, nor is one of another key, or one that lives
+    longer than what is exchanged, or than a new one would: the site grants less by now.
     """
     if token is None or not token.is_live or not may_reuse(plan):
+        return None
+    if token.binding_confirmation != plan.stored_confirmation:
         return None
     # The token may be of a host whose clock is ahead.
     latest = plan.expires + timedelta(seconds=CLOCK_LEEWAY)
@@ -265,6 +274,7 @@ def _subject(request: Request) -> str:
 def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
     binding_claims = plan.binding.claims if isinstance(plan, BoundPlan) else {}
     exchange_claims = {} if plan.exchange is None else plan.exchange.claims
+    confirmation_claims = {} if plan.confirmation is None else plan.confirmation.claims
     text = jwt_access_tokens.encode(
         request,
         subject=_subject(request),
@@ -272,6 +282,6 @@ def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
         expires_at=int(plan.expires.timestamp()),
         jti=secrets.token_urlsafe(16),
         resources=request.resource,
-        provenance={**binding_claims, **exchange_claims},
+        provenance={**binding_claims, **exchange_claims, **confirmation_claims},
     )
     return TokenValue(text)

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.proof.dpop_proof import Proof
 from oauth_binding.storage.slots import SlotToken
 from oauth_binding.storage.token_values import TokenValue
 
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 #: What the backend adds to the headers of a request to the token endpoint; no HTTP header has a dot in WSGI.
 ISSUING: Final = "oauth_binding.issuing"
+
+#: Where the authorization endpoint keeps Confirmation.stored of the key that a code is requested for.
+REQUESTED_KEY: Final = "oauth_binding.requested_key"
 
 _STATE: Final = "oauth_binding_state"
 
@@ -52,8 +57,15 @@ class Plan:
     refresh: TokenValue
     #: What the tokens are exchanged from, also long ago.
     exchange: TokenExchange | None = field(default=None, kw_only=True)
+    #: The key that the tokens are confirmed by; None for bearer tokens.
+    confirmation: Confirmation | None = field(default=None, kw_only=True)
     #: When the token must have expired, if that matters.
     latest_expiry: datetime | None = field(default=None, kw_only=True)
+
+    @property
+    def stored_confirmation(self) -> str | None:
+        """What the column ``binding_confirmation`` of the tokens has."""
+        return None if self.confirmation is None else self.confirmation.stored
 
 
 @dataclass(slots=True)
@@ -82,6 +94,12 @@ class RequestState:
     has_read_binding: bool = False
     #: What it presents, if anything; a secret.
     binding_value: str | None = field(default=None, repr=False)
+    #: The proof that it presents, if its tokens are to be confirmed by the key of that.
+    proof: Proof | None = field(default=None, repr=False)
+    #: Whether that is noted as used, if there is one.
+    is_proof_recorded: bool = False
+    #: Whether it has none although one is going to be demanded.
+    is_proof_missed: bool = False
     #: The refresh token that was found to be valid, in a refresh request.
     refresh_token: BoundRefreshToken | None = None
     #: Whether that is answered again, and goes on.

@@ -25,12 +25,15 @@ from oauth_binding.authorization_server.issuing.plan import (
     may_reuse,
     recover_live,
 )
-from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
+from oauth_binding.authorization_server.issuing.presented_proof import check_refresh_proof, record_proof
+from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of, user_of
 from oauth_binding.core.databases import written
 from oauth_binding.core.errors import SlotContendedError
+from oauth_binding.core.log_lines import one_line
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.core.signals import send_after_commit, token_reused, token_superseded
+from oauth_binding.core.signals import demand_reported, send_after_commit, token_reused, token_superseded
 from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.proof.dpop import DPOP
 from oauth_binding.storage import bindings, codes, prepared_sql, slots
 from oauth_binding.storage.attempts import (
     OutdatedError,
@@ -79,6 +82,7 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
             _forget(plan, request, error)
             raise
 
+    record_proof(request)
     try:
         repeat(once, lambda error: isinstance(error, OutdatedError) or is_given_up(error))
     except (OutdatedError, OperationalError) as error:
@@ -86,6 +90,28 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
             raise
         logger.warning("A token request was outdated again and again, last by: %r", error.__cause__ or error)
         raise SlotContendedError(request=request) from error
+    plan = get_plan(request)
+    if plan.confirmation is not None:
+        token["token_type"] = DPOP.scheme
+    if state_of(request).is_proof_missed:
+        _report_missing_proof(plan, request)
+
+
+def _report_missing_proof(plan: Plan, request: Request) -> None:
+    """Say that a request was answered which is going to be refused, once a proof is demanded."""
+    client, binding = request.client, plan.binding if isinstance(plan, BoundPlan) else None
+    logger.info("A token request of client %s has no proof", one_line(client.client_id))
+    send_after_commit(
+        demand_reported,
+        type(client),
+        tokens_database(),
+        application=client,
+        user=user_of(request),
+        binding=binding,
+        demand="require_sender_constraint",
+    )
+    if binding is not None:
+        bindings.note_proof_missed(binding.key)
 
 
 def renew_answer(writer: TokenWriter, request: Request, token: dict[str, Any]) -> None:
@@ -159,7 +185,7 @@ def _write(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[s
     source = _clear_slot(plan, request)
     access = writer.create_access_token(request, token, source)
     if plan.kept_refresh is not None:
-        _repoint(plan.kept_refresh, access)
+        _repoint(plan.kept_refresh, access, plan.stored_confirmation)
     elif "refresh_token" in token:
         writer.create_refresh_token(request, plan.refresh.text, access, state.refresh_token)
     return access
@@ -237,6 +263,8 @@ def _check_presented(request: Request) -> None:
             there = refresh_tokens().filter(pk=row.pk, revoked__isnull=True)
         else:
             there = access_tokens().filter(live_access_tokens(), pk=row.pk)
+        # One that has got a key meanwhile was not proven by it.
+        there = there.filter(binding_confirmation=row.binding_confirmation)
         if not there.update(updated=timezone.now()):
             raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
 
@@ -267,6 +295,8 @@ def _confirm(reused: SlotToken) -> SlotToken:
     """
     current = slots.find(tokens_database(), "pk", reused.pk)
     if current is None or current.slot != reused.slot or not current.is_live:
+        raise OutdatedError
+    if current.binding_confirmation != reused.binding_confirmation:
         raise OutdatedError
     return current
 
@@ -308,10 +338,16 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     state.refresh_token = consumed
     if (consumed.revoked is not None) is not was_consumed:
         raise OutdatedError
+    if consumed.binding_confirmation != presented.binding_confirmation:
+        # Another request has given it a key, and it goes on; a plan is made for that.
+        check_refresh_proof(request, consumed.binding_confirmation)
+        raise OutdatedError
     predecessor = consumed.access_token_id
     if plan.successor is not None:
         predecessor = plan.successor.pk
-        if not access_tokens().filter(pk=predecessor, source_refresh_token_id=consumed.pk).exists():
+        there = access_tokens().filter(pk=predecessor, source_refresh_token_id=consumed.pk)
+        # Another replay may have given it a key, which this one has not proven.
+        if not there.filter(binding_confirmation=plan.successor.binding_confirmation).exists():
             raise OutdatedError
     if predecessor is None:
         raise InvalidGrantError(request=request)  # an orphan: its access token was deleted meanwhile
@@ -344,9 +380,10 @@ def _announce_superseded(ended: Any) -> None:
             send_after_commit(token_superseded, type(token), tokens_database(), access_token=token)
 
 
-def _repoint(refresh_token_id: Any, access_token: BoundAccessToken) -> None:
+def _repoint(refresh_token_id: Any, access_token: BoundAccessToken, confirmation: str | None) -> None:
     unrevoked = refresh_tokens().filter(pk=refresh_token_id, revoked__isnull=True)
-    if not unrevoked.update(access_token=access_token, updated=timezone.now()):
+    values = {"access_token": access_token, "binding_confirmation": confirmation, "updated": timezone.now()}
+    if not unrevoked.update(**values):
         raise OutdatedError
 
 

@@ -22,7 +22,16 @@ from oauth_binding.authorization_server.issuing.request_state import ISSUING
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCore, set_oauthlib_user_to_device_request_user
-from oauth_binding.resource_server.bearer import InsufficientScopeError
+from oauth_binding.proof.constraint import RequestFacts
+from oauth_binding.proof.presented import PRESENTED, PresentedProof
+from oauth_binding.proof.server_rules import public_origin, token_endpoint_rules
+from oauth_binding.resource_server.bearer import (
+    BearerError,
+    InsufficientScopeError,
+    InvalidTokenError,
+    proof_headers,
+)
+from oauth_binding.resource_server.proven_request import prove, with_proof_challenge
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -134,12 +143,19 @@ class BindingOAuthLibCore(OAuthLibCore):
     def create_token_response(self, request: HttpRequest) -> tuple[str | None, dict[str, str], str, int]:
         # django-oauth-toolkit hands META to oauthlib as the headers.
         request.META[ISSUING] = "1"
+        presented = PresentedProof(
+            lambda: RequestFacts.of(request, public_origin(), request.POST), token_endpoint_rules
+        )
+        request.META[PRESENTED] = presented
         if GRANT_TYPE not in self.server.grant_types:
             self.server.grant_types[GRANT_TYPE] = TokenExchangeGrant(self.server.request_validator)
             self._let_clients_authenticate_first()
         url, headers, body, status = super().create_token_response(request)
         if status != 200:
             headers = {**headers, **self.cors_headers(request)}
+        headers = {**headers, **presented.response_headers()}
+        if presented.is_asked and "Access-Control-Allow-Origin" in headers:
+            headers["Access-Control-Expose-Headers"] = "DPoP-Nonce"
         return url, headers, body, status
 
     def _let_clients_authenticate_first(self) -> None:
@@ -212,17 +228,52 @@ class BindingOAuthLibCore(OAuthLibCore):
             self.check_query_string(request)
         except InvalidRequestError as error:
             return None, {"Content-Type": "application/json"}, error.json, error.status_code
-        answer = super().create_userinfo_response(request)
-        # oauthlib calls a token invalid also where all that it lacks is the scope (RFC 6750 section 3.1).
-        if answer[-1] == 401 and self.verify_request(request, scopes=[])[0]:
-            lacking = InsufficientScopeError("The access token does not have the scope.", scopes=["openid"])
-            refused = lacking.response(request)
+        try:
+            return self._answer_userinfo(request)
+        except BearerError as error:
+            refused = error.response(request)
             return None, dict(refused.items()), refused.content.decode(), refused.status_code
-        return answer
+
+    def _answer_userinfo(self, request: HttpRequest) -> Any:
+        """Return the answer, of which all that is wrong with a token of the scheme DPoP is raised.
+
+        :raises BearerError: it is refused.
+        """
+        proven = prove(request)
+        answer = super().create_userinfo_response(request if proven is None else proven.request)
+        if answer[-1] == 401:
+            # oauthlib calls a token invalid also where all that it lacks is the scope (RFC 6750 section 3.1).
+            lacks_scope = super().verify_request(request if proven is None else proven.request, scopes=[])[0]
+            if lacks_scope:
+                raise InsufficientScopeError("The access token does not have the scope.", scopes=["openid"])
+            if proven is not None:
+                raise InvalidTokenError("The access token is invalid.")
+        url, headers, body, status = answer
+        if proven is None:
+            if status == 401:
+                headers = {**headers, "WWW-Authenticate": with_proof_challenge(headers["WWW-Authenticate"])}
+            return url, headers, body, status
+        proven.record()
+        return url, {**headers, **proof_headers(request)}, body, status
 
     @deciding()
     def verify_request(self, request: HttpRequest, scopes: Any) -> Any:
-        return super().verify_request(request, scopes)
+        """Return whether a request has a valid access token with some scopes, and oauthlib's request.
+
+        A token of the scheme DPoP counts, too (RFC 9449 section 7.1), which oauthlib does not know.
+        """
+        try:
+            proven = prove(request)
+            if proven is None:
+                return super().verify_request(request, scopes)
+            valid, verified = super().verify_request(proven.request, scopes)
+            if valid:
+                proven.record()
+        except BearerError as error:
+            refused = self.oauthlib_request(request)
+            refused.oauth2_error = {"error": error.error, "error_description": error.description}
+            return False, refused
+        return valid, verified
 
     def check_query_string(self, request: HttpRequest) -> None:
         """Refuse a query string that oauthlib can't decode, for instance ``?a=%zz``.

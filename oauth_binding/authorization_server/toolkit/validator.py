@@ -58,11 +58,17 @@ from oauth_binding.authorization_server.issuing.presented_binding import (
     check_refresh_binding,
     read_binding_value,
 )
-from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of
+from oauth_binding.authorization_server.issuing.presented_proof import (
+    check_proof,
+    check_refresh_proof,
+    takes_proofs,
+)
+from oauth_binding.authorization_server.issuing.request_state import REQUESTED_KEY, BoundPlan, Plan, state_of
 from oauth_binding.authorization_server.issuing.save import renew_answer, save_token
 from oauth_binding.authorization_server.revocation.revoke import revoke_family, revoke_token
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
+from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import read_alias, written
@@ -71,7 +77,7 @@ from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.claims import check_types
 from oauth_binding.core.jose.remote_document import MALFORMED
 from oauth_binding.core.log_lines import one_line
-from oauth_binding.models import TOKEN_EXCHANGE, demands_binding
+from oauth_binding.models import TOKEN_EXCHANGE, demands_binding, policy_of
 from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
@@ -141,6 +147,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         client = super()._load_application(client_id, request)
         if client is not None and state_of(request).is_token_request and not announces_refresh(request):
             # Here, as it is the last moment before any credential is checked.
+            check_proof(request)
             read_binding_value(request)
         return client
 
@@ -149,7 +156,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         model = get_application_model()
         if not _could_be_client_id(client_id):
             return None
-        return prepared_sql.find(read_alias(model), model, "client_id", client_id)
+        return prepared_sql.find(read_alias(model), model, "client_id", client_id, ("token_policy",))
 
     def client_authentication_required(self, request: Request, *args: Any, **kwargs: Any) -> bool:
         if not super().client_authentication_required(request, *args, **kwargs):
@@ -225,6 +232,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if not token_has_standing(refreshed, request):
             return False
         state_of(request).refresh_token = refreshed
+        check_refresh_proof(request, refreshed.binding_confirmation)
         check_refresh_binding(request)
         return True
 
@@ -258,6 +266,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         if not has_standing(request.user, client, request):
             return False
         request.scopes = _still_offered(request.scopes, request)
+        if takes_proofs(client):
+            check_proof(request, Confirmation.from_stored(codes.find_confirmation(code, client)))
         state_of(request).code = code
         return True
 
@@ -343,7 +353,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         # The first question that oauthlib asks once it knows where errors go.
         check_authorization_request(request)
         # No request to the authorization endpoint names a binding, so its access tokens have none.
-        if "token" in response_type.split() and demands_binding(client):
+        is_demanding = demands_binding(client) or policy_of(client).demands_proof
+        if "token" in response_type.split() and is_demanding:
             return False
         valid = super().validate_response_type(client_id, response_type, client, request, *args, **kwargs)
         return bool(valid)
@@ -428,6 +439,8 @@ class BindingOAuth2Validator(OAuth2Validator):
             # A replay within the grace period, of which redacted storage has kept nothing to answer.
             raise InvalidGrantError(request=request)
         plan = get_plan(request)
+        if refreshed is not None:
+            _confirm_refreshed(refreshed, plan, request, token)
         if plan.token_type is TokenType.JWT and refreshed is not None:
             # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
             rows = access_tokens().filter(token_checksum=token_checksum(plan.access.text))
@@ -446,7 +459,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         def save_with_context() -> None:
             check_user(request)
             challenge, method = request.code_challenge or "", request.code_challenge_method or ""
-            codes.note_requested(code["code"], request.client, request.user, challenge, method)
+            confirmation = request.headers.get(REQUESTED_KEY)
+            codes.note_requested(code["code"], request.client, request.user, challenge, method, confirmation)
             save(client_id, code, request, *args, **kwargs)
 
         try:
@@ -478,7 +492,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             row: BoundAccessToken = super()._create_access_token(
                 expires, request, token, source_refresh_token
             )
-            _set_exchange(row, plan)
+            _complete(row, plan)
             return row
         row = get_access_token_model()(
             user_id=plan.binding.user_id,
@@ -492,6 +506,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             exchange=plan.exchange,
             slot=plan.slot,
             token_seed=plan.access.seed,
+            binding_confirmation=plan.stored_confirmation,
         )
         if plan.token_type is TokenType.JWT:
             # It is never answered again, so only its checksum is kept (see TokenChecksumField).
@@ -518,7 +533,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             row: BoundRefreshToken = super()._create_refresh_token(
                 request, refresh_token_code, access_token, previous_refresh_token
             )
-            _set_exchange(row, plan)
+            _complete(row, plan)
             return row
         family = uuid.uuid4() if previous_refresh_token is None else previous_refresh_token.token_family
         row = get_refresh_token_model()(
@@ -530,6 +545,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             binding=plan.binding,
             exchange=plan.exchange,
             token_seed=plan.refresh.seed,
+            binding_confirmation=plan.stored_confirmation,
         )
         self._set_token_value(row, refresh_token_code)
         row.save()
@@ -764,10 +780,29 @@ def _keep_claims(row: BoundAccessToken, text: str) -> None:
     row.binding_may_act = None if may_act is None else json.dumps(may_act)
 
 
-def _set_exchange(row: BoundAccessToken | BoundRefreshToken, plan: Plan | None) -> None:
-    if plan is not None and plan.exchange is not None:
-        row.exchange = plan.exchange
-        row.save(update_fields=["exchange"])
+def _complete(row: BoundAccessToken | BoundRefreshToken, plan: Plan | None) -> None:
+    """Give a row that django-oauth-toolkit has made what it does not know of."""
+    if plan is not None and (plan.exchange is not None or plan.confirmation is not None):
+        row.exchange, row.binding_confirmation = plan.exchange, plan.stored_confirmation
+        row.save(update_fields=["exchange", "binding_confirmation"])
+
+
+def _confirm_refreshed(
+    refreshed: BoundRefreshToken, plan: Plan, request: Request, token: dict[str, Any]
+) -> None:
+    """Have the rows of a refreshed token say by which key they are confirmed.
+
+    :raises InvalidGrantError: another request was answered the token, and that is another key's.
+    """
+    confirmation = plan.stored_confirmation
+    rows = access_tokens().filter(token_checksum=token_checksum(token["access_token"]))
+    if token["access_token"] != plan.access.text:
+        if rows.filter(binding_confirmation=confirmation).exists():
+            return
+        raise InvalidGrantError(request=request)
+    if state_of(request).keeps_refresh_token and confirmation != refreshed.binding_confirmation:
+        rows.update(binding_confirmation=confirmation)
+        refresh_tokens().filter(pk=refreshed.pk).update(binding_confirmation=confirmation)
 
 
 def _is_used_up(refresh_token: BoundRefreshToken) -> bool:
@@ -827,7 +862,13 @@ def _check_not_revoked_meanwhile(refreshed: BoundRefreshToken, request: Request)
     :raises InvalidGrantError: it was revoked since it was validated.
     """
     current = prepared_sql.fetch(
-        tokens_database(), get_refresh_token_model(), "pk", refreshed.pk, ("revoked",), lock="update"
+        tokens_database(),
+        get_refresh_token_model(),
+        "pk",
+        refreshed.pk,
+        ("revoked", "binding_confirmation"),
+        lock="update",
     )
-    if current is None or current[0] != refreshed.revoked:
+    if current is None or current != [refreshed.revoked, refreshed.binding_confirmation]:
+        # Revoked, or bound to a key that this request may not prove.
         raise InvalidGrantError(request=request)

@@ -7,6 +7,7 @@ that ask for scopes: its next release may have them only for a project where it 
 from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication
 from oauth_binding.contrib.rest_framework.permissions import (
     IsBound,
+    IsSenderConstrained,
     PresentsBinding,
     TokenHasReadWriteScope,
     TokenHasResourceScope,
@@ -16,6 +17,7 @@ from oauth_binding.contrib.rest_framework.permissions import (
 __all__ = [
     "BearerAuthentication",
     "IsBound",
+    "IsSenderConstrained",
     "PresentsBinding",
     "TokenHasReadWriteScope",
     "TokenHasResourceScope",

@@ -1,4 +1,4 @@
-"""Authentication by bearer tokens."""
+"""Authentication by access tokens."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 from oauth_binding.contrib.rest_framework.exceptions import BearerAPIException
-from oauth_binding.contrib.rest_framework.scopes import required_scopes
+from oauth_binding.contrib.rest_framework.scopes import required_scopes, takes_proofs_alone
 from oauth_binding.core.toolkit_paths import OAuth2Authentication
-from oauth_binding.resource_server.bearer import BearerError, MissingTokenError, get_authenticator
+from oauth_binding.resource_server.bearer import (
+    BearerError,
+    MissingTokenError,
+    get_authenticator,
+    proof_headers,
+)
 
 
 class BearerAuthentication(OAuth2Authentication):
-    """Authenticates requests by their bearer token (RFC 6750), in place of django-oauth-toolkit's class.
+    """Authenticates requests by their access token, in place of django-oauth-toolkit's class.
+
+    It is a bearer token (RFC 6750), or comes with a proof of the key that it is constrained to (RFC 9449).
 
     ``request.auth`` is the access token, and ``request.auth.binding`` what it is bound to, or None.
     ``request.user`` is its user; for a token that a client has of its own, an AnonymousUser, or what else the
@@ -38,6 +45,8 @@ class BearerAuthentication(OAuth2Authentication):
             token = get_authenticator().authenticate(request._request)
         except BearerError as error:
             raise BearerAPIException(error, request) from None
+        finally:
+            _answer_with(request, proof_headers(request._request))
         if token is None:
             return None
         if token.user is not None:
@@ -49,5 +58,29 @@ class BearerAuthentication(OAuth2Authentication):
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge for a request without a token, with the scopes that the view asks for."""
         view = (request.parser_context or {}).get("view")
-        scopes = [] if view is None else required_scopes(request, view)
-        return MissingTokenError(scopes=scopes).challenge(request._request)
+        error = MissingTokenError()
+        if view is not None:
+            error.scopes = required_scopes(request, view)
+            error.takes_proofs_alone = takes_proofs_alone(view.get_permissions())
+        return error.challenge(request._request)
+
+    @staticmethod
+    def takes_proofs_alone(view: Any) -> bool:
+        """Return whether a view lets no bearer tokens in, as far as its permission classes tell.
+
+        :param view: what ``as_view()`` returned.
+        """
+        # Not above: Django REST framework loads the classes of its settings while it loads its views.
+        from rest_framework.views import APIView
+
+        if view.cls.get_permissions is not APIView.get_permissions:
+            return False  # each request has its own
+        classes = view.initkwargs.get("permission_classes", view.cls.permission_classes)
+        return takes_proofs_alone([permission() for permission in classes])
+
+
+def _answer_with(request: Request, headers: dict[str, str]) -> None:
+    """Give the answer to a request some headers, whether it is refused or not."""
+    view = (request.parser_context or {}).get("view")
+    if view is not None:
+        view.headers.update(headers)  # which APIView.finalize_response() puts into its answer

@@ -105,6 +105,9 @@ class SignedInDeviceSerializer(serializers.Serializer[Device]):
     binding_ref = serializers.CharField(source="binding.claims.binding_ref", read_only=True, allow_null=True)
     first_seen = MomentField(read_only=True)
     last_used = MomentField(read_only=True)
+    sender_constrained = serializers.BooleanField(
+        read_only=True, help_text="Whether its live tokens are of no use without a key of the device."
+    )
     current = serializers.SerializerMethodField(help_text="Whether the request's access token is on it.")
 
     def get_current(self, device: Device) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
-from oauth_binding.contrib.rest_framework.scopes import required_scopes
+from oauth_binding.contrib.rest_framework.scopes import required_scopes, takes_proofs_alone
 from oauth_binding.resource_server.bearer import BearerError
 
 
@@ -29,6 +29,8 @@ class BearerAPIException(APIException):
         if self._error.status >= 500:
             return None
         view = (self._request.parser_context or {}).get("view")
-        if self._error.status == 401 and view is not None:
-            self._error.scopes = required_scopes(self._request, view)
+        if view is not None:
+            self._error.takes_proofs_alone = takes_proofs_alone(view.get_permissions())
+            if self._error.status == 401:
+                self._error.scopes = required_scopes(self._request, view)
         return self._error.challenge(self._request._request)

@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as rest_framework_handler
 
 from oauth_binding.contrib.rest_framework.permissions import IsBound
-from oauth_binding.contrib.rest_framework.scopes import combined, missing_scopes
+from oauth_binding.contrib.rest_framework.scopes import combined, missing_scopes, takes_proofs_alone
 from oauth_binding.resource_server.bearer import InsufficientScopeError
 
 
@@ -26,6 +26,7 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
     if hasattr(getattr(request, "auth", None), "allow_scopes"):
         error = _what_is_missing(request, context["view"])
         if error is not None:
+            error.takes_proofs_alone = takes_proofs_alone(context["view"].get_permissions())
             response["WWW-Authenticate"] = error.challenge(request._request)
     return response
 

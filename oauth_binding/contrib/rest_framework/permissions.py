@@ -11,10 +11,17 @@ from rest_framework.request import Request
 
 from oauth_binding.contrib.rest_framework.exceptions import BearerAPIException
 from oauth_binding.core.toolkit_paths import TokenHasReadWriteScope, TokenHasResourceScope, TokenHasScope
-from oauth_binding.resource_server.bearer import BearerError, get_authenticator, is_bound
+from oauth_binding.resource_server.bearer import (
+    BearerError,
+    InvalidTokenError,
+    get_authenticator,
+    is_bound,
+    is_sender_constrained,
+)
 
 __all__ = [
     "IsBound",
+    "IsSenderConstrained",
     "IsUserWithResourceScope",
     "PresentsBinding",
     "TokenHasReadWriteScope",
@@ -64,6 +71,29 @@ class PresentsBinding(BasePermission):
             get_authenticator().check_presented_binding(request._request, request.auth)
         except BearerError as error:
             raise BearerAPIException(error, request) from None
+        return True
+
+
+class IsSenderConstrained(BasePermission):
+    """Refuses requests whose access token is not constrained to a key (RFC 9449).
+
+    Of one that is, each request has to prove the key, whatever the permissions of a view are. A bearer token
+    is refused as not valid (401 ``invalid_token``), so this can't be combined with ``|``.
+    """
+
+    #: For the challenges of a view, and its metadata.
+    takes_proofs_alone: ClassVar[bool] = True
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        """Return whether there is a token that is constrained to a key.
+
+        :raises BearerAPIException: there is a token, and it is not.
+        """
+        if not _is_token(request.auth):
+            return False
+        if not is_sender_constrained(request.auth):
+            error = InvalidTokenError("This resource takes sender-constrained access tokens alone.")
+            raise BearerAPIException(error, request)
         return True
 
 

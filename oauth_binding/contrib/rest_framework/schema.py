@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiResponse
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.contrib.rest_framework.permissions import PresentsBinding
-from oauth_binding.contrib.rest_framework.scopes import alternative_scopes, combined
+from oauth_binding.contrib.rest_framework.scopes import alternative_scopes, combined, takes_proofs_alone
 from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.toolkit_paths import get_scopes_backend
 from oauth_binding.resource_server.bearer import get_authenticator
@@ -22,6 +22,9 @@ _FLOWS: Final = {
     "password": ("password", ["tokenUrl"], "COMPLIANT_BCP_RFC9700_PASSWORD_GRANT"),
     "client_credentials": ("clientCredentials", ["tokenUrl"], None),
 }
+
+#: As drf-spectacular calls that of django-oauth-toolkit, which it knows of one layout only.
+_OAUTH2: Final = "oauth2"
 
 _ENDPOINTS: Final = {"authorizationUrl": "authorize", "tokenUrl": "token"}
 
@@ -47,43 +50,50 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignor
     token.
     """
 
-    # The first as drf-spectacular calls that of django-oauth-toolkit, which it knows of one layout only.
-    name = ["oauth2", "tokenBinding"]
+    # Those of an operation; drf-spectacular reads them after it has asked what the operation wants.
+    name: list[str]
     target_class = "oauth_binding.contrib.rest_framework.authentication.BearerAuthentication"
     match_subclasses = True
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
-        """Return the sets of scopes of which the operation wants one, with a binding where it wants that."""
+        """Return the sets of scopes of which the operation wants one, with what else it wants."""
         view = auto_schema.view
-        token, binding = self.name
-        presented: dict[str, list[str]] = {binding: []} if _presents_binding(view) else {}
-        if not (spectacular_settings.OAUTH2_FLOWS or _flows()):
-            return [{token: [], **presented}]  # no other type of scheme has scopes
-        return [{token: scopes, **presented} for scopes in alternative_scopes(view.request, view)]
+        schemes = _schemes(view)
+        self.name = [*schemes]
+        wanted: dict[str, list[str]] = {name: [] for name in schemes}
+        if schemes.get(_OAUTH2, {}).get("type") != "oauth2":
+            return [wanted]  # no other type of scheme has scopes
+        return [{**wanted, _OAUTH2: scopes} for scopes in alternative_scopes(view.request, view)]
 
     def get_security_definition(self, auto_schema: Any) -> list[dict[str, Any]]:
         """Return the security scheme objects (OpenAPI 3.0.3 section 4.7.24) that the operation needs."""
-        flows = _chosen_flows() or _flows()
-        token = (
-            {"type": "oauth2", "flows": flows}
-            if flows
-            else {"type": "http", "scheme": "bearer", "bearerFormat": "OAuth 2.0 access token"}
-        )
-        binding = {
+        return [*_schemes(auto_schema.view).values()]
+
+
+def _schemes(view: Any) -> dict[str, dict[str, Any]]:
+    """Return the schemes that a view wants all of, by their names."""
+    asked = [each for permission in view.get_permissions() for each in combined(permission)]
+    is_constrained = takes_proofs_alone(asked)
+    schemes: dict[str, dict[str, Any]] = {}
+    if flows := _chosen_flows() or _flows():
+        schemes[_OAUTH2] = {"type": "oauth2", "flows": flows}
+    elif not is_constrained:
+        schemes[_OAUTH2] = {"type": "http", "scheme": "bearer", "bearerFormat": "OAuth 2.0 access token"}
+    if is_constrained:
+        schemes["dpop"] = {
+            "type": "http",
+            "scheme": "dpop",
+            "description": "The access token as `Authorization: DPoP`, with a proof for it in the header "
+            "`DPoP` (RFC 9449 section 7).",
+        }
+    if any(isinstance(each, PresentsBinding) for each in asked):
+        schemes["tokenBinding"] = {
             "type": "apiKey",
             "in": "header",
             "name": get_authenticator().binding_header,
             "description": "What the access token is bound to, as it was sent when the token was requested.",
         }
-        return [token, binding] if _presents_binding(auto_schema.view) else [token]
-
-
-def _presents_binding(view: Any) -> bool:
-    return any(
-        isinstance(each, PresentsBinding)
-        for permission in view.get_permissions()
-        for each in combined(permission)
-    )
+    return schemes
 
 
 def _chosen_flows() -> dict[str, dict[str, Any]]:

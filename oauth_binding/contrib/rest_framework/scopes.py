@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, product
 from typing import Any
 
@@ -40,6 +40,15 @@ def missing_scopes(request: Request, view: Any) -> list[str]:
             if scopes
         ),
         [],
+    )
+
+
+def takes_proofs_alone(permissions: Iterable[Any]) -> bool:
+    """Return whether some permissions of a view let no bearer token in (RFC 9449)."""
+    return any(
+        getattr(each, "takes_proofs_alone", False)
+        for permission in permissions
+        for each in combined(permission)
     )
 
 

@@ -23,7 +23,7 @@ _TOKEN_PARAMETERS: Final = (
 
 
 def describe_token_endpoint(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add the token endpoint (RFC 6749 section 3.2) to a schema, with the parameters that name a binding.
+    """Add the token endpoint (RFC 6749 section 3.2) to a schema, with what tokens can be bound to.
 
     For ``SPECTACULAR_SETTINGS["POSTPROCESSING_HOOKS"]``, in the project of the server: clients that are made
     of the schema, and Swagger UI, can send ``tokenBindingId`` then.
@@ -54,6 +54,15 @@ def _token_operation() -> dict[str, Any]:
             }
         }
     }
+    nonce = {
+        "headers": {
+            "DPoP-Nonce": {
+                "schema": text,
+                "description": "What the next proof has to have as its `nonce`, where there is one (RFC 9449 "
+                "section 8).",
+            }
+        }
+    }
     bindings = {
         name: {**text, "maxLength": MAX_VALUE_LENGTH, "description": "What the tokens are bound to."}
         for name in binding_settings.binder_parameters
@@ -64,6 +73,14 @@ def _token_operation() -> dict[str, Any]:
         "summary": "Request an access token",
         "tags": ["oauth2"],
         "security": [{_CLIENT: []}, {}],
+        "parameters": [
+            {
+                "name": "DPoP",
+                "in": "header",
+                "schema": text,
+                "description": "A proof of the key that the tokens are constrained to (RFC 9449 section 4).",
+            }
+        ],
         "requestBody": {
             "required": True,
             "content": {
@@ -86,6 +103,7 @@ def _token_operation() -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "The tokens (RFC 6749 section 5.1).",
+                **nonce,
                 "content": {
                     "application/json": {
                         "schema": {
@@ -96,7 +114,8 @@ def _token_operation() -> dict[str, Any]:
                     }
                 },
             },
-            "400": {"description": "The request is refused (RFC 6749 section 5.2).", **error},
+            "400": {"description": "The request is refused (RFC 6749 section 5.2).", **nonce, **error},
             "401": {"description": "The client is not known, or its secret is wrong.", **error},
+            "503": {"description": "It can't be answered now.", **error},
         },
     }

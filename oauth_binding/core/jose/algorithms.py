@@ -34,6 +34,15 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
 #: Those that sign here.
 SIGNING_ALGORITHMS: Final = [name for name, algorithm in ALGORITHMS.items() if algorithm.generate]
 
+#: Those that sign proofs of possession, as far as a site does not say otherwise (RFC 9449 section 4.2).
+PROOF_ALGORITHMS: Final = ("ES256", "EdDSA", "PS256")
+
+#: The rule of a setting that lists algorithms of proofs.
+PROOF_ALGORITHM_LIST: Final[Rule] = (
+    lambda value: bool(value) and is_list(value, lambda item: item in [*PROOF_ALGORITHMS, "RS256"]),
+    f"a list of these: {', '.join(PROOF_ALGORITHMS)}, RS256",
+)
+
 #: The shortest RSA key, in bits (RFC 7518 section 3.3).
 MIN_RSA_BITS: Final = 2048
 

@@ -39,8 +39,30 @@ def read(
     :param find_key: returns the key for a ``kid``, or None, and an ``alg``.
     :raises jwt.PyJWTError, ValueError, RecursionError: it is not such a JWT; or what ``find_key`` raises.
     """
-    header_part, payload_part, signature_part = _split(text)
-    header = read_object(_decode(header_part))
+
+    parts = split(text)
+    header = read_header(parts[0], types=types, algorithms=algorithms)
+    return read_payload(parts, find_key(header.get("kid"), header["alg"]))
+
+
+def split(text: str) -> list[str]:
+    """Return header, payload and signature of a JWT; nothing is looked at but their base64url.
+
+    :raises jwt.DecodeError: it has not these three.
+    """
+    parts = text.split(".")
+    if len(parts) != 3 or not all(map(is_base64url, parts)):
+        raise jwt.DecodeError("it is not a signed JWT")
+    return parts
+
+
+def read_header(part: str, *, types: Collection[str], algorithms: Collection[str]) -> dict[str, Any]:
+    """Return the header of a JWT; its signature is not looked at here.
+
+    :param part: the first one.
+    :raises jwt.PyJWTError, ValueError, RecursionError: it is none of such a JWT as :func:`read` has.
+    """
+    header = read_object(_decode(part))
     if header.keys() & {"crit", "b64"}:  # RFC 7515 section 4.1.11, RFC 7797 section 6
         raise jwt.InvalidTokenError("it has critical headers, and none is understood")
     if media_type(header.get("typ")) not in types:
@@ -50,7 +72,17 @@ def read(
         raise jwt.InvalidAlgorithmError("its alg is not accepted")
     if not isinstance(header.get("kid", ""), str):  # RFC 7515 section 4.1.4
         raise jwt.InvalidTokenError("its kid is not a text")
-    key = find_key(header.get("kid"), algorithm)
+    return header
+
+
+def read_payload(parts: list[str], key: jwt.PyJWK) -> dict[str, Any]:
+    """Return the claims of a JWT whose header was read; they are not looked at if its signature is wrong.
+
+    :param parts: all three.
+    :param key: what has to have signed it.
+    :raises jwt.PyJWTError, ValueError, RecursionError: it has not, or these are no claims.
+    """
+    header_part, payload_part, signature_part = parts
     # Not by PyJWT's decode(), which would read the parts once more, and in Python byte by byte.
     signed = f"{header_part}.{payload_part}".encode()
     if not key.Algorithm.verify(signed, key.key, _decode(signature_part)):
@@ -71,7 +103,7 @@ def media_type(typ: Any) -> str:
 def is_jwt(text: str) -> bool:
     """Return whether a token looks like a signed JWT: three parts, the first of which is a JSON object."""
     parts = text.split(".")
-    if len(parts) != 3 or not _is_canonical(parts[0]):
+    if len(parts) != 3 or not is_base64url(parts[0]):
         return False
     try:
         unverified_header(text)
@@ -93,7 +125,7 @@ def unverified_issuer(text: str) -> Any:
 
     :raises jwt.DecodeError, ValueError, RecursionError: it is not a JWT.
     """
-    return read_object(_decode(_split(text)[1])).get("iss")
+    return read_object(_decode(split(text)[1])).get("iss")
 
 
 def unverified_claims(text: str) -> dict[str, Any]:
@@ -104,17 +136,11 @@ def unverified_claims(text: str) -> dict[str, Any]:
     return read_object(_decode(text.split(".")[1]))
 
 
-def _split(text: str) -> list[str]:
-    parts = text.split(".")
-    if len(parts) != 3 or not all(map(_is_canonical, parts)):
-        raise jwt.DecodeError("it is not a signed JWT")
-    return parts
-
-
 def _decode(part: str) -> bytes:
     return base64.urlsafe_b64decode(part + "==")
 
 
-def _is_canonical(part: str) -> bool:
+def is_base64url(part: str) -> bool:
+    """Return whether a text is base64url without padding, in the one form that bytes have (RFC 4648)."""
     rest = len(part) % 4
     return bool(_BASE64URL.fullmatch(part)) and (rest == 0 or part[-1] in _LAST.get(rest, ""))

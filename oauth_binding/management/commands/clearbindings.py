@@ -16,7 +16,7 @@ from oauth2_provider.models import get_access_token_model, get_refresh_token_mod
 from oauth_binding.authorization_server.revocation.feed import LEEWAY
 from oauth_binding.authorization_server.revocation.revoke import sign_out_user
 from oauth_binding.core.databases import written
-from oauth_binding.models import CodeContext, RevokedToken, TokenBinding, TokenExchange
+from oauth_binding.models import CodeContext, RevokedToken, TokenBinding, TokenExchange, UsedProof
 from oauth_binding.storage import users
 from oauth_binding.storage.attempts import in_transaction
 from oauth_binding.storage.ending import not_ended
@@ -42,8 +42,8 @@ def _days(text: str) -> int:
 class Command(BaseCommand):
     help = (
         "Delete token bindings that have not been used for a given time and hold no tokens any more, and "
-        "what is kept of revoked JWTs until they expire and of redeemed authorization codes for a day. End "
-        "the tokens of users who are not active. Run it after cleartokens, which deletes tokens."
+        "what is kept of revoked JWTs and used proofs until they expire, and of redeemed authorization codes "
+        "for a day. End the tokens of users who are not active. Run it after cleartokens, which deletes them."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -60,7 +60,8 @@ class Command(BaseCommand):
         moment = timezone.now() - timedelta(days=unused_for)
         self._clear(TokenBinding, "binding", moment, dry_run)
         self._clear(TokenExchange, "exchange", moment, dry_run)
-        self._clear_revoked(dry_run)
+        self._clear_expired(RevokedToken, timedelta(seconds=LEEWAY), dry_run)
+        self._clear_expired(UsedProof, timedelta(0), dry_run)
         self._clear_codes(dry_run)
         self._end_of_inactive_users(dry_run)
 
@@ -110,16 +111,18 @@ class Command(BaseCommand):
         if looked_at or model is TokenBinding:
             self.stdout.write(self.style.SUCCESS(f"{deleted} of {looked_at} unused {names} {verb}."))
 
-    def _clear_revoked(self, dry_run: bool) -> None:
-        rows = written(RevokedToken)
-        expired = rows.filter(expires__lte=timezone.now() - timedelta(seconds=LEEWAY))
+    def _clear_expired(self, model: type[models.Model], leeway: timedelta, dry_run: bool) -> None:
+        rows = written(model)
+        expired = rows.filter(expires__lte=timezone.now() - leeway)
         if dry_run:
             count, verb = expired.count(), "would be deleted"
         else:
             batches = (rows.filter(pk__in=batch).delete()[0] for batch in _batches(expired))
             count, verb = sum(batches), "deleted"
         if count:
-            self.stdout.write(self.style.SUCCESS(f"{count} expired revoked tokens {verb}."))
+            self.stdout.write(
+                self.style.SUCCESS(f"{count} expired {model._meta.verbose_name_plural} {verb}.")
+            )
 
 
 def _batches(rows: QuerySet[Any]) -> Iterator[list[int]]:

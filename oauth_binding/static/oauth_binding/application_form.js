@@ -1,28 +1,51 @@
-// Keeps the line below the token settings of an application true to the choices in the form.
-// Without JavaScript it tells what the saved choices do.
+// Keeps the lines that say what the settings of an application do true to the choices in the form.
+// Without JavaScript they tell what the saved choices do.
 (function () {
     "use strict";
 
-    function show() {
-        var texts = JSON.parse(document.getElementById("token-binding-effects").textContent);
-        var effect = document.getElementById("token-binding-effect");
-        var tokenType = document.querySelector("[name=token_type]:checked");
-        var bindingType = document.querySelector("[name=token_binding_type]");
-        var required = document.querySelector("[name=require_binding]");
-        if (!tokenType || !bindingType || !required) {
-            return; // the form is read-only
+    // The texts are beside each line, by the values of these fields.
+    var LINES = {
+        "token-binding-effect": ["token_type", "token_binding_type", "require_binding"],
+        "sender-constraint-effect": [
+            "token_policy-0-sender_constraint",
+            "token_policy-0-require_sender_constraint",
+            "token_binding_type",
+        ],
+    };
+
+    function value(name) {
+        var field = document.querySelector('[name="' + name + '"]');
+        if (!field) {
+            return null; // the form is read-only
         }
-        var text = texts[[tokenType.value, bindingType.value, required.checked ? 1 : 0].join(" ")];
+        if (field.type === "checkbox") {
+            return field.checked ? "1" : "0";
+        }
+        if (field.type === "radio") {
+            field = document.querySelector('[name="' + name + '"]:checked');
+        }
+        return field && field.value;
+    }
+
+    function show(id) {
+        var line = document.getElementById(id);
+        var texts = document.getElementById(id + "s");
+        if (!line || !texts) {
+            return;
+        }
+        var text = JSON.parse(texts.textContent)[LINES[id].map(value).join(" ")];
         // Only a change is announced by screen readers.
-        if (text && effect.textContent !== text) {
-            effect.textContent = text;
+        if (text && line.textContent !== text) {
+            line.textContent = text;
         }
     }
 
+    function showAll() {
+        Object.keys(LINES).forEach(show);
+    }
+
     document.addEventListener("DOMContentLoaded", function () {
-        if (document.getElementById("token-binding-effects")) {
-            document.addEventListener("change", show);
-            show();
-        }
+        document.addEventListener("change", showAll);
+        showAll();
     });
 })();

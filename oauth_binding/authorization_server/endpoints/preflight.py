@@ -1,0 +1,48 @@
+"""The preflight request of a browser: may a script of that origin send this? (Fetch standard, CORS)"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse
+from django.utils.cache import patch_vary_headers
+from oauth2_provider.models import get_application_model
+from oauthlib.oauth2.rfc6749.utils import is_secure_transport
+
+#: How long a browser may go by the answer, in seconds.
+_MAX_AGE: Final = 600
+
+#: The longest origin that is looked for, in characters: a scheme, a host and a port.
+_MAX_LENGTH: Final = 300
+
+
+def allow_origin(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return the answer to an OPTIONS request: that scripts of an application may post with a proof.
+
+    Which application will ask, a preflight request does not say. So it is allowed to the origins that any has
+    among its ``allowed_origins``; the answer to the token request itself is for those of its application.
+
+    :param response: what others are answered.
+    """
+    origin = request.headers.get("Origin", "")
+    if "Access-Control-Request-Method" in request.headers and _is_allowed(origin):
+        response = HttpResponse(
+            status=204,
+            headers={
+                "Access-Control-Allow-Origin": origin,
+                "Access-Control-Allow-Methods": "POST",
+                "Access-Control-Allow-Headers": "DPoP",
+                "Access-Control-Max-Age": str(_MAX_AGE),
+            },
+        )
+    patch_vary_headers(response, ["Origin"])
+    return response
+
+
+def _is_allowed(origin: str) -> bool:
+    """Return whether an origin is among those of any application."""
+    is_text = origin.isascii() and origin.isprintable() and len(origin) <= _MAX_LENGTH
+    if not is_text or not is_secure_transport(origin):
+        return False
+    having = get_application_model().objects.filter(allowed_origins__contains=origin)
+    return any(application.origin_allowed(origin) for application in having.only("allowed_origins"))

@@ -1,0 +1,61 @@
+"""Remembering which proofs were used, so that each is accepted once (RFC 9449 section 11.1)."""
+
+from __future__ import annotations
+
+import logging
+from math import ceil
+from time import time
+from typing import Final
+
+from django.core.cache import caches
+
+from oauth_binding.proof.dpop_proof import Proof
+from oauth_binding.proof.errors import InvalidProofError, StoreUnavailableError
+
+logger = logging.getLogger(__name__)
+
+#: What stands before the digests that are the keys in a cache.
+_PREFIX: Final = "oauth_binding.proof:"
+
+
+class ReplayStore:
+    """Remembers proofs for all processes that accept them."""
+
+    def record(self, proof: Proof) -> None:
+        """Note that a proof is used.
+
+        :raises InvalidProofError: it was used before.
+        :raises StoreUnavailableError: that can't be told.
+        """
+        raise NotImplementedError
+
+
+def used_before() -> InvalidProofError:
+    """Return the error of a proof that comes again."""
+    return InvalidProofError("The DPoP proof was used before.")
+
+
+class CacheStore(ReplayStore):
+    """Remembers proofs in one of ``CACHES``, which all processes have to share.
+
+    :param alias: its name.
+    """
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+
+    def record(self, proof: Proof) -> None:
+        cache, key = caches[self.alias], _PREFIX + proof.replay_key
+        try:
+            if cache.add(key, 1, max(ceil(proof.expires - time()), 1)) is True:
+                return
+            # Some caches also say so where they could not be reached.
+            is_there = cache.get(key) is not None
+        except Exception as error:
+            # Each cache has errors of its own, and there is nothing else in here that could fail.
+            logger.error("The cache %r can't be asked for used proofs: %s", self.alias, type(error).__name__)
+            raise StoreUnavailableError from error
+        if is_there:
+            raise used_before()
+        logger.error("The cache %r does not keep used proofs.", self.alias)
+        raise StoreUnavailableError
