@@ -18,17 +18,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import growth, signing_out
+from benchmarks import growth, proofs, signing_out
 from benchmarks.plan import (
     COMPARISONS,
     HOT_SLOT_BAR,
     MEMORY_BAR,
     OURS,
+    PROOFS_IN_TABLE,
     TOOLKIT,
     Comparison,
     Job,
 )
-from benchmarks.processes import Process, Site, mariadb_problem, postgresql_problem
+from benchmarks.processes import Process, Site, mariadb_problem, postgresql_problem, redis_problem
 from benchmarks.report import HEAD, Result, draw, machine, table
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "images" / "speed.svg"
@@ -56,6 +57,9 @@ def main() -> None:
     if problem:
         print(f"PostgreSQL is not measured: {problem}")
     databases = ["sqlite"] if problem else ["sqlite", "postgresql"]
+    problem = redis_problem()
+    if problem:
+        print(f"Proofs that are noted in Redis are not measured: {problem}")
     print(machine(), flush=True)
     if arguments.growth:
         for database in databases:
@@ -85,7 +89,10 @@ def _compare(databases: list[str], only: str, quick: bool) -> list[str]:
         with Site(database) as site:
             if not only:
                 missed += _memory(site, 20 if quick else 500)
+                missed += proofs.compare(site, rounds * 4, requests)
             for comparison in COMPARISONS:
+                if comparison.job.proves and comparison.job.contender != PROOFS_IN_TABLE and redis_problem():
+                    continue
                 if only in f"{comparison.group}: {comparison.job.name}":
                     results.append(_in_process(site, comparison, rounds * 4, requests // 4))
                     if comparison.socket:

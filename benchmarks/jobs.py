@@ -13,10 +13,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from benchmarks.plan import Job
+from tests.helpers.dpop import DeviceKey
 
 #: Generated under the SECRET_KEY of the benchmarks.
 SECRET = "q5B1sXv0TzKp8LwYhJd3RfNc7MgUa2EoIk9VtQ4WxHbiMX0awOjqnaKvwinikv1Dg"
 PASSWORD = "correct horse battery staple"
+#: The scheme and host of the server's endpoints, by the settings.
+_ISSUER = "https://issuer.example"
+#: How many proofs are made at a time, which are good for a minute.
+_PROOFS = 25
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,8 @@ class Call:
     path: str
     form: dict[str, str] | None = None
     authorization: str = ""
+    #: A DPoP proof.
+    proof: str = ""
     #: Whether the next call belongs to the same request.
     goes_on: bool = False
 
@@ -38,30 +45,77 @@ class Call:
 Calls = Generator[Call, dict[str, Any], None]
 
 
-def calls(job: Job, process: int) -> Calls:
+def calls(job: Job, process: int, address: str) -> Calls:
     """Yield the requests of a job without end.
 
     :param process: tells the processes apart that do the same job.
+    :param address: of the server, without a path.
     """
+    prover = Prover(address) if job.proves else None
     if not job.grant:
-        yield from _api_calls(_other_token(job.contender))
+        yield from _api_calls(_other_token(job.contender, prover), prover)
     if job.endpoint == "token":
-        yield from _token_calls(job, process)
+        yield from _token_calls(job, process, prover)
     # A token of its own, which nobody supersedes.
     login = replace(job, binding=job.binding and "slots")
-    answer = yield next(_token_calls(login, process))
+    answer = yield next(_token_calls(login, process, prover))
+    if prover:
+        prover.forget()
     if job.endpoint == "api":
-        yield from _api_calls(f"Bearer {answer['access_token']}")
+        yield from _api_calls(f"{answer['token_type']} {answer['access_token']}", prover)
     while True:
         yield Call("/oauth2/introspect/", {"token": answer["access_token"]}, _client(job))
 
 
-def _api_calls(authorization: str) -> Calls:
+class Prover:
+    """A client that proves a key (RFC 9449).
+
+    It makes many proofs at a time, so that what they take is not only not measured, but does not slow down
+    what is measured either, by what it leaves in the caches of the processor.
+
+    :param address: of the server, without a path.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._made: list[str] = []
+        self.key = DeviceKey()
+
+    def prove(self, call: Call) -> Call:
+        """Return a request with a proof of its own."""
+        if not self._made:
+            self._made = [self._make(call) for _ in range(_PROOFS)]
+        return replace(call, proof=self._made.pop())
+
+    def _make(self, call: Call) -> str:
+        method = "GET" if call.form is None else "POST"
+        scheme, _space, token = call.authorization.partition(" ")
+        access_token = token if scheme == "DPoP" else None
+        origin = self._address if access_token else _ISSUER
+        return self.key.proof(method, origin + call.path, access_token=access_token)
+
+    def forget(self) -> None:
+        """Make new proofs next time: the ones there are, are for another address."""
+        self._made.clear()
+
+    @staticmethod
+    def check(answer: dict[str, Any]) -> None:
+        """See that a token was bound to the key: what is fast because it does nothing is not measured."""
+        if answer["token_type"] != "DPoP":
+            raise RuntimeError("The proof was not looked at.")
+
+
+def _api_calls(authorization: str, prover: Prover | None) -> Calls:
+    call = Call("/api/", None, authorization)
     while True:
-        yield Call("/api/", None, authorization)
+        yield prover.prove(call) if prover else call
 
 
-def _token_calls(job: Job, process: int) -> Calls:
+def _token_calls(job: Job, process: int, prover: Prover | None = None) -> Calls:
+    def call(form: dict[str, str], goes_on: bool = False) -> Call:
+        made = Call("/oauth2/token/", form, _client(job), goes_on=goes_on)
+        return prover.prove(made) if prover else made
+
     form = {"grant_type": job.grant, "scope": job.scope}
     if job.grant == "password":
         form |= {"username": "alice", "password": PASSWORD}
@@ -71,6 +125,7 @@ def _token_calls(job: Job, process: int) -> Calls:
         form["tokenBindingId"] = "a device"
     if job.binding == "slots":
         form["tokenBindingId"] = f"device {process}"
+    answer: dict[str, Any] = {}
     if job.grant == "refresh_token":
         del form["scope"]
         login = {
@@ -80,13 +135,15 @@ def _token_calls(job: Job, process: int) -> Calls:
             "password": PASSWORD,
             "scope": job.scope,
         }
-        answer = yield Call("/oauth2/token/", login, _client(job))
+        answer = yield call(login)
     if job.revokes:
-        answer = yield Call("/oauth2/token/", dict(form), _client(job))
+        answer = yield call(dict(form))
     while True:
+        if prover and answer:
+            prover.check(answer)
         if job.revokes:
             revoked = {"token": answer["refresh_token"]}
-            answer = yield Call("/oauth2/token/", dict(form), _client(job), goes_on=True)
+            answer = yield call(dict(form), goes_on=True)
             yield Call("/oauth2/revoke_token/", revoked, _client(job))
             continue
         if job.binding == "new":
@@ -95,7 +152,7 @@ def _token_calls(job: Job, process: int) -> Calls:
             form["code"] = _make_code(job)
         if job.grant == "refresh_token":
             form["refresh_token"] = answer["refresh_token"]
-        answer = yield Call("/oauth2/token/", dict(form), _client(job))
+        answer = yield call(dict(form))
 
 
 def _client(job: Job) -> str:
@@ -103,7 +160,8 @@ def _client(job: Job) -> str:
 
 
 def _client_id(job: Job) -> str:
-    return f"{job.grant}-{job.token}-{'none' if job.binding is None else 'bound'}"
+    kinds = [job.grant, job.token, "none" if job.binding is None else "bound", *["dpop"] * job.proves]
+    return "-".join(kinds)
 
 
 # In the contender's site.
@@ -134,7 +192,11 @@ def prepare(job: Job) -> None:
         fields |= {"token_type": "jwt", "access_token_algorithm": job.token}
     if job.binding is not None:
         fields["token_binding_type"] = "client-request"
-    Application.objects.create(**fields)
+    application = Application.objects.create(**fields)
+    if job.proves:
+        from oauth_binding.models import TokenPolicy
+
+        TokenPolicy.objects.create(application=application, sender_constraint="dpop")
 
 
 def _make_code(job: Job) -> str:
@@ -154,7 +216,7 @@ def _make_code(job: Job) -> str:
     return code
 
 
-def _other_token(contender: str) -> str:
+def _other_token(contender: str, prover: Prover | None) -> str:
     """Return the Authorization header of a contender whose tokens don't come from a token endpoint."""
     if contender == "django-rest-knox":
         from django.contrib.auth.models import User
@@ -169,10 +231,13 @@ def _other_token(contender: str) -> str:
         access = AccessToken.for_user(User.objects.get())
         access.set_exp(lifetime=timedelta(days=1))
         return f"Bearer {access}"
-    return f"Bearer {_foreign_jwt(contender.rpartition(' ')[2])}"
+    algorithm = contender.rpartition(" ")[2]
+    if prover:
+        return f"DPoP {_foreign_jwt(algorithm, cnf={'jkt': prover.key.thumbprint})}"
+    return f"Bearer {_foreign_jwt(algorithm)}"
 
 
-def _foreign_jwt(algorithm: str) -> str:
+def _foreign_jwt(algorithm: str, **more: Any) -> str:
     import jwt
     from django.conf import settings as django_settings
 
@@ -187,6 +252,7 @@ def _foreign_jwt(algorithm: str) -> str:
         "sub": "1",
         "client_id": "client",
         "scope": "read",
+        **more,
     }
     pem = settings.RSA_PEM if algorithm == "RS256" else settings.EC_PEM
     return jwt.encode(claims, pem, algorithm, {"typ": "at+jwt", "kid": algorithm})

@@ -7,6 +7,7 @@ from typing import Final
 
 OURS: Final = "oauth_binding"
 FAST_SECRETS: Final = "oauth_binding, fast secrets"
+PROOFS_IN_TABLE: Final = "oauth_binding, proofs in the table"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -31,12 +32,14 @@ class Job:
     revokes: bool = False
     #: Django's own password hasher, for passwords and client secrets.
     hashes_slowly: bool = False
+    #: Whether each request has a DPoP proof, and its token the key of that.
+    proves: bool = False
 
     @property
     def name(self) -> str:
         """What the table calls it."""
         if not self.grant:
-            return self.contender
+            return f"{self.contender}, with a proof" if self.proves else self.contender
         if self.contender == TOOLKIT:
             parts = ["DOT"]
         else:
@@ -47,6 +50,8 @@ class Job:
             parts.append("ID token")
         if self.revokes:
             parts.append("revoking the last")
+        if self.proves:
+            parts.append("with a proof" + (" in the table" if self.contender == PROOFS_IN_TABLE else ""))
         return ", ".join(parts)
 
 
@@ -64,6 +69,10 @@ class Comparison:
     #: Whether it is measured over a socket, too.
     socket: bool = False
 
+
+#: What token requests with a proof have to reach of the rate without, and requests to an API.
+_WITH_PROOF: Final = 0.75
+_CALL_WITH_PROOF: Final = 0.5
 
 #: What a JWT has to reach that supersedes another, by its algorithm.
 _SUPERSEDING: Final = {"RS256": 0.75, "ES256": 0.9, "EdDSA": 0.9}
@@ -131,6 +140,34 @@ def _signing() -> list[Comparison]:
     return [Comparison(name, replace(ours, token=token), toolkit) for token in ("RS256", "ES256", "EdDSA")]
 
 
+def _proving() -> list[Comparison]:
+    """Compare requests with a DPoP proof (RFC 9449), noted in Redis or in the table, to those without."""
+    password = Job(OURS, "token", binding="seen")
+    jobs = {
+        "password": [password, replace(password, token="ES256")],
+        "client credentials": [replace(password, grant="client_credentials")],
+        "refresh": [replace(password, grant="refresh_token")],
+    }
+    comparisons = [
+        Comparison(f"{name}, with a proof", replace(job, proves=True), job, _WITH_PROOF)
+        for name, group in jobs.items()
+        for job in group
+    ]
+    api = replace(password, endpoint="api", token="ES256")
+    elsewhere = Job("resource server ES256", "api", "")
+    comparisons += [
+        Comparison("DRF authentication, with a proof", replace(api, proves=True), api, _CALL_WITH_PROOF),
+        Comparison(
+            "validation elsewhere, with a proof", replace(elsewhere, proves=True), elsewhere, _CALL_WITH_PROOF
+        ),
+    ]
+    in_table = [replace(job, contender=PROOFS_IN_TABLE) for job in (password, api)]
+    names = ("password, with a proof", "DRF authentication, with a proof")
+    return comparisons + [
+        Comparison(name, replace(job, proves=True), job) for name, job in zip(names, in_table, strict=True)
+    ]
+
+
 def _slow_hashing() -> list[Comparison]:
     toolkit = Job(TOOLKIT, "token", "client_credentials", hashes_slowly=True)
     name = "{}, Django's password hasher"
@@ -156,6 +193,7 @@ COMPARISONS: Final = [
     *_issuing("refresh_token", "refresh"),
     *_checking(),
     *_signing(),
+    *_proving(),
     *_slow_hashing(),
 ]
 
@@ -164,6 +202,9 @@ P99_BAR: Final = 2.0
 
 #: The most memory that a worker may take beyond one of django-oauth-toolkit, in MB.
 MEMORY_BAR: Final = 5.0
+
+#: The most time that checking a proof may take, as a multiple of PyJWT's for the same one.
+PROOF_CHECK_BAR: Final = 1.5
 
 #: One slot against a slot for each process: the least that the ratio of rates may be.
 HOT_SLOT_BAR: Final = 0.5

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from tests.helpers.redis_server import PROGRAM, redis_server
 from tests.helpers.servers import send, serve
 
 _KEYS: dict[str, Any] = {
@@ -74,10 +76,13 @@ class Site:
         self._processes: dict[tuple[str, bool, int], Process] = {}
         self._servers: dict[str, int] = {}
         self._made: set[str] = set()
+        self._redis = ""
 
     def __enter__(self) -> Self:
         self._directory = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         self._jwks_url = self._stack.enter_context(_keys(self._directory))
+        if redis_problem() is None:
+            self._redis = self._stack.enter_context(redis_server()).url
         return self
 
     def __exit__(
@@ -122,6 +127,8 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
             "PYTHONWARNINGS": "ignore",
         }
+        if self._redis:
+            environment["BENCHMARK_REDIS"] = self._redis
         if hashes_slowly:
             environment["BENCHMARK_HASHER"] = "django.contrib.auth.hashers.PBKDF2PasswordHasher"
         return environment
@@ -152,6 +159,13 @@ def postgresql_problem() -> str | None:
     except (ImportError, RuntimeError) as error:
         return str(error).strip()
     return None
+
+
+def redis_problem() -> str | None:
+    """Return why proofs can't be noted in Redis, or None."""
+    if PROGRAM is None:
+        return "there is no redis-server"
+    return None if find_spec("redis") else "the package redis is not installed"
 
 
 def mariadb_problem() -> str | None:

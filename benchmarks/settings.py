@@ -12,7 +12,7 @@ from oauth_binding import OAUTH2_PROVIDER_ENTRIES
 
 CONTENDER = os.environ["BENCHMARK_CONTENDER"]
 _DIRECTORY = Path(os.environ["BENCHMARK_DIRECTORY"])
-_IS_OURS = CONTENDER in ("oauth_binding", "oauth_binding, fast secrets")
+_IS_OURS = CONTENDER.startswith("oauth_binding")
 
 SECRET_KEY = "a secret key of the benchmarks, which is long enough for HS256"
 ALLOWED_HOSTS = ["*"]
@@ -105,6 +105,16 @@ if CONTENDER.startswith("resource server"):
         "ALGORITHMS": [CONTENDER.rpartition(" ")[2]],
     }
     AUTHENTICATION = "oauth_binding.contrib.rest_framework.BearerAuthentication"
+
+if "BENCHMARK_REDIS" in os.environ:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": os.environ["BENCHMARK_REDIS"],
+        }
+    }
+    if CONTENDER == "oauth_binding":
+        OAUTH_BINDING["DPOP_REPLAY_CACHE"] = "default"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [AUTHENTICATION],

@@ -13,13 +13,21 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 from benchmarks.jobs import Call, Calls, calls, decode, prepare
 from benchmarks.plan import Job
 
-Send = Callable[[Call], tuple[int, bytes]]
+
+@dataclass(frozen=True)
+class Send:
+    """Sends a call, and returns the status and the body of the answer."""
+
+    #: Of the server, without a path.
+    address: str
+    call: Callable[[Call], tuple[int, bytes]]
 
 
 def wsgi_sender() -> Send:
@@ -47,6 +55,7 @@ def wsgi_sender() -> Send:
             "CONTENT_TYPE": "application/x-www-form-urlencoded",
             "CONTENT_LENGTH": str(len(call.body)),
             "HTTP_AUTHORIZATION": call.authorization,
+            **({"HTTP_DPOP": call.proof} if call.proof else {}),
             "wsgi.input": io.BytesIO(call.body),
         }
         status = ""
@@ -61,7 +70,7 @@ def wsgi_sender() -> Send:
         finally:
             response.close()
 
-    return send
+    return Send("http://127.0.0.1", send)
 
 
 def socket_sender(host: str, port: int) -> Send:
@@ -72,13 +81,14 @@ def socket_sender(host: str, port: int) -> Send:
             "Content-Type": "application/x-www-form-urlencoded",
             "Authorization": call.authorization,
             "Accept": "application/json",
+            **({"DPoP": call.proof} if call.proof else {}),
         }
         method = "GET" if call.form is None else "POST"
         connection.request(method, call.path, call.body if call.form is not None else None, headers)
         response = connection.getresponse()
         return response.status, response.read()
 
-    return send
+    return Send(f"http://{host}:{port}", send)
 
 
 class Stream:
@@ -86,7 +96,7 @@ class Stream:
 
     def __init__(self, send: Send, job: Job, process: int) -> None:
         self._send = send
-        self._calls: Calls = calls(job, process)
+        self._calls: Calls = calls(job, process, send.address)
         self._next = next(self._calls)
         if job.endpoint != "token" or job.grant == "refresh_token" or job.revokes:
             self.request()  # makes the token that is checked, refreshed or revoked
@@ -98,7 +108,7 @@ class Stream:
         while goes_on:
             goes_on = self._next.goes_on
             started = time.perf_counter()
-            status, body = self._send(self._next)
+            status, body = self._send.call(self._next)
             seconds += time.perf_counter() - started
             if status != 200:
                 raise RuntimeError(f"{status} {body[:500]!r}")
@@ -173,6 +183,11 @@ class Worker:
         from benchmarks.signing_out import sign_out_everywhere
 
         return sign_out_everywhere()
+
+    def check_proofs(self, proofs: int, keys: int) -> float:
+        from benchmarks.proofs import check
+
+        return check(proofs, keys)
 
     def _get_streams(self, job: Job, number: int, sender: Callable[[], Send], *of: int) -> list[Stream]:
         if (job, *of) not in self._streams:
