@@ -140,6 +140,22 @@ def test_the_explanation_follows_the_choices(operator: Page) -> None:
     expect(effect).to_contain_text("A request without one is refused.")
 
 
+def test_the_explanation_of_the_token_policy_follows_the_choices(operator: Page) -> None:
+    operator.goto("/admin/oauth2_provider/application/add/")
+    effect = operator.locator("#sender-constraint-effect")
+
+    expect(effect).to_contain_text("A proof that comes with a token request is ignored.")
+    operator.get_by_label("Token binding type:").select_option(label="DPoP key")
+    expect(effect).to_contain_text("Tokens that are bound to a key are of no use without it.")
+    operator.get_by_label("DPoP: the client proves a key of its own").check()
+    expect(effect).to_contain_text("A request without one gets bearer tokens")
+    operator.get_by_label("Report what would be refused").check()
+    expect(effect).to_contain_text("This page says how many devices sent none.")
+    operator.get_by_label("Yes", exact=True).check()
+    expect(effect).to_contain_text("A request without one is refused.")
+    picture(operator, "token-policy")
+
+
 def test_what_is_wrong_is_said_at_the_field(operator: Page) -> None:
     operator.goto("/admin/oauth2_provider/application/add/")
     operator.get_by_label("Confidential").check()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from oauth_binding.binding import ClientRequestBinder, TokenBinder
 from oauth_binding.checks import applications
 from oauth_binding.checks.lifetimes import LIFETIMES
 from oauth_binding.core import settings as core_settings
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import TokenBinding, TokenPolicy
 from oauth_binding.resource_server import BearerTokenMiddleware
 from oauth_binding.resource_server import checks as resource_server_checks
 from oauth_binding.urls import metadata_urlpatterns
@@ -226,6 +227,21 @@ def implicit_with_demanding_binder() -> Iterator[None]:
 
 
 @contextmanager
+def with_policy(**fields: Any) -> Iterator[None]:
+    with application():
+        TokenPolicy.objects.create(application=get_application_model().objects.get(), **fields)
+        yield
+
+
+@contextmanager
+def implicit_with_demanded_proof(demand: str = "yes") -> Iterator[None]:
+    with application(additional_grant_types="implicit"):
+        policy = {"sender_constraint": "dpop", "require_sender_constraint": demand}
+        TokenPolicy.objects.create(application=get_application_model().objects.get(), **policy)
+        yield
+
+
+@contextmanager
 def password_grant(**fields: Any) -> Iterator[None]:
     with application(**fields), provider_without("COMPLIANT_BCP_RFC9700_PASSWORD_GRANT"):
         yield
@@ -304,6 +320,24 @@ def es256_application(*keys: FileKey) -> Iterator[None]:
 def feed_without_key() -> Iterator[None]:
     chosen = application(token_type="jwt", access_token_algorithm="ES256")
     with chosen, signing_keys(es256(), REVOCATION_FEED=True), provider(OIDC_RSA_PRIVATE_KEY=""):
+        yield
+
+
+def replay_cache(backend: str) -> Any:
+    caches = {
+        "default": {
+            "BACKEND": f"django.core.cache.backends.{backend}",
+            "LOCATION": f"{tempfile.gettempdir()}/used-proofs",
+        }
+    }
+    return override_settings(CACHES=caches, OAUTH_BINDING={"DPOP_REPLAY_CACHE": "default"})
+
+
+@contextmanager
+def constrained_application() -> Iterator[None]:
+    with application():
+        constrained = get_application_model().objects.latest("pk")
+        TokenPolicy.objects.create(application=constrained, sender_constraint="dpop")
         yield
 
 
@@ -535,6 +569,14 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W011", "no such page", lambda: override_settings(LOGIN_URL="/sign-in/")),
     ("W011", "no page of that name", lambda: override_settings(LOGIN_URL="sign-in")),
     ("W013", "a number", lambda: application(client_id="4711")),
+    ("E033", "a proof without a constraint", lambda: with_policy(require_sender_constraint="yes")),
+    ("E033", "a report without a constraint", lambda: with_policy(require_sender_constraint="report")),
+    (
+        "E033",
+        "APIs ask for a public key",
+        lambda: application(token_binding_type="dpop-key", require_presented_binding=True),
+    ),
+    ("W014", "a proof is demanded", implicit_with_demanded_proof),
     ("W014", "requests without one are refused", lambda: implicit(require_binding=True)),
     ("W014", "APIs refuse them", lambda: implicit(require_presented_binding=True)),
     ("W014", "the binding type demands one", implicit_with_demanding_binder),
@@ -554,6 +596,20 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "local clocks that are put back",
         lambda: override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"),
     ),
+    ("E031", "no algorithm", lambda: override_settings(OAUTH_BINDING={"DPOP_ALGORITHMS": []})),
+    ("E031", "HS256", lambda: override_settings(OAUTH_BINDING={"DPOP_ALGORITHMS": ["HS256"]})),
+    ("E031", "unknown nonces", lambda: override_settings(OAUTH_BINDING={"DPOP_NONCES": True})),
+    ("E031", "no such cache", lambda: override_settings(OAUTH_BINDING={"DPOP_REPLAY_CACHE": "redis"})),
+    *(
+        ("E032", backend, partial(replay_cache, backend))
+        for backend in (
+            "locmem.LocMemCache",
+            "dummy.DummyCache",
+            "filebased.FileBasedCache",
+            "db.DatabaseCache",
+        )
+    ),
+    ("W024", "no public address", constrained_application),
     ("W022", "no address", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="our-api")),
     ("W022", "a fragment", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="https://a.example/#x")),
     ("W023", "an application's key is announced", lambda: es256_application(es256(begins=1))),
@@ -561,9 +617,13 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
 ]
 
 
-def messages(*, with_tables: bool = False) -> list[CheckMessage]:
+#: Those that only "check --deploy" says.
+DEPLOYMENT = {"E032", "W024"}
+
+
+def messages(*, with_tables: bool = False, deploying: bool = False) -> list[CheckMessage]:
     """Return this app's messages; Django and django-oauth-toolkit may have something to say as well."""
-    found = run_checks(databases=["default"] if with_tables else None)
+    found = run_checks(databases=["default"] if with_tables else None, include_deployment_checks=deploying)
     return [message for message in found if str(message.id).startswith("oauth_binding.")]
 
 
@@ -580,7 +640,7 @@ def test_a_misconfiguration_is_named_with_a_hint(
 ) -> None:
     with circumstances():
         # E011 alone needs "check --database".
-        found = messages(with_tables=code == "E011")
+        found = messages(with_tables=code == "E011", deploying=code in DEPLOYMENT)
 
     assert {message.id for message in found} == {f"oauth_binding.{code}"}
     assert all(message.hint for message in found)
@@ -793,6 +853,26 @@ def test_opaque_tokens_need_no_key() -> None:
 
 def test_the_implicit_grant_without_a_demand_is_accepted() -> None:
     with implicit(), implicit(token_binding_type="none", require_binding=True):
+        assert messages() == []
+
+
+@pytest.mark.parametrize("demand", ["no", "report"])
+def test_the_implicit_grant_where_no_proof_is_demanded_is_accepted(demand: str) -> None:
+    with implicit_with_demanded_proof(demand):
+        assert messages() == []
+
+
+@pytest.mark.parametrize(
+    "circumstances",
+    [
+        lambda: with_policy(sender_constraint="dpop", require_sender_constraint="yes"),
+        lambda: application(token_binding_type="dpop-key"),
+        lambda: application(token_binding_type="client-request", require_presented_binding=True),
+    ],
+    ids=["a demanded proof", "a key", "a secret binding at APIs"],
+)
+def test_demands_that_can_be_met(circumstances: Callable[[], AbstractContextManager[None]]) -> None:
+    with circumstances():
         assert messages() == []
 
 

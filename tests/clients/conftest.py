@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from example_project.demo.server import running_server
+from tests.clients.server.environment import site_environment
 from tests.helpers.browser import Example
 
 HERE = Path(__file__).parent
@@ -20,16 +21,21 @@ OLDEST_NODE = 20
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
-    """The example project as it serves these clients, with its people and applications."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DJANGO_SETTINGS_MODULE", "tests.clients.server.settings")
-        environment.setenv("DJANGO_SQLITE_PATH", str(tmp_path_factory.mktemp("site") / "db.sqlite3"))
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of the site, with its people and applications."""
+    path = tmp_path_factory.mktemp("database") / "db.sqlite3"
+    with site_environment(path):
         populate = "from tests.clients.server.populate import populate; populate()"
         for command in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", populate]):
             subprocess.run([sys.executable, "manage.py", *command], check=True)
-        with running_server() as server:
-            yield Example(server.address)
+    return path
+
+
+@pytest.fixture(scope="session")
+def site(database: Path) -> Iterator[Example]:
+    """The example project as it serves these clients."""
+    with site_environment(database), running_server() as server:
+        yield Example(server.address)
 
 
 @pytest.fixture(scope="session")

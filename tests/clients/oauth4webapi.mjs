@@ -7,6 +7,8 @@ import * as oauth from 'oauth4webapi'
 import { api, browser, issuer, redirectUri, refusal, run, secret, tools, username } from './harness.mjs'
 
 const insecure = { [oauth.allowInsecureRequests]: true } // without TLS
+// As the server's metadata calls the algorithm (RFC 8037).
+const remapEd25519 = { [oauth.modifyAssertion]: (header) => void (header.alg === 'Ed25519' && (header.alg = 'EdDSA')) }
 const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 
 const discover = async (algorithm) =>
@@ -37,9 +39,9 @@ async function authorize(client_id, parameters, options) {
 }
 
 /** Redeem the code of an authorization. */
-async function redeem(client_id, auth, { answer, verifier }, { nonce, ...additionalParameters } = {}) {
+async function redeem(client_id, auth, { answer, verifier }, { nonce, DPoP, ...additionalParameters } = {}) {
   const response = await oauth.authorizationCodeGrantRequest(
-    as, client(client_id), auth, answer, redirectUri, verifier, { additionalParameters, ...insecure },
+    as, client(client_id), auth, answer, redirectUri, verifier, { DPoP, additionalParameters, ...insecure },
   )
   const checks = nonce ? { expectedNonce: nonce, requireIdToken: true } : {}
   const token = await oauth.processAuthorizationCodeResponse(as, client(client_id), response, checks)
@@ -51,14 +53,15 @@ async function tokenFor(client_id, auth, scope, device) {
   return await redeem(client_id, auth, await authorize(client_id, { scope }), { tokenBindingId: device })
 }
 
-async function refresh(client_id, auth, { refresh_token }, additionalParameters = {}) {
-  const options = { additionalParameters, ...insecure }
+async function refresh(client_id, auth, { refresh_token }, { DPoP, ...additionalParameters } = {}) {
+  const options = { DPoP, additionalParameters, ...insecure }
   const response = await oauth.refreshTokenGrantRequest(as, client(client_id), auth, refresh_token, options)
   return await oauth.processRefreshTokenResponse(as, client(client_id), response)
 }
 
-async function clientCredentials(auth, parameters = {}, client_id = 'backend') {
-  const response = await oauth.clientCredentialsGrantRequest(as, client(client_id), auth, parameters, insecure)
+async function clientCredentials(auth, { DPoP, ...parameters } = {}, client_id = 'backend') {
+  const options = { DPoP, ...insecure }
+  const response = await oauth.clientCredentialsGrantRequest(as, client(client_id), auth, parameters, options)
   return await oauth.processClientCredentialsResponse(as, client(client_id), response)
 }
 
@@ -72,10 +75,11 @@ async function revoke(client_id, auth, token) {
   return await oauth.processRevocationResponse(response)
 }
 
-const call = (token, url = api) => oauth.protectedResourceRequest(token, 'GET', url, undefined, null, insecure)
+const call = (token, url = api, options = {}) =>
+  oauth.protectedResourceRequest(token, 'GET', url, undefined, null, { ...options, ...insecure })
 
-async function userInfo(client_id, { access_token }, sub) {
-  const response = await oauth.userInfoRequest(as, client(client_id), access_token, insecure)
+async function userInfo(client_id, { access_token }, sub, options = {}) {
+  const response = await oauth.userInfoRequest(as, client(client_id), access_token, { ...options, ...insecure })
   return await oauth.processUserInfoResponse(as, client(client_id), sub, response)
 }
 
@@ -95,12 +99,29 @@ async function register(metadata) {
   return await oauth.processDynamicClientRegistrationResponse(response)
 }
 
-/** The one challenge that a client was refused with. */
+/** What a device proves its key with: a new one, unless it has one. */
+const proving = async (keys) => oauth.DPoP({}, keys ?? (await oauth.generateKeyPair('ES256')))
+
+/** Make a request, and make it once more with the nonce that its refusal came with. */
+async function withNonce(request) {
+  const error = await refusal(request())
+  assert.ok(oauth.isDPoPNonceError(error), error.stack)
+  return await request()
+}
+
+/** The tokens of a device with a key, whose authorization request names the key. */
+async function keyedTokenFor(client_id, auth, DPoP, scope, parameters = {}) {
+  const answer = await authorize(client_id, { scope, dpop_jkt: await DPoP.calculateThumbprint() })
+  return await withNonce(() => redeem(client_id, auth, answer, { DPoP, ...parameters }))
+}
+
+/** The first challenge that a client was refused with; the others just name a scheme. */
 async function challenge(promise) {
   const error = await refusal(promise)
   assert.ok(error instanceof oauth.WWWAuthenticateChallengeError, error.stack)
-  assert.equal(error.cause.length, 1)
-  return { status: error.status, scheme: error.cause[0].scheme, ...error.cause[0].parameters }
+  const [{ scheme, parameters }, ...others] = error.cause
+  assert.ok(others.every((other) => other.parameters.error === undefined))
+  return { status: error.status, scheme, ...parameters }
 }
 
 /** The OAuth error that a client was refused with. */
@@ -322,5 +343,125 @@ await run({
     const token = await exchange({ subject_token: subject.access_token, tokenBindingId: 'worker 1' })
     assert.equal((await introspect('backend', basic, token.access_token)).username, username)
     assert.deepEqual(await oauthError(exchange({ subject_token: 'unknown' })), [400, 'invalid_grant'])
+  },
+
+  async dpop_authorization_code() {
+    const DPoP = await proving()
+    const nonce = oauth.generateRandomNonce()
+    const parameters = { scope: 'openid read', nonce, dpop_jkt: await DPoP.calculateThumbprint() }
+    const answer = await authorize('keyed-web', parameters)
+    const token = await withNonce(() => redeem('keyed-web', basic, answer, { nonce, DPoP, tokenBindingId: 'laptop' }))
+    assert.equal(token.token_type, 'dpop')
+    await userInfo('keyed-web', token, oauth.getValidatedIdTokenClaims(token).sub, { DPoP })
+    assert.equal((await (await call(token.access_token, api, { DPoP })).json()).username, username)
+  },
+
+  async dpop_code_of_another_key() {
+    const [DPoP, other] = [await proving(), await proving()]
+    const answer = await authorize('keyed-web', { scope: 'read', dpop_jkt: await DPoP.calculateThumbprint() })
+    const redeemed = withNonce(() => redeem('keyed-web', basic, answer, { DPoP: other }))
+    assert.deepEqual(await oauthError(redeemed), [400, 'invalid_grant'])
+    await withNonce(() => redeem('keyed-web', basic, answer, { DPoP }))
+  },
+
+  async dpop_without_a_proof() {
+    const answer = await authorize('keyed-web', { scope: 'read' })
+    assert.deepEqual(await oauthError(redeem('keyed-web', basic, answer)), [400, 'invalid_dpop_proof'])
+  },
+
+  async dpop_refresh() {
+    const [DPoP, other] = [await proving(), await proving()]
+    const token = await keyedTokenFor('keyed-mobile', none, DPoP, 'read', { tokenBindingId: 'phone' })
+    assert.deepEqual(
+      await oauthError(withNonce(() => refresh('keyed-mobile', none, token, { DPoP: other }))),
+      [400, 'invalid_grant'],
+    )
+    const next = await refresh('keyed-mobile', none, token, { DPoP })
+    assert.equal(next.token_type, 'dpop')
+    const { scheme, error } = await challenge(call(token.access_token, api, { DPoP }))
+    assert.deepEqual([scheme, error], ['dpop', 'invalid_token'])
+    assert.equal((await call(next.access_token, api, { DPoP })).status, 200)
+  },
+
+  async dpop_nonce_of_an_api() {
+    const keys = await oauth.generateKeyPair('ES256')
+    const token = await keyedTokenFor('keyed-mobile', none, await proving(keys), 'openid read')
+    for (const request of [
+      (options) => call(token.access_token, api, options),
+      (options) => userInfo('keyed-mobile', token, oauth.skipSubjectCheck, options),
+    ]) {
+      const DPoP = await proving(keys) // the program has started again, and knows no nonce
+      await withNonce(() => request({ DPoP }))
+    }
+  },
+
+  async dpop_stolen_token() {
+    const { access_token } = await keyedTokenFor('keyed-mobile', none, await proving(), 'openid read')
+    for (const url of [api, tools, new URL(as.userinfo_endpoint)]) {
+      const { status, scheme, error } = await challenge(call(access_token, url))
+      assert.deepEqual([status, scheme, error], [401, 'bearer', 'invalid_token'])
+    }
+    const DPoP = await proving() // the thief has a key, too
+    const { status, scheme, error } = await challenge(withNonce(() => call(access_token, api, { DPoP })))
+    assert.deepEqual([status, scheme, error], [401, 'dpop', 'invalid_token'])
+  },
+
+  async dpop_jwt_access_token() {
+    const DPoP = await proving()
+    const { access_token } = await keyedTokenFor('keyed-mobile', none, DPoP, 'read', { resource: api.href })
+    let sent
+    const customFetch = (url, options) => {
+      sent = new Request(url, { method: options.method, headers: options.headers })
+      return fetch(url, options)
+    }
+    await call(access_token, api, { DPoP, [oauth.customFetch]: customFetch })
+    const claims = await oauth.validateJwtAccessToken(as, sent, api.href, { requireDPoP: true, ...insecure })
+    assert.equal(claims.cnf.jkt, await DPoP.calculateThumbprint())
+  },
+
+  async dpop_introspection() {
+    const DPoP = await proving()
+    const { access_token } = await keyedTokenFor('keyed-web', basic, DPoP, 'read')
+    const { token_type, cnf } = await introspect('keyed-web', basic, access_token)
+    assert.deepEqual([token_type, cnf], ['DPoP', { jkt: await DPoP.calculateThumbprint() }])
+  },
+
+  async dpop_client_credentials() {
+    for (const keys of [
+      await oauth.generateKeyPair('ES256'),
+      await oauth.generateKeyPair('PS256'),
+      await oauth.generateKeyPair('Ed25519'),
+    ]) {
+      const DPoP = oauth.DPoP({}, keys, remapEd25519)
+      const token = await withNonce(() => clientCredentials(basic, { scope: 'read', DPoP }, 'keyed-backend'))
+      assert.equal(token.token_type, 'dpop')
+    }
+  },
+
+  async dpop_not_asked_for() {
+    const token = await clientCredentials(basic, { scope: 'read', DPoP: await proving() })
+    assert.equal(token.token_type, 'bearer')
+  },
+
+  async dpop_registration() {
+    const registered = await register({
+      client_name: 'Registered',
+      redirect_uris: [redirectUri],
+      token_endpoint_auth_method: 'none',
+      dpop_bound_access_tokens: true,
+    })
+    assert.equal(registered.dpop_bound_access_tokens, true)
+    const token = await keyedTokenFor(registered.client_id, none, await proving(), 'read')
+    assert.equal(token.token_type, 'dpop')
+    const answer = await authorize(registered.client_id, { scope: 'read' })
+    assert.deepEqual(await oauthError(redeem(registered.client_id, none, answer)), [400, 'invalid_dpop_proof'])
+  },
+
+  async dpop_metadata() {
+    const algorithms = ['ES256', 'EdDSA', 'PS256']
+    assert.deepEqual(as.dpop_signing_alg_values_supported, algorithms)
+    const response = await oauth.resourceDiscoveryRequest(api, insecure)
+    const { dpop_signing_alg_values_supported } = await oauth.processResourceDiscoveryResponse(api, response)
+    assert.deepEqual(dpop_signing_alg_values_supported, algorithms)
   },
 })

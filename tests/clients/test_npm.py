@@ -32,6 +32,9 @@ OPENID_CONFIGURATION: Final = "GET /oauth2/.well-known/openid-configuration"
 METADATA: Final = "GET /.well-known/oauth-authorization-server/oauth2"
 API: Final = "GET /api/me/"
 
+#: The client proves its key without the server's nonce, and again with it.
+NONCE: Final = [f"{TOKEN} 400", f"{TOKEN} 200"]
+
 #: The program of a client -> its flows -> the requests of each. What a browser does is none of the client's.
 FLOWS: Final[dict[str, dict[str, list[str]]]] = {
     "oauth4webapi": {
@@ -69,6 +72,27 @@ FLOWS: Final[dict[str, dict[str, list[str]]]] = {
             *("GET /mcp 401", "GET /.well-known/oauth-protected-resource/mcp 200"),
         ],
         "token_exchange": [*[f"{TOKEN} 200"] * 2, f"{INTROSPECT} 200", f"{TOKEN} 400"],
+        "dpop_authorization_code": [*NONCE, f"{USERINFO} 200", f"{API} 200"],
+        "dpop_code_of_another_key": [*[f"{TOKEN} 400"] * 2, *NONCE],
+        "dpop_without_a_proof": [f"{TOKEN} 400"],
+        "dpop_refresh": [
+            *(*NONCE, *[f"{TOKEN} 400"] * 2),
+            *(f"{TOKEN} 200", f"{API} 401", f"{API} 200"),
+        ],
+        "dpop_nonce_of_an_api": [
+            *(*NONCE, f"{API} 401", f"{API} 200"),
+            *(f"{USERINFO} 401", f"{USERINFO} 200"),
+        ],
+        "dpop_stolen_token": [
+            *(*NONCE, f"{API} 401", "GET /mcp 401", f"{USERINFO} 401"),
+            *[f"{API} 401"] * 2,
+        ],
+        "dpop_jwt_access_token": [*NONCE, f"{API} 200"],
+        "dpop_introspection": [*NONCE, f"{INTROSPECT} 200"],
+        "dpop_client_credentials": NONCE * 3,
+        "dpop_not_asked_for": [f"{TOKEN} 200"],
+        "dpop_registration": [f"{REGISTER} 201", *NONCE, f"{TOKEN} 400"],
+        "dpop_metadata": ["GET /.well-known/oauth-protected-resource/api/me/ 200"],
     },
     "openid_client": {
         "discovery": [f"{OPENID_CONFIGURATION} 200", f"{METADATA} 200"],
@@ -86,6 +110,11 @@ FLOWS: Final[dict[str, dict[str, list[str]]]] = {
         ],
         "registration": [f"{OPENID_CONFIGURATION} 200", f"{REGISTER} 201", f"{TOKEN} 200"],
         "token_exchange": [*[f"{TOKEN} 200"] * 2, f"{INTROSPECT} 200"],
+        "dpop_log_in": [*NONCE, f"{KEYS} 200", f"{USERINFO} 200", f"{API} 200"],
+        "dpop_refresh": [*NONCE, f"{TOKEN} 200", f"{API} 401", f"{API} 200"],
+        "dpop_nonce_of_an_api": [*NONCE, f"{API} 401", f"{API} 200"],
+        "dpop_client_credentials": [*NONCE, f"{TOKEN} 200"],
+        "dpop_device_grant": [f"{DEVICE} 200", *NONCE, f"{API} 200"],
         "log_out": [f"{TOKEN} 200"],
     },
 }

@@ -50,18 +50,18 @@ class Sender:
         self.client_id = client_id
         self._http = requests.Session()
         self._http.trust_env = False
-        self._http.auth = (client_id, CLIENT_SECRET)
+        self._http.auth = (client_id, "" if "public" in client_id.split() else CLIENT_SECRET)
 
-    def login(self, binding: str | None) -> Event:
+    def login(self, binding: str | None, proof: str | None = None) -> Event:
         form = {"grant_type": "password", "username": USERNAME, "password": PASSWORD}
-        return self._send("login", binding, "", "token", form)
+        return self._send("login", binding, proof or "", "token", form, proof)
 
-    def exchange(self, binding: str | None, subject_token: str) -> Event:
+    def exchange(self, binding: str | None, subject_token: str, kind: str = "access_token") -> Event:
         urn = "urn:ietf:params:oauth"
         form = {
             "grant_type": f"{urn}:grant-type:token-exchange",
             "subject_token": subject_token,
-            "subject_token_type": f"{urn}:token-type:access_token",
+            "subject_token_type": f"{urn}:token-type:{kind}",
         }
         return self._send("exchange", binding, subject_token, "token", form)
 
@@ -75,9 +75,9 @@ class Sender:
         form["code_verifier"] = CODE_VERIFIER
         return self._send("redeem code", binding, code, "token", form)
 
-    def refresh(self, binding: str | None, refresh_token: str) -> Event:
+    def refresh(self, binding: str | None, refresh_token: str, proof: str | None = None) -> Event:
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        return self._send("refresh", binding, refresh_token, "token", form)
+        return self._send("refresh", binding, refresh_token, "token", form, proof)
 
     def revoke(self, binding: str | None, token: str) -> Event:
         return self._send("revoke", None, token, "revoke_token", {"token": token})
@@ -90,12 +90,37 @@ class Sender:
         assert event.status == 200
         return bool(event.data["active"])
 
-    def _send(self, kind: str, binding: str | None, sent: str, endpoint: str, form: dict[str, str]) -> Event:
+    def call(self, token: str, proof: str) -> Event:
+        """Ask an API with a token that is bound to the key of a proof."""
+        started = time.monotonic()
+        response = self._http.get(
+            f"{self._address}/api/me/",
+            headers={"Authorization": f"DPoP {token}", "DPoP": proof},
+            auth=lambda request: request,  # not the client's
+            timeout=TIMEOUT,
+        )
+        error = re.search(r'DPoP .*?error="(\w+)"', response.headers.get("WWW-Authenticate", ""))
+        data = {"error": error[1]} if error else {}
+        ended = time.monotonic()
+        return Event("call", self.client_id, None, proof, started, ended, response.status_code, data)
+
+    def _send(
+        self,
+        kind: str,
+        binding: str | None,
+        sent: str,
+        endpoint: str,
+        form: dict[str, str],
+        proof: str | None = None,
+    ) -> Event:
         if binding is not None:
             form["tokenBindingId"] = binding
+        headers = {} if proof is None else {"DPoP": proof}
         started = time.monotonic()
         try:
-            response = self._http.post(f"{self._address}/oauth2/{endpoint}", data=form, timeout=TIMEOUT)
+            response = self._http.post(
+                f"{self._address}/oauth2/{endpoint}", data=form, headers=headers, timeout=TIMEOUT
+            )
         except requests.RequestException:
             return Event(kind, self.client_id, binding, sent, started, time.monotonic(), 0, {})
         try:

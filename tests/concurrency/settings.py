@@ -24,6 +24,17 @@ OAUTH2_PROVIDER = {
 
 OAUTH_BINDING = {**OAUTH_BINDING, **json.loads(os.environ.get("CONCURRENCY_BINDING", "{}"))}  # noqa: F405
 
+if "CONCURRENCY_REDIS" in os.environ:
+    CACHES = {
+        "default": {
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": os.environ["CONCURRENCY_REDIS"],
+            # Who waits for an answer is told at once that there is none.
+            "OPTIONS": {"retry": None, "socket_timeout": 2, "socket_connect_timeout": 2},
+        }
+    }
+    OAUTH_BINDING = {**OAUTH_BINDING, "DPOP_REPLAY_CACHE": "default"}
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

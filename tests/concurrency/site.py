@@ -43,25 +43,33 @@ DEVICES = ("device opaque", "device jwt", "device unbound")
 REDEEMING = ("redeeming opaque", "redeeming jwt", "redeeming unbound")
 REDIRECT_URI = "https://client.example/callback"
 
+#: The applications that honour proofs (RFC 9449), one per kind of token; the last is a public client.
+PROVING = ("dpop opaque", "dpop jwt", "dpop unbound", "dpop jwt unbound", "dpop opaque public")
+
 #: What the site starts with. The client_id of an application says what its tokens are.
 _POPULATE = f"""
 from django.contrib.auth.models import User
 from oauth2_provider.models import Application
-from oauth_binding.models import TokenExchangeRule
+from oauth_binding.models import TokenExchangeRule, TokenPolicy
 User.objects.create_user({USERNAME!r}, password={PASSWORD!r})
 def make(name, **fields):
     kinds = name.split()
     return Application.objects.create(
         name=name, client_id=name, client_secret={CLIENT_SECRET!r}, hash_client_secret=False,
-        client_type="confidential", token_type="jwt" if "jwt" in kinds else "opaque",
+        client_type="public" if "public" in kinds else "confidential",
+        token_type="jwt" if "jwt" in kinds else "opaque",
         token_binding_type="none" if "unbound" in kinds else "client-request", **fields,
     )
 opaque, *_others = [make(name, authorization_grant_type="password") for name in {LOGGING_IN!r}]
+proving = [make(name, authorization_grant_type="password") for name in {PROVING!r}]
+for application in proving:
+    TokenPolicy.objects.create(application=application, sender_constraint="dpop")
 for name in {EXCHANGING!r}:
-    TokenExchangeRule.objects.create(
-        client=make(name, authorization_grant_type="token-exchange"),
-        subject_client=opaque, impersonation=True, refresh_tokens=True,
-    )
+    client = make(name, authorization_grant_type="token-exchange")
+    for subject_client in (opaque, *proving):
+        TokenExchangeRule.objects.create(
+            client=client, subject_client=subject_client, impersonation=True, refresh_tokens=True
+        )
 for name in {DEVICES!r}:
     make(name, authorization_grant_type="urn:ietf:params:oauth:grant-type:device_code")
 for name in {REDEEMING!r}:

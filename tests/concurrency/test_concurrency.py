@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -22,13 +21,13 @@ from django.db import connection
 
 from tests.concurrency.cluster import LAG, NODES, settle
 from tests.concurrency.load import Event, Sender, User, exchange_at_once, log_in_at_once, mix, redeem_at_once
+from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form_on_sqlite
 from tests.concurrency.site import (
     CLIENT_SECRET,
     DEVICES,
     EXCHANGING,
     REPOSITORY,
     RunningSite,
-    running_site,
 )
 
 pytestmark = pytest.mark.slow
@@ -36,7 +35,6 @@ pytestmark = pytest.mark.slow
 TOKEN_TYPES = ("opaque", "jwt")
 
 #: More rounds and longer ones than one wants to wait for every time.
-ROUNDS = int(os.environ.get("CONCURRENCY_ROUNDS", "1"))
 SECONDS = 4.0 * ROUNDS
 
 #: A shell command that restarts the database server, which other tests then miss for a moment.
@@ -88,39 +86,6 @@ on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="needs a 
 in_the_long_form = pytest.mark.skipif(
     ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, for instance to 5"
 )
-
-
-#: SQLite has one lock, whatever it is taken for: what goes wrong shows in the other tests, too.
-in_the_long_form_on_sqlite = pytest.mark.skipif(
-    connection.vendor == "sqlite" and ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, or a server"
-)
-
-
-@pytest.fixture(scope="session")
-def running_sites(
-    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any
-) -> Iterator[Callable[..., RunningSite]]:
-    """Return a function that returns an empty site; one stays up for each kind."""
-    sites: dict[str, RunningSite] = {}
-    stack = ExitStack()
-
-    def get(**provider: Any) -> RunningSite:
-        kind = json.dumps(provider)
-        if kind in sites:
-            sites[kind].empty()
-        else:
-            directory = tmp_path_factory.mktemp("site")
-            with django_db_blocker.unblock():
-                sites[kind] = stack.enter_context(running_site(directory, **provider))
-        return sites[kind]
-
-    yield get
-    with django_db_blocker.unblock():
-        stack.close()
-
-
-def assert_statuses(events: list[Event], *allowed: int) -> None:
-    assert Counter(event.status for event in events if event.status not in {200, *allowed}) == {}
 
 
 def assert_sound(site: RunningSite, events: list[Event]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from oauth2_provider.models import Application
 
@@ -20,34 +20,10 @@ from tests.helpers.client import PASSWORD, SECRET, Site
 from tests.helpers.error_reports import mailed, mailing
 from tests.helpers.exchange import allow, exchange
 from tests.helpers.provider import provider
-from tests.helpers.staff import staff
+from tests.helpers.staff import APPLICATIONS, errors, form, staff
 
-APPLICATIONS = "/admin/oauth2_provider/application/"
 BINDINGS = "/admin/oauth_binding/tokenbinding/"
 RULES = "/admin/oauth_binding/tokenexchangerule/"
-
-
-def form(**fields: Any) -> dict[str, Any]:
-    """Return what the form of a new application posts: a password client with JWTs, but for what is given."""
-    return {
-        "name": "Mobile app",
-        "client_id": "mobile",
-        "client_secret": SECRET,
-        "client_type": "confidential",
-        "allowed_grant_types": ["password"],
-        "redirect_uris": "",
-        "post_logout_redirect_uris": "",
-        "allowed_origins": "",
-        "algorithm": "",
-        "token_type": "jwt",
-        "token_binding_type": "client-request",
-        **fields,
-    }
-
-
-def errors(page: Any) -> dict[str, list[str]]:
-    assert page.status_code == 200
-    return dict(page.context["adminform"].form.errors)
 
 
 class TestApplicationForm:
@@ -516,6 +492,21 @@ class TestTokenExchangeRules:
         page = operator.post(RULES + "add/", self.rule(backend, mobile))
 
         assert list(errors(page)) == ["client"]
+
+    def test_a_public_client_has_to_prove_the_key_of_the_subject_token(
+        self, operator: Client, backend: Site, mobile: Site
+    ) -> None:
+        unproven = self.rule(backend, mobile, accept_unproven_subject="on")
+        application = Application.objects.filter(pk=backend.application.pk)
+
+        application.update(client_type="public")
+        with override_settings(OAUTH_BINDING={"TOKEN_EXCHANGE_PUBLIC_CLIENTS": True}):
+            page = operator.post(RULES + "add/", unproven)
+        assert list(errors(page)) == ["accept_unproven_subject"]
+
+        application.update(client_type="confidential")
+        assert operator.post(RULES + "add/", unproven).status_code == 302
+        assert TokenExchangeRule.objects.get().accept_unproven_subject
 
     def test_one_rule_per_pair(self, operator: Client, backend: Site, mobile: Site) -> None:
         allow(backend, mobile)

@@ -25,7 +25,12 @@ FILTERED: Final[dict[str, set[str]]] = {
     "oauth2_provider.grant": set(),
     "oauth2_provider.idtoken": {"application", "application__id"},
     "oauth_binding.tokenbinding": {"application", "application__id"},
-    "oauth_binding.tokenexchangerule": {"impersonation", "delegation", "refresh_tokens"},
+    "oauth_binding.tokenexchangerule": {
+        "impersonation",
+        "delegation",
+        "refresh_tokens",
+        "accept_unproven_subject",
+    },
 }
 
 #: Text columns that are secrets, or that secrets are found with.
@@ -59,6 +64,12 @@ OPEN: Final = {
     ),
     *("oauth2_provider.accesstoken.scope", "oauth2_provider.accesstoken.jti"),
     *("oauth2_provider.accesstoken.binding_may_act", "oauth2_provider.idtoken.scope"),
+    # The thumbprint of a public key.
+    *(
+        "oauth2_provider.accesstoken.binding_confirmation",
+        "oauth2_provider.refreshtoken.binding_confirmation",
+    ),
+    *("oauth_binding.tokenpolicy.sender_constraint", "oauth_binding.tokenpolicy.require_sender_constraint"),
     *("oauth2_provider.grant.redirect_uri", "oauth2_provider.grant.scope", "oauth2_provider.grant.claims"),
     *("oauth2_provider.grant.code_challenge_method", "oauth2_provider.devicegrant.scope"),
     *("oauth2_provider.devicegrant.status", "oauth2_provider.devicegrant.client_id"),

@@ -13,7 +13,9 @@ from django.test import Client
 from django.utils import timezone
 from oauth2_provider.models import AccessToken, Grant, IDToken, RefreshToken
 
+from oauth_binding.models import TokenPolicy
 from tests.helpers.client import REDIRECT_URI, Site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.staff import staff
 
 MODELS: dict[str, Any] = {
@@ -116,6 +118,22 @@ def test_deleting_a_user_with_tokens_asks_for_the_permission(login: tuple[Site, 
     page = staff("delete_user", "view_user").get(f"/admin/auth/user/{site.user.pk}/delete/")
 
     assert MODELS[kind]._meta.verbose_name in page.context["perms_lacking"]
+
+
+@each_token
+@pytest.mark.parametrize("proves", [True, False])
+def test_a_key_that_a_token_is_confirmed_by_is_shown(
+    operator: Client, make_bound: Callable[..., Site], kind: str, proves: bool
+) -> None:
+    site, key = make_bound(), DeviceKey()
+    TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+    headers = {"DPoP": key.proof("POST", "/oauth2/token/")} if proves else {}
+    assert site.post("/oauth2/token/", site.grant(), headers=headers).status == 200
+    row = MODELS[kind].objects.get()
+
+    pages = [operator.get(url(kind)), operator.get(url(kind, f"{row.pk}/change/"))]
+
+    assert [f"jkt {key.thumbprint}" in page.content.decode() for page in pages] == [proves] * 2
 
 
 # Revoking

@@ -20,8 +20,9 @@ from oauth2_provider.models import get_access_token_model, get_application_model
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.contrib.rest_framework.devices import DEFAULT_PAGE_SIZE
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import TokenBinding, TokenPolicy
 from tests.helpers.client import PASSWORD, SECRET, Answer, Site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.project import Project, migrate
 from tests.helpers.rows import expire, refresh_token_row
 
@@ -118,6 +119,7 @@ def test_a_device(make_bound: Callable[..., Site], user: User, token_type: str) 
         "binding_ref": binding_reference("phone"),
         "first_seen": binding.created,
         "last_used": binding.last_used,
+        "sender_constrained": False,
         "current": True,
     }
     (listed,) = answer["results"]
@@ -125,6 +127,17 @@ def test_a_device(make_bound: Callable[..., Site], user: User, token_type: str) 
     assert {**listed, **seen} == device
     assert {**answer.data, "results": []} == {"count": 1, "next": None, "previous": None, "results": []}
     assert phone.get(f"{LIST}{device['id']}/").data == listed
+
+
+def test_a_device_that_proves_a_key(mail: Site, phone: Api) -> None:
+    TokenPolicy.objects.create(application=mail.application, sender_constraint="dpop")
+    proof = DeviceKey().proof("POST", "/oauth2/token/")
+    mail.post("/oauth2/token/", mail.grant(tokenBindingId="tablet"), headers={"DPoP": proof})
+
+    constrained = {device["sender_constrained"]: device["id"] for device in phone.get()["results"]}
+
+    assert constrained.keys() == {True, False}
+    assert phone.get(f"{LIST}{constrained[True]}/")["sender_constrained"] is True
 
 
 def test_what_is_bound_to_no_device(mail: Site, make_site: Callable[..., Site], phone: Api) -> None:

@@ -32,9 +32,16 @@ from example_project.api import WhoAmI
 from example_project.wsgi import application
 from oauth_binding.authorization_server.endpoints.token import TokenView
 from oauth_binding.binding.semantics import binding_reference
-from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound, PresentsBinding
+from oauth_binding.contrib.rest_framework import (
+    BearerAuthentication,
+    IsBound,
+    IsSenderConstrained,
+    PresentsBinding,
+)
 from oauth_binding.devices import MAX_NAME_LENGTH, devices_of
+from oauth_binding.models import TokenPolicy
 from tests.helpers.client import Site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.provider import provider
 
 SCHEMA = "/api/schema/"
@@ -189,6 +196,9 @@ class OurBearerAuthentication(BearerAuthentication):
         ([~IsBound & (TokenHasScope | TokenHasResourceScope)], EITHER),
         ([PresentsBinding], [{"oauth2": [], "tokenBinding": []}]),
         ([TokenHasScope & PresentsBinding], [{"oauth2": ["a", "b"], "tokenBinding": []}]),
+        ([IsSenderConstrained], [{"oauth2": [], "dpop": []}]),
+        ([TokenHasScope & IsSenderConstrained], [{"oauth2": ["a", "b"], "dpop": []}]),
+        ([IsSenderConstrained, PresentsBinding], [{"oauth2": [], "dpop": [], "tokenBinding": []}]),
     ],
 )
 def test_the_scopes_of_other_permissions(authentication: Any, permissions: Any, security: Any) -> None:
@@ -214,6 +224,38 @@ def test_the_header_that_names_a_binding_can_be_sent(header: str, settings: Any)
     found = generate([path("view/", Presented.as_view())])["components"]["securitySchemes"]["tokenBinding"]
 
     assert (found["type"], found["in"], found["name"]) == ("apiKey", "header", header)
+
+
+class Constrained(WhoAmI):
+    permission_classes = [IsSenderConstrained]
+
+
+def test_a_view_without_bearer_tokens_has_the_scheme_of_proofs() -> None:
+    described = generate([path("view/", Constrained.as_view()), *urlpatterns])
+    schemes = described["components"]["securitySchemes"]
+
+    assert (schemes["dpop"]["type"], schemes["dpop"]["scheme"]) == ("http", "dpop")
+    assert described["paths"]["/api/me/"]["get"]["security"] == [{"oauth2": ["read"]}]
+
+    with override_settings(ROOT_URLCONF=__name__):
+        elsewhere = generate([path("view/", Constrained.as_view())])
+    assert elsewhere["components"]["securitySchemes"] == {"dpop": schemes["dpop"]}
+    assert elsewhere["paths"]["/view/"]["get"]["security"] == [{"dpop": []}]
+
+
+def test_the_token_endpoint_takes_a_proof(make_bound: Callable[..., Site], settings: Any) -> None:
+    operation = schema()["paths"]["/oauth2/token/"]["post"]
+    ((name, place),) = [(each["name"], each["in"]) for each in operation["parameters"]]
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "DPOP_NONCES": "token_endpoint"}
+    site = make_bound()
+    TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+    proof = DeviceKey().proof("POST", "/oauth2/token/")
+
+    refused = site.post("/oauth2/token/", site.grant(), headers={name: proof})
+
+    assert (place, refused["error"]) == ("header", "use_dpop_nonce")
+    (told,) = operation["responses"][str(refused.status)]["headers"]
+    assert told in refused.headers
 
 
 def test_the_token_endpoint_takes_a_binding(make_bound: Callable[..., Site]) -> None:

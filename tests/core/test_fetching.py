@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -17,13 +16,9 @@ from typing import Any
 from urllib.error import HTTPError
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from oauth_binding.core.jose import remote_document, timed_http
-from tests.helpers.servers import FAILURES, RSA_KEY, send, serve
+from tests.helpers.servers import FAILURES, certificate_for, send, serve
 
 #: In seconds; a server drips a byte more often than that.
 TIMEOUT = 0.3
@@ -98,21 +93,8 @@ def drip(*parts: bytes) -> Callable[[socket.socket], None]:
 @pytest.fixture
 def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the file of a certificate for localhost, with its key, that is trusted."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(RSA_KEY.public_key())
-        .serial_number(1)
-        .not_valid_before(datetime.now(UTC) - timedelta(hours=1))
-        .not_valid_after(datetime.now(UTC) + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(RSA_KEY, SHA256())
-    )
     path = tmp_path / "certificate.pem"
-    key = RSA_KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.write_bytes(made.public_bytes(Encoding.PEM) + key)
+    path.write_bytes(certificate_for("localhost"))
     monkeypatch.setenv("SSL_CERT_FILE", str(path))
     return path
 

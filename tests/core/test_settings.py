@@ -12,6 +12,7 @@ import pytest
 import oauth_binding
 from oauth_binding.binding import ClientRequestBinder
 from oauth_binding.core.settings import SETTINGS, binding_settings
+from oauth_binding.proof import DPoPKeyBinder
 
 DOCUMENTATION = Path(oauth_binding.__file__).parents[1] / "docs/settings.md"
 
@@ -35,6 +36,8 @@ def test_the_defaults_are_right_by_their_own_rules() -> None:
     ("key", "value"),
     [
         ("BINDING_HEADER", "X-Device"),
+        ("DPOP_ALGORITHMS", ["RS256"]),
+        ("DPOP_REPLAY_CACHE", "default"),
         ("REVOCATION_FEED", True),
         ("SIGNING_ALGORITHM", "EdDSA"),
         ("SIGNING_KEYS", Path("/srv/signing-keys.json")),
@@ -54,6 +57,17 @@ def test_settings_are_read_live(settings: Any, key: str, value: Any) -> None:
 
 def test_binders_are_read_live(settings: Any) -> None:
     settings.OAUTH_BINDING = {}
-    assert list(binding_settings.binders) == [ClientRequestBinder.type]
+    assert list(binding_settings.binders) == [ClientRequestBinder.type, DPoPKeyBinder.type]
     settings.OAUTH_BINDING = {"BINDERS": []}
     assert binding_settings.binders == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "at_token_endpoint", "at_apis"),
+    [("off", False, False), ("token_endpoint", True, False), ("everywhere", True, True)],
+)
+def test_where_nonces_are_wanted(settings: Any, value: str, at_token_endpoint: bool, at_apis: bool) -> None:
+    settings.OAUTH_BINDING = {"DPOP_NONCES": value}
+
+    assert binding_settings.dpop_nonces_at_token_endpoint is at_token_endpoint
+    assert binding_settings.dpop_nonces_at_apis is at_apis

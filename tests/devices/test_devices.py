@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
@@ -20,9 +21,10 @@ from oauth2_provider.models import get_access_token_model, get_application_model
 
 from oauth_binding.authorization_server import BindingOAuth2Validator, revoke_unbound_tokens
 from oauth_binding.binding.semantics import binding_reference
-from oauth_binding.devices import MAX_NAME_LENGTH, devices_of, find_device
-from oauth_binding.models import TokenBinding
+from oauth_binding.devices import MAX_NAME_LENGTH, device_id_of, devices_of, find_device
+from oauth_binding.models import TokenBinding, TokenPolicy
 from tests.helpers.client import PASSWORD, Answer, Site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.provider import provider
 from tests.helpers.rows import access_token_row, expire, refresh_token_row
 
@@ -251,6 +253,73 @@ def test_a_site_can_override_parts_of_the_page(
         assert page.names == {"phone"}
         assert "<p>client-request</p>" in page.text
         assert page.buttons() == {}
+
+
+# Which devices prove a key
+
+
+def prove(site: Site, key: DeviceKey, **form: str) -> Answer:
+    """Get tokens with a proof."""
+    proof = key.proof("POST", "/oauth2/token/")
+    answer = site.post("/oauth2/token/", site.grant(**form), headers={"DPoP": proof})
+    TokenBinding.objects.filter(name="").update(name=F("binding_value"))
+    return answer
+
+
+def allow_proofs(*sites: Site) -> None:
+    for site in sites:
+        TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+
+
+def protected(user: User) -> dict[str, bool]:
+    return {device.name: device.sender_constrained for device in devices_of(user)}
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_a_device_that_proves_a_key_is_protected(
+    make_bound: Callable[..., Site], make_site: Callable[..., Site], user: User, page: Page, token_type: str
+) -> None:
+    site, plain = make_bound(token_type), make_site(token_type=token_type)
+    allow_proofs(site, plain)
+    prove(site, DeviceKey(), tokenBindingId="phone")
+    site.bound("laptop")
+    prove(plain, DeviceKey())
+
+    assert protected(user) == {"phone": True, "laptop": False, UNBOUND: True}
+    assert page.text.count("Protected by a key") == 2
+
+
+def test_a_device_is_not_protected_while_it_has_bearer_tokens(
+    make_bound: Callable[..., Site], make_site: Callable[..., Site], user: User
+) -> None:
+    site, plain = make_bound(), make_site()
+    before = [(site, site.bound("phone", scope="read")), (plain, plain.token())]
+    allow_proofs(site, plain)
+    prove(site, DeviceKey(), tokenBindingId="phone", scope="write")
+    prove(plain, DeviceKey())
+
+    assert protected(user) == {"phone": False, UNBOUND: False}
+    for each, answer in before:
+        each.revoke(answer.refresh)
+    assert protected(user) == {"phone": True, UNBOUND: True}
+
+
+def test_a_device_that_is_signed_out_is_not_called_protected(
+    make_bound: Callable[..., Site], make_site: Callable[..., Site], user: User
+) -> None:
+    sites = [make_bound(), make_site()]
+    allow_proofs(*sites)
+    answers = [prove(site, DeviceKey()) for site in sites]
+    ids = [device_id_of(access_token_row(answer.access)) for answer in answers]
+
+    def found() -> list[bool]:
+        devices = [find_device(user, device_id or "") for device_id in ids]
+        return [device.sender_constrained for device in devices if device is not None]
+
+    assert found() == [True, True]
+    for site, answer in zip(sites, answers, strict=True):
+        site.revoke(answer.refresh)
+    assert found() == [False, False]
 
 
 # Who is signed in

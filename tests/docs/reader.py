@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from tests.docs.answers import Tokens, assert_alike, assert_lines_alike, read
+from tests.docs.answers import SHORTENED, Tokens, assert_alike, assert_lines_alike, read
 from tests.docs.not_run import NOT_RUN
-from tests.docs.pages import Block
+from tests.docs.pages import ROOT, Block
 from tests.docs.prepare import BEFORE
 from tests.docs.site import DocumentedSite, Output
 
@@ -123,6 +123,18 @@ class Reader:
         names = "".join(f"{name} = {value!r}\n" for name, value in self.names.items())
         self.site.python(_NAMES + names + text)
 
+    def _evaluate_js(self, block: Block) -> None:
+        """Assert that it is part of an application that ``tests/clients`` runs."""
+
+        def without_indentation(text: str) -> str:
+            return "\n".join(map(str.strip, text.splitlines()))
+
+        files = [path.read_text() for path in (ROOT / "tests/clients/pages").glob("*.js")]
+        excerpt = without_indentation(block.text)
+        assert any(excerpt in without_indentation(text) for text in files), (
+            "tests/clients/pages has no such lines"
+        )
+
     def _evaluate_sh(self, block: Block) -> None:
         command = self.tokens.fill_in(self._localize(block.text))
         if "curl" in command:
@@ -165,7 +177,12 @@ class Reader:
             answered = self._output.text.splitlines()
             assert start.split()[1] == answered[0].split()[1], self._output.text
             for line in lines:
-                assert line in answered, self._output.text
+                name, _colon, value = line.partition(": ")
+                if SHORTENED.fullmatch(value):
+                    text = next((other for other in answered if other.startswith(f"{name}: ")), "")
+                    self.tokens.assert_named(value, text.partition(": ")[2])
+                else:
+                    assert line in answered, self._output.text
             self._is_shown = True
             return
         self.site.serve()

@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Any, Final
 from unittest import TestCase
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache.backends.base import BaseCache
 from django.db import OperationalError, connection
 from django.test import Client, override_settings
 from django.urls import NoReverseMatch, reverse
 from oauth2_provider.models import get_application_model
 
 from oauth_binding.core.errors import SlotContendedError
+from oauth_binding.models import TokenPolicy
 from tests.docs.pages import ROOT
 from tests.helpers.client import PASSWORD, Answer, Site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.provider import provider
 from tests.helpers.rows import expire
 
@@ -133,6 +137,68 @@ def contended(make_bound: Callable[..., Site]) -> Answer:
     return Answer(SlotContendedError.status_code, dict(SlotContendedError().twotuples), {})
 
 
+TOKEN_ENDPOINT: Final = "http://testserver/oauth2/token/"
+
+
+def with_proofs(make_bound: Callable[..., Site], demand: str = "no", **fields: str) -> Site:
+    site = make_bound(**fields)
+    TokenPolicy.objects.create(
+        application=site.application, sender_constraint="dpop", require_sender_constraint=demand
+    )
+    return site
+
+
+def proven(site: Site, proof: str, **form: str) -> Answer:
+    """Send a token request with a proof."""
+    return site.post("/oauth2/token/", site.grant(**form), headers={"DPoP": proof})
+
+
+def no_proof(make_bound: Callable[..., Site]) -> Answer:
+    return with_proofs(make_bound, "yes").bound("phone")
+
+
+def refresh_without_a_proof(make_bound: Callable[..., Site]) -> Answer:
+    site = with_proofs(make_bound)
+    return site.refresh(proven(site, DeviceKey().proof("POST", TOKEN_ENDPOINT)).refresh)
+
+
+def proof_for_another_address(make_bound: Callable[..., Site]) -> Answer:
+    proof = DeviceKey().proof("POST", TOKEN_ENDPOINT.replace("http:", "https:"))
+    return proven(with_proofs(make_bound), proof)
+
+
+def old_proof(make_bound: Callable[..., Site]) -> Answer:
+    proof = DeviceKey().proof("POST", TOKEN_ENDPOINT, claims={"iat": int(time.time()) - 3600})
+    return proven(with_proofs(make_bound), proof)
+
+
+def used_proof(make_bound: Callable[..., Site]) -> Answer:
+    site, proof = with_proofs(make_bound), DeviceKey().proof("POST", TOKEN_ENDPOINT)
+    proven(site, proof)
+    return proven(site, proof)
+
+
+def another_key(make_bound: Callable[..., Site]) -> Answer:
+    site = with_proofs(make_bound, client_type="public", client_secret="")
+    site.secret = ""
+    refresh = proven(site, DeviceKey().proof("POST", TOKEN_ENDPOINT)).refresh
+    form = {"grant_type": "refresh_token", "refresh_token": refresh}
+    return site.post("/oauth2/token/", form, headers={"DPoP": DeviceKey().proof("POST", TOKEN_ENDPOINT)})
+
+
+class LostCache(BaseCache):
+    """A cache that does nothing but raise errors."""
+
+    def __init__(self, location: str, params: dict[str, Any]) -> None:
+        super().__init__(params)
+
+
+def without_a_cache(make_bound: Callable[..., Site]) -> Answer:
+    caches = {"lost": {"BACKEND": f"{__name__}.{LostCache.__name__}"}}
+    with override_settings(CACHES=caches, OAUTH_BINDING={"DPOP_REPLAY_CACHE": "lost"}):
+        return proven(with_proofs(make_bound), DeviceKey().proof("POST", TOKEN_ENDPOINT))
+
+
 # An API
 
 
@@ -193,6 +259,39 @@ def another_header(make_bound: Callable[..., Site]) -> Answer:
     return call(f"Bearer {token}", **{"Token-Binding-Id": "laptop"})
 
 
+def constrained(make_bound: Callable[..., Site], key: DeviceKey) -> str:
+    """Return an access token of a key."""
+    return proven(with_proofs(make_bound), key.proof("POST", TOKEN_ENDPOINT)).access
+
+
+def constrained_as_bearer(make_bound: Callable[..., Site]) -> Answer:
+    return call(f"Bearer {constrained(make_bound, DeviceKey())}")
+
+
+def call_with_a_proof(token: str, key: DeviceKey, proven_token: str) -> Answer:
+    proof = key.proof("GET", "http://testserver/api/me/", access_token=proven_token)
+    return call(f"DPoP {token}", DPoP=proof)
+
+
+def with_another_key(make_bound: Callable[..., Site]) -> Answer:
+    token = constrained(make_bound, DeviceKey())
+    return call_with_a_proof(token, DeviceKey(), token)
+
+
+def bearer_with_a_proof(make_bound: Callable[..., Site]) -> Answer:
+    token = make_bound().bound("phone").access
+    return call_with_a_proof(token, DeviceKey(), token)
+
+
+def call_without_a_proof(make_bound: Callable[..., Site]) -> Answer:
+    return call(f"DPoP {constrained(make_bound, DeviceKey())}")
+
+
+def proof_for_another_token(make_bound: Callable[..., Site]) -> Answer:
+    key = DeviceKey()
+    return call_with_a_proof(constrained(make_bound, key), key, "another")
+
+
 def no_scope(make_bound: Callable[..., Site]) -> Answer:
     return call(f"Bearer {make_bound().bound('phone', scope='write').access}")
 
@@ -240,6 +339,17 @@ AT_THE_TOKEN_ENDPOINT: Final[dict[str, list[Provoke]]] = {
     "400 `invalid_scope`: openid: no signing algorithm for ID tokens is set up for this client.": [
         openid_without_algorithm
     ],
+    "400 `invalid_dpop_proof`: The DPoP header is required.": [no_proof, refresh_without_a_proof],
+    "400 `invalid_dpop_proof`: The htu of the DPoP proof is not the address of this request.": [
+        proof_for_another_address
+    ],
+    "400 `invalid_dpop_proof`: The DPoP proof is not valid: its iat is too long ago or in the future.": [
+        old_proof
+    ],
+    "400 `invalid_dpop_proof`: The DPoP proof was used before.": [used_proof],
+    "400 `invalid_grant`: The DPoP proof is by another key than the grant is bound to.": [another_key],
+    "503 `temporarily_unavailable`: It can't be told now whether the DPoP proof was used before. "
+    "Try again.": [without_a_cache],
     "503 `server_error`: JWT access tokens are not set up on this server.": [no_key],
     "503 `server_error`: ID tokens are not set up for this client.": [no_key_for_id_tokens],
     "503 `server_error`: The token binding type of this client is not installed on this server.": [no_binder],
@@ -256,6 +366,17 @@ AT_AN_API: Final[dict[str, list[Provoke]]] = {
     "401 `invalid_token`: Token-Binding-Id does not name what the access token is bound to.": [
         no_header,
         another_header,
+    ],
+    "401 `invalid_token`: The access token is sender-constrained, and its key is not proven.": [
+        constrained_as_bearer
+    ],
+    "401 `invalid_token`: The access token is not bound to the key that is proven.": [
+        with_another_key,
+        bearer_with_a_proof,
+    ],
+    "401 `invalid_dpop_proof`: The DPoP header is missing.": [call_without_a_proof],
+    "401 `invalid_dpop_proof`: The ath of the DPoP proof is not that of the access token.": [
+        proof_for_another_token
     ],
     "403 `insufficient_scope`: The access token does not have the scope.": [no_scope],
 }

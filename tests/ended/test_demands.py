@@ -19,6 +19,7 @@ from tests.ended.doors import ACCESS_TOKENS, DOORS, HAS_REST_FRAMEWORK, TOKENS, 
 from tests.ended.held import Applications, Held, hold
 from tests.ended.table import KINDS
 from tests.helpers.client import PASSWORD, Site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.provider import provider
 
 Call = Callable[[str, dict[str, str]], Any]
@@ -210,6 +211,24 @@ def test_a_token_that_is_bound_to_nothing_is_refused(
 
     for headers in ({}, {"Token-Binding-Id": ""}, {"Token-Binding-Id": held.binding}):
         assert_refused(door, door.call(held.text(credential), headers), "The access token is not bound.")
+
+
+@pytest.mark.parametrize(("door", "credential"), CASES)
+@pytest.mark.parametrize("kind", ["bound JWTs", "unbound opaque tokens"])
+def test_a_sender_constrained_token_is_no_bearer_token(
+    holding: Callable[..., Held], door: BearerDoor, credential: str, kind: str
+) -> None:
+    """Whoever has stolen it has nothing, also at doors that know nothing of proofs (RFC 9449 section 7.2)."""
+    held = holding(kind, demanding=False)
+    key = DeviceKey()
+    get_access_token_model().objects.update(binding_confirmation=f"jkt:{key.thumbprint}")
+
+    text = held.text(credential)
+    for headers in ({}, {"DPoP": key.proof("GET", "/plain/", access_token=text)}):
+        answer = door.call(text, {**headers, "Token-Binding-Id": held.binding})
+        assert answer.status_code == door.refusal[0]
+    get_access_token_model().objects.update(binding_confirmation=None)
+    assert door.call(text, {"Token-Binding-Id": held.binding}).status_code == 200
 
 
 @pytest.mark.parametrize(

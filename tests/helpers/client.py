@@ -17,6 +17,8 @@ from django.contrib.auth.models import User
 from django.test import Client
 from oauth2_provider.models import get_application_model, get_device_grant_model
 
+from tests.helpers.dpop import DeviceKey
+
 PASSWORD = "correct horse battery staple"
 
 SECRET = "a-client-secret-of-some-length"
@@ -94,6 +96,8 @@ class Site:
     user: User | None = None
     secret: str = SECRET
     http: Client = field(default_factory=lambda: Client(enforce_csrf_checks=True))
+    #: The key that it proves in each token request, if it has one.
+    key: DeviceKey | None = None
 
     def basic(self) -> dict[str, str]:
         credentials = f"{self.application.client_id}:{self.secret}".encode()
@@ -103,6 +107,8 @@ class Site:
         self, path: str, form: Any, *, authenticate: bool = True, headers: dict[str, str] | None = None
     ) -> Answer:
         """Post a form: a dict, a list of pairs, or an encoded string."""
+        if self.key is not None and path == "/oauth2/token/":
+            headers = {"DPoP": self.key.proof("POST", path), **(headers or {})}
         body = form if isinstance(form, str) else urlencode(form)
         response = self.http.post(
             path,
@@ -163,6 +169,8 @@ class Site:
 
     def api(self, token: str) -> int:
         """Call an API with the token, and return the status."""
+        if self.key is not None:
+            return self.http.get("/api/me/", headers=self.key.headers("GET", "/api/me/", token)).status_code
         return self.http.get("/api/me/", headers={"Authorization": f"Bearer {token}"}).status_code
 
     def authorization_code(self, scope: str = "read write", **extra: str) -> dict[str, str]:
@@ -182,6 +190,9 @@ class Site:
             "code_challenge_method": "S256",
             **extra,
         }
+        asked = browser.get("/oauth2/authorize/", query) if self.key is not None else None
+        if asked is not None and asked.context is not None:
+            query["dpop_jkt"] = asked.context["form"].initial["dpop_jkt"]
         response = browser.post("/oauth2/authorize/", {**query, "allow": "Authorize"})
         code = parse_qs(urlsplit(response["Location"]).query)["code"][0]
         return {

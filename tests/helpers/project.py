@@ -27,9 +27,9 @@ ADDED = {
         "additional_grant_types",
     },
     "oauth2_provider_accesstoken": {
-        *("binding_id", "slot", "token_seed", "exchange_id", "jti", "binding_may_act")
+        *("binding_id", "slot", "token_seed", "exchange_id", "jti", "binding_may_act", "binding_confirmation")
     },
-    "oauth2_provider_refreshtoken": {"binding_id", "token_seed", "exchange_id"},
+    "oauth2_provider_refreshtoken": {"binding_id", "token_seed", "exchange_id", "binding_confirmation"},
 }
 
 #: Its own tables.
@@ -39,6 +39,8 @@ OWN = {
     "oauth_binding_tokenbinding",
     "oauth_binding_tokenexchange",
     "oauth_binding_tokenexchangerule",
+    "oauth_binding_tokenpolicy",
+    "oauth_binding_usedproof",
 }
 
 # Collecting the garbage of migrations takes longer than the processes live.

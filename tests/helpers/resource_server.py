@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import jwt
 from django.test import Client
 
+from tests.helpers.dpop import OFFER, DeviceKey
 from tests.helpers.servers import RSA_KEY, jwk, send
 
 Respond = Callable[[BaseHTTPRequestHandler], None]
@@ -147,6 +148,8 @@ class Answer:
     status: int
     data: dict[str, Any]
     challenge: str | None
+    #: For the next proof.
+    nonce: str | None = field(default=None, compare=False)
 
 
 class Api:
@@ -161,11 +164,24 @@ class Api:
         response = self.http.get(
             path, headers={name.replace("_", "-"): value for name, value in headers.items()}
         )
-        return Answer(response.status_code, response.json(), response.headers.get("WWW-Authenticate"))
+        return Answer(
+            response.status_code,
+            response.json(),
+            response.headers.get("WWW-Authenticate"),
+            response.headers.get("DPoP-Nonce"),
+        )
+
+    def prove(self, key: DeviceKey, token: str, path: str = "/me/", **options: Any) -> Answer:
+        """Call the API with a sender-constrained token and a new proof.
+
+        :param options: what is unusual of the proof, as for :meth:`DeviceKey.proof`.
+        """
+        return self.call(None, path, **key.headers("GET", path, token, **options))
 
 
 def _invalid(description: str) -> str:
-    return f'Bearer realm="api",error="invalid_token",error_description="{description}",scope="read"'
+    attributes = f'realm="api",error="invalid_token",error_description="{description}",scope="read"'
+    return f"Bearer {attributes}{OFFER}"
 
 
 #: What the APIs answer that take the scope "read": a client that asks for another token is told.

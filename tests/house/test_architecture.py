@@ -22,6 +22,7 @@ ROOMS = [
     "core",
     "models",
     "storage",
+    "proof",
     "resource_server",
     "authorization_server.signing",
     "authorization_server.issuing",

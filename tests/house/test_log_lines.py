@@ -34,6 +34,8 @@ OWN = {
         *("problem", "'' if self.good is None else ' Those read before stay in use.'")
     },
     "core/jose/remote_document.py": {"self.name", "self.url"},
+    "proof/replay.py": {"self.alias", "type(error).__name__"},
+    "proof/replay_table.py": {"type(error).__name__"},
     "resource_server/introspection_client.py": {"url", "error.code", "type(error).__name__"},
 }
 

@@ -20,6 +20,7 @@ from oauth_binding.models import could_be_user_key, names_a_user
 from tests.helpers.client import Site
 from tests.helpers.exchange import ACCESS_TOKEN, allow, exchange
 from tests.helpers.provider import provider
+from tests.helpers.staff import policy
 
 #: What could be the key of a user: one that there is, one to come, and what a database takes for the same.
 LIKE_A_USER = ["1", "4711", "007", "-1", "\u0663", "9" * 40]
@@ -55,7 +56,8 @@ def by_the_users_page_of_changes(user: User, client_id: str) -> None:
 def by_the_admin(user: User, client_id: str) -> None:
     browser = Client()
     browser.force_login(User.objects.create_superuser("operator"))
-    page = browser.post("/admin/oauth2_provider/application/add/", {**FORM, "client_id": client_id})
+    form = {**FORM, **policy(), "client_id": client_id}
+    page = browser.post("/admin/oauth2_provider/application/add/", form)
     assert page.status_code == 302 or list(page.context["adminform"].form.errors) == ["client_id"]
 
 

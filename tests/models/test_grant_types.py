@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,8 +16,8 @@ from django.test import Client
 from oauth2_provider.models import get_access_token_model, get_application_model
 
 from tests.helpers.client import GRANTS, REDIRECT_URI, SECRET, Answer, Site
-from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
+from tests.helpers.registration import OPEN, Registrar, metadata
 from tests.helpers.toolkit_alone import with_this_app, with_toolkit_alone
 
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -215,43 +215,10 @@ def test_the_metadata_lists_what_the_token_endpoint_accepts(
 # Dynamic client registration
 
 
-@dataclass
-class Registrar:
-    """A client that registers itself, and keeps what it was answered."""
-
-    http: Client
-    uri: str = ""
-    token: str = ""
-
-    def send(self, method: str, metadata: Any = None, **headers: str) -> Any:
-        """Send client metadata, or a body as it is."""
-        response = self.http.generic(
-            method,
-            self.uri or "/oauth2/register/",
-            metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode(),
-            content_type="application/json",
-            headers={**({"Authorization": f"Bearer {self.token}"} if self.token else {}), **headers},
-        )
-        if response.status_code in {200, 201}:
-            self.uri = response.json()["registration_client_uri"]
-            self.token = response.json()["registration_access_token"]
-        return response
-
-
-OPEN = {
-    "DCR_ENABLED": True,
-    "DCR_REGISTRATION_PERMISSION_CLASSES": [installed_path("dcr.AllowAllDCRPermission")],
-}
-
-
 @pytest.fixture
 def registrar(db: None) -> Iterator[Registrar]:
     with provider(**OPEN):
         yield Registrar(Client(enforce_csrf_checks=True))
-
-
-def metadata(*grant_types: str, **more: Any) -> dict[str, Any]:
-    return {"grant_types": grant_types, "redirect_uris": [REDIRECT_URI], **more}
 
 
 #: grant_types of a registration -> (grant types stored, the primary one first; grant_types answered)

@@ -24,8 +24,20 @@ from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
 from example_project.urls import urlpatterns as example_urlpatterns
-from oauth_binding.contrib.rest_framework import BearerAuthentication, IsBound, PresentsBinding
+from oauth_binding.contrib.rest_framework import (
+    BearerAuthentication,
+    IsBound,
+    IsSenderConstrained,
+    PresentsBinding,
+)
 from oauth_binding.resource_server import BearerTokenMiddleware, ProtectedResourceMixin, protected_resource
+
+#: An API of each kind that takes any token with the scope "read".
+KINDS = [
+    "drf/any",
+    *("mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped"),
+    "session",
+]
 
 
 def describe(request: Any, token: Any, user: Any) -> dict[str, Any]:
@@ -90,6 +102,17 @@ class Presented(Described):
     permission_classes = [PresentsBinding]
 
 
+class Constrained(Described):
+    permission_classes = [IsAuthenticated & IsSenderConstrained]
+
+
+class ConstrainedByMethod(Described):
+    """Whose metadata can't say what it asks for."""
+
+    def get_permissions(self) -> Any:
+        return [IsSenderConstrained()] if self.request.method == "POST" else []
+
+
 class Throttled(Described):
     throttle_classes = [type("OncePerMinute", (UserRateThrottle,), {"rate": "1/min"})]
 
@@ -121,6 +144,10 @@ class PlainPresentedView(PlainView):
     require_presented_binding = True
 
 
+class PlainConstrainedView(PlainView):
+    require_sender_constrained = True
+
+
 class AsyncView(ProtectedResourceMixin, View):
     """A class-based view whose handlers are coroutines."""
 
@@ -134,6 +161,10 @@ class AsyncView(ProtectedResourceMixin, View):
 
 class AsyncPresentedView(AsyncView):
     require_presented_binding = True
+
+
+class AsyncConstrainedView(AsyncView):
+    require_sender_constrained = True
 
 
 async def describe_async(request: HttpRequest) -> JsonResponse:
@@ -175,20 +206,30 @@ urlpatterns = [
     path("drf/certificate/", BoundToCertificate.as_view()),
     path("drf/bound-or-staff/", BoundOrStaff.as_view()),
     path("drf/presented/", Presented.as_view()),
+    path("drf/constrained/", Constrained.as_view()),
+    path("drf/constrained-by-method/", ConstrainedByMethod.as_view()),
+    path("drf/constrained-in-urls/", Described.as_view(permission_classes=[IsSenderConstrained])),
     path("drf/throttled/", Throttled.as_view()),
     path("drf/toolkit/", OfToolkit.as_view()),
     path("drf/toolkit/users/", OfToolkitForUsers.as_view()),
     path("mixin/scoped/", PlainView.as_view()),
     path("mixin/bound/", PlainBoundView.as_view()),
+    path("mixin/constrained/", PlainConstrainedView.as_view()),
+    path("mixin/constrained-in-urls/", PlainView.as_view(require_sender_constrained=True)),
     path("mixin/presented/", PlainPresentedView.as_view()),
     path("decorator/scoped/", protected_resource(["read"])(describe_plain)),
     path("decorator/any/", protected_resource()(describe_plain)),
     path("decorator/bound/", protected_resource(bound=True)(describe_plain)),
     path("decorator/certificate/", protected_resource(binding_types=["jkt"])(describe_plain)),
+    path("decorator/constrained/", protected_resource(["read"], sender_constrained=True)(describe_plain)),
     path("decorator/presented/", protected_resource(presented_binding=True)(describe_plain)),
     path("async-mixin/scoped/", AsyncView.as_view()),
+    path("async-mixin/constrained/", AsyncConstrainedView.as_view()),
     path("async-mixin/presented/", AsyncPresentedView.as_view()),
     path("async-decorator/scoped/", protected_resource(["read"])(describe_async)),
+    path(
+        "async-decorator/constrained/", protected_resource(["read"], sender_constrained=True)(describe_async)
+    ),
     path("async-decorator/presented/", protected_resource(presented_binding=True)(describe_async)),
     path("session/", describe_session),
     path("backoffice/", other_admin.urls),

@@ -24,16 +24,11 @@ from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
+from tests.helpers.dpop import OFFER
 from tests.helpers.rows import expire
+from tests.resource_server.apis import KINDS
 
 INVALID = "The access token is invalid."
-
-#: An API of each kind that takes any token with the scope "read".
-KINDS = [
-    "drf/any",
-    *("mixin/scoped", "decorator/scoped", "async-mixin/scoped", "async-decorator/scoped"),
-    "session",
-]
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +61,8 @@ def challenge(response: Any, error: str, description: str, scope: str = "") -> s
     """Return the challenge that the API has to answer from which there is a response."""
     scope = f'scope="{scope}",' if scope else ""
     of_api = metadata(response.request["PATH_INFO"])
-    return f'Bearer realm="api",error="{error}",error_description="{description}",{scope}{of_api}'
+    bearer = f'Bearer realm="api",error="{error}",error_description="{description}",{scope}{of_api}'
+    return f"{bearer}{OFFER}" if response.status_code == 401 else bearer
 
 
 #: What APIs ask for that take no token without it; a client that asks for another token is told.
@@ -223,7 +219,9 @@ def test_a_request_without_a_token_is_challenged_without_an_error(user: User, ki
 
     assert response.status_code == 401
     scope = "read write" if kind == "drf/scoped" else "read"
-    assert response["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}'
+    assert (
+        response["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}{OFFER}'
+    )
 
 
 @pytest.mark.parametrize("kind", ["session", "drf/any"])
@@ -310,7 +308,9 @@ def test_who_is_refused_for_something_else_is_not_told_of_scopes(make_bound: Cal
 def test_combined_permissions_tell_the_scopes_before_there_is_a_token(
     user: User, kind: str, scope: str
 ) -> None:
-    assert call(kind)["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}'
+    assert (
+        call(kind)["WWW-Authenticate"] == f'Bearer realm="api",scope="{scope}",{metadata(f"/{kind}/")}{OFFER}'
+    )
 
 
 @pytest.mark.parametrize("kind", ["drf/certificate", "decorator/certificate"])

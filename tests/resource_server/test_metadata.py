@@ -97,7 +97,7 @@ def get(path: str, **headers: str) -> Any:
 def find(api: str) -> str | None:
     """Return the path of the metadata that a refused request to an API names, or None."""
     challenge = get(api, Authorization="Bearer unknown")["WWW-Authenticate"]
-    found = re.search(f',resource_metadata="{HOST}([^"]+)"$', challenge)
+    found = re.search(f',resource_metadata="{HOST}([^"]+)"(?:$|, DPoP )', challenge)
     return found[1] if found else None
 
 

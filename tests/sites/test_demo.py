@@ -145,8 +145,8 @@ def send(curl: str) -> requests.Response:
 def test_every_step_is_as_documented(first_run: Run) -> None:
     output = first_run.output
     assert (first_run.status, first_run.errors) == (0, "")
-    assert "56 steps: 56 as documented, 0 not." in output
-    assert output.count("✓ as documented") == 56
+    assert "80 steps: 80 as documented, 0 not." in output
+    assert output.count("✓ as documented") == 80
     assert "✗" not in output
     assert "\x1b" not in output  # no colours where nobody looks
     addresses = re.findall(r"\$ curl -X POST .* http://127\.0\.0\.1:\d+(/\S+)$", output, re.MULTILINE)
@@ -154,11 +154,15 @@ def test_every_step_is_as_documented(first_run: Run) -> None:
     site, api = re.findall(r"^The .* is at (http://127\.0\.0\.1:\d+)/,", output, re.MULTILINE)
     assert site != api
     statuses = re.findall(rf"^   \$ curl .* {api}(/\S+)\n   (\d+) ", output, re.MULTILINE)
+    # What a key protects: without and with a nonce.
+    protected = [("/api/me/", "401"), ("/api/me/", "200")]
     # With JWTs one call more, as a new token supersedes the old one.
     assert statuses == [
+        *protected,
         *[("/api/me/", "200"), ("/api/plain/", "200"), ("/api/me/", "401")],
         *[("/api/private/", "401"), ("/api/private/", "401"), ("/api/private/", "200")],
         *[("/api/plain/", "401"), ("/api/me/", "200")],
+        *protected,
         *[("/api/me/", "200"), ("/api/plain/", "200")],
         *[("/api/private/", "401"), ("/api/private/", "401"), ("/api/private/", "200")],
         *[("/api/plain/", "401"), ("/api/me/", "200")],
@@ -170,7 +174,7 @@ def test_it_can_be_run_again_and_leaves_the_server_up_on_request(demo: Demo) -> 
     demo.use_settings()
     with demo.start("--serve") as process:
         output = read_until(process, "Password:")
-        assert "56 steps: 56 as documented, 0 not." in output
+        assert "80 steps: 80 as documented, 0 not." in output
 
         facts = dict(re.findall(r"^(Admin|Login|Password): +(\S+)$", output, re.MULTILINE))
         with requests.Session() as browser:
@@ -210,7 +214,7 @@ def test_a_server_that_forgets_the_binding_is_found_out(demo: Demo) -> None:
     assert run.status == 1
     assert "The server does not behave as documented." in run.errors
     steps = re.findall(r"^(\d+)\. (?:.*\n)+?   ([✓✗]) ", run.output, re.MULTILINE)
-    assert len(steps) == 56
+    assert len(steps) == 80
     found = [index for index, (_number, mark) in enumerate(steps, start=1) if mark == "✗"]
     assert {3, 5} <= set(found)
     assert not {1, 2} & set(found)

@@ -194,6 +194,7 @@ ADDED = {
     ],
     "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic", "none"],
     "revocation_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic", "none"],
+    "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "PS256"],
 }
 
 

@@ -59,6 +59,7 @@ MEMBERS: dict[str, Any] = {
     "grant_types_supported": [*DEFAULTS["OAUTH2_GRANT_TYPES_SUPPORTED"], EXCHANGE],
     "response_types_supported": ["code", "token"],
     "code_challenge_methods_supported": ["plain", "S256"],
+    "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "PS256"],
     "scopes_supported": ["devices:read", "devices:write", "introspection", "openid", "read", "write"],
     "client_id_metadata_document_supported": False,
 }

@@ -6,6 +6,7 @@ tests/concurrency has the same between processes, and leaves the moment to chanc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,9 +15,10 @@ from django.contrib.auth.models import User
 from oauth_binding.authorization_server import revoke_binding, revoke_unbound_tokens
 from oauth_binding.authorization_server.issuing import save as issuing
 from oauth_binding.authorization_server.revocation import end as ending
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import TokenBinding, TokenPolicy
 from oauth_binding.storage import attempts
 from tests.helpers.client import Answer, Site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.exchange import allow, exchange
 
 REFRESH_TOKEN = "urn:ietf:params:oauth:token-type:refresh_token"
@@ -154,3 +156,27 @@ def _first(call: Callable[[], None], function: Callable[..., Any]) -> Callable[.
         return function(*arguments)
 
     return both
+
+
+@pytest.mark.parametrize("exchanged", ["access token", "refresh token"])
+@pytest.mark.parametrize("rotates", [True, False])
+def test_bound_to_a_key_after_the_exchange_was_checked(
+    backend: Site, mobile: Site, monkeypatch: pytest.MonkeyPatch, settings: Any, exchanged: str, rotates: bool
+) -> None:
+    """A bearer token that is refreshed with a proof (RFC 9449 section 5) is not exchanged without the key."""
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "ROTATE_REFRESH_TOKEN": rotates}
+    TokenPolicy.objects.create(application=mobile.application, sender_constraint="dpop")
+    device = replace(mobile, key=DeviceKey())
+    subject = mobile.bound("phone")
+    refreshed: list[Answer] = []
+    bind = once(lambda: refreshed.append(device.refresh(subject.refresh)))
+    monkeypatch.setattr(issuing, "tokens_transaction", _first(bind, attempts.tokens_transaction))
+
+    if exchanged == "access token":
+        answer = exchange(backend, subject.access)
+    else:
+        answer = exchange(backend, subject.refresh, subject_token_type=REFRESH_TOKEN)
+
+    assert (answer.status, answer.data["error"]) == (400, "invalid_grant")
+    assert refreshed[0]["token_type"] == "DPoP"
+    assert mobile.active(refreshed[0].access)

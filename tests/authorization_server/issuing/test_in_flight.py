@@ -6,6 +6,7 @@ tests/concurrency has the same between processes, and leaves the moment to chanc
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,8 +20,10 @@ from oauth_binding.authorization_server.endpoints import device_authorization
 from oauth_binding.authorization_server.issuing import save as issuing
 from oauth_binding.authorization_server.toolkit import validator as toolkit
 from oauth_binding.devices import sign_out_everywhere
+from oauth_binding.models import TokenPolicy
 from oauth_binding.storage import attempts
-from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, Answer, Site
+from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Answer, Site
+from tests.helpers.dpop import DeviceKey
 
 KINDS = [(token_type, binding) for token_type in ("opaque", "jwt") for binding in ("none", "client-request")]
 
@@ -52,6 +55,8 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], 
             return both
 
         monkeypatch.setattr(issuing, "tokens_transaction", first(attempts.tokens_transaction))
+        # Where a token is answered again without a transaction.
+        monkeypatch.setattr(issuing, "_confirm", first(issuing._confirm))
         for module in (toolkit, device_authorization):
             monkeypatch.setattr(module, "in_transaction", first(attempts.in_transaction))
 
@@ -238,3 +243,115 @@ def test_a_user_who_approves_a_device(
 
     assert answer.status_code == 403
     assert get_device_grant_model().objects.get().status == "authorization-pending"
+
+
+@pytest.fixture(params=[True, False], ids=["rotation", "no rotation"])
+def rotates(request: pytest.FixtureRequest, settings: Any) -> bool:
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "ROTATE_REFRESH_TOKEN": request.param}
+    return bool(request.param)
+
+
+@pytest.mark.parametrize("is_replay", [False, True])
+def test_a_refresh_token_that_gets_a_key(
+    make_kind: Callable[..., Site],
+    meanwhile: Callable[..., None],
+    rotates: bool,
+    is_replay: bool,
+    settings: Any,
+) -> None:
+    """Who refreshes it without the key gets nothing (RFC 9449 section 5), nor takes anything away."""
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 60}
+    site = make_kind()
+    TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+    device = replace(site, key=DeviceKey())
+    login = site.bound("phone")
+    bearers = [login, site.refresh(login.refresh)] if is_replay else [login]
+    with_key: list[Answer] = []
+    meanwhile(lambda: with_key.append(device.refresh(bearers[-1].refresh)))
+
+    answer = site.refresh(login.refresh)
+
+    assert answer.status == 400, answer.data
+    assert answer["error"] in {"invalid_grant", "invalid_dpop_proof"}
+    assert (with_key[0].status, with_key[0]["token_type"]) == (200, "DPoP")
+    assert site.active(with_key[0].access)
+    assert not any(site.active(bearer.access) for bearer in bearers)
+    for token in {each.refresh for each in [*bearers, *with_key]}:
+        assert site.refresh(token).status == 400
+    assert device.refresh(with_key[0].refresh).status == 200
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_a_refreshed_pair_that_gets_a_key(
+    make_bound: Callable[..., Site], meanwhile: Callable[..., None], token_type: str, settings: Any
+) -> None:
+    """Both requests come again with the refresh token before, of which the pair is the successor."""
+    settings.OAUTH2_PROVIDER = {**settings.OAUTH2_PROVIDER, "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 60}
+    site = make_bound(token_type)
+    TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+    device = replace(site, key=DeviceKey())
+    login = site.bound("phone")
+    bearer = site.refresh(login.refresh)
+    with_key: list[Answer] = []
+    meanwhile(lambda: with_key.append(device.refresh(login.refresh)))
+
+    answer = site.refresh(login.refresh)
+
+    assert (with_key[0].status, with_key[0]["token_type"]) == (200, "DPoP")
+    assert site.active(with_key[0].access)
+    if answer.status == 200:
+        # It came first, and was answered what there was; that has ended since.
+        assert (token_type, answer.access) == ("opaque", bearer.access)
+    else:
+        assert answer["error"] in {"invalid_grant", "invalid_dpop_proof"}
+    assert not site.active(bearer.access)
+    for token in (login.refresh, bearer.refresh, with_key[0].refresh):
+        assert site.refresh(token).status == 400
+    assert device.refresh(with_key[0].refresh).status == 200
+
+
+def test_a_refresh_token_that_is_refreshed_before_it_gets_a_key(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None], rotates: bool
+) -> None:
+    """Whether the one with the proof is refused or answered, there is no bearer token beside its own."""
+    site = make_kind()
+    TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+    device = replace(site, key=DeviceKey())
+    login = site.bound("phone")
+    bearers: list[Answer] = []
+    meanwhile(lambda: bearers.append(site.refresh(login.refresh)))
+
+    answer = device.refresh(login.refresh)
+
+    assert (bearers[0].status, bearers[0]["token_type"]) == (200, "Bearer")
+    assert site.active(bearers[0].access) is (answer.status == 400)
+    if answer.status == 200:
+        assert answer["token_type"] == "DPoP"
+        assert {site.refresh(token).status for token in (bearers[0].refresh, answer.refresh)} == {400}
+        assert device.refresh(answer.refresh).status == 200
+    else:
+        assert answer["error"] == "invalid_grant"
+        assert device.refresh(bearers[0].refresh)["token_type"] == "DPoP"
+
+
+@pytest.mark.parametrize("client_type", ["public", "confidential"])
+def test_a_refresh_token_that_gets_another_key(
+    make_kind: Callable[..., Site], meanwhile: Callable[..., None], rotates: bool, client_type: str
+) -> None:
+    """A public client needs the one that was first; one that authenticates itself may bring another."""
+    site = make_kind(client_type=client_type, client_secret=SECRET if client_type == "confidential" else "")
+    site.secret = site.application.client_secret
+    TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+    devices = [replace(site, key=DeviceKey()) for _ in range(2)]
+    login = site.bound("phone")
+    first: list[Answer] = []
+    meanwhile(lambda: first.append(devices[0].refresh(login.refresh)))
+
+    answer = devices[1].refresh(login.refresh)
+
+    assert first[0]["token_type"] == "DPoP"
+    if client_type == "public":
+        assert (answer.status, answer["error"]) == (400, "invalid_grant")
+        assert devices[1].refresh(first[0].refresh)["error"] == "invalid_grant"
+    live = [each for each in (*first, answer) if each.status == 200][-1]
+    assert devices[0].refresh(live.refresh)["token_type"] == "DPoP"

@@ -31,7 +31,9 @@ DEVICE: Final = [*GRANTS][-1]
 #: Columns of what requests save that are as long as the server makes what it puts there.
 OWN_VALUES: Final = {
     "access_token",
+    "binding_confirmation",
     "code",
+    "confirmation",
     "device_code",
     "digest",
     "jti",

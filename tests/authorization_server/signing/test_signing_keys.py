@@ -42,6 +42,7 @@ from tests.helpers.exchange import JWT as TOKEN_TYPE_JWT
 from tests.helpers.exchange import allow, exchange
 from tests.helpers.project import ROOT
 from tests.helpers.provider import provider
+from tests.helpers.staff import policy
 
 JWKS = "/oauth2/.well-known/jwks.json"
 FEED = "/oauth2/revoked-tokens/"
@@ -946,6 +947,7 @@ class TestAdmin:
             "token_type": token_type,
             "token_binding_type": "none",
             "access_token_algorithm": algorithm,
+            **policy(),
         }
         return operator.post("/admin/oauth2_provider/application/add/", form)
 

@@ -14,6 +14,7 @@ from django.test import RequestFactory
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.resource_server import BearerTokenMiddleware, InvalidTokenError, get_user
 from oauth_binding.resource_server.verified_token import AccessToken, TokenUser
+from tests.helpers.dpop import OFFER
 from tests.helpers.resource_server import INVALID, Api, Issuer, assert_invalid
 
 BOUND: dict[str, Any] = {"binding_type": "client-request", "binding_ref": binding_reference("téléphone")}
@@ -21,7 +22,8 @@ BOUND: dict[str, Any] = {"binding_type": "client-request", "binding_ref": bindin
 
 def challenge(error: str, description: str, scope: str = "") -> str:
     attributes = f'Bearer realm="api",error="{error}",error_description="{description}"'
-    return f'{attributes},scope="{scope}"' if scope else attributes
+    scoped = f'{attributes},scope="{scope}"' if scope else attributes
+    return f"{scoped}{OFFER}" if error == "invalid_token" else scoped
 
 
 class TestRequests:
@@ -29,7 +31,7 @@ class TestRequests:
     def test_without_a_token(self, api: Api, issuer: Issuer, path: str) -> None:
         for authorization in ({}, {"Authorization": ""}, {"Authorization": "Basic YTpi"}):
             answer = api.call(path=path, **authorization)
-            assert (answer.status, answer.challenge) == (401, 'Bearer realm="api",scope="read"')
+            assert (answer.status, answer.challenge) == (401, f'Bearer realm="api",scope="read"{OFFER}')
 
     @pytest.mark.parametrize("path", ["/me/", "/plain/"])
     @pytest.mark.parametrize(

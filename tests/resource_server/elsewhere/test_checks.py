@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.core.checks import CheckMessage
 
-from oauth_binding.resource_server.checks import check_settings
+from oauth_binding.resource_server.checks import check_replay_cache, check_settings
 
 LOCAL = {
     "ISSUER": "https://issuer.example",
@@ -60,6 +60,7 @@ not_callable = 1
         {**ASKING, "BINDING_HEADER": "X-Device", "REQUIRE_PRESENTED_BINDING": True},
         BOTH,
         {**BOTH, **FEED},
+        {**LOCAL, "DPOP_ALGORITHMS": ("RS256",), "DPOP_NONCES": True, "DPOP_REPLAY_CACHE": "default"},
     ],
 )
 def test_right_settings(settings: Any, options: dict[str, Any]) -> None:
@@ -142,6 +143,15 @@ def test_missing_settings(settings: Any, options: dict[str, Any], key: str) -> N
         ("CLIENT_SECRET", b"the-secret"),
         ("BINDING_HEADER", ""),
         ("REQUIRE_PRESENTED_BINDING", "yes"),
+        ("DPOP_ALGORITHMS", []),
+        ("DPOP_ALGORITHMS", "ES256"),
+        ("DPOP_ALGORITHMS", ["ES256", "HS256"]),
+        ("DPOP_ALGORITHMS", ["none"]),
+        ("DPOP_NONCES", "off"),
+        ("DPOP_NONCES", None),
+        ("DPOP_REPLAY_CACHE", "nothing"),
+        ("DPOP_REPLAY_CACHE", None),
+        ("DPOP_REPLAY_CACHE", ["default"]),
         ("USER", ""),
         ("USER", user),
     ],
@@ -177,3 +187,35 @@ def test_a_user_function_that_is_none(settings: Any, path: str) -> None:
 
     assert ids([message]) == ["E005"]
     assert path in message.msg
+
+
+#: Where used proofs may be kept, and whether all processes share that.
+CACHES = {
+    "locmem.LocMemCache": False,
+    "dummy.DummyCache": False,
+    "filebased.FileBasedCache": False,
+    "db.DatabaseCache": False,
+    "redis.RedisCache": True,
+}
+
+
+@pytest.mark.parametrize(("backend", "is_shared"), CACHES.items())
+@pytest.mark.parametrize("alias", ["default", "proofs"])
+def test_where_used_proofs_are_kept(settings: Any, backend: str, is_shared: bool, alias: str) -> None:
+    named = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": "redis://x.example"}
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}, alias: named}
+    settings.OAUTH_RESOURCE_SERVER = {**LOCAL, **({} if alias == "default" else {"DPOP_REPLAY_CACHE": alias})}
+
+    messages = check_replay_cache(None)
+
+    assert [message.id for message in messages] == ([] if is_shared else ["oauth_binding.E032"])
+    assert all(message.is_serious() and message.hint and repr(alias) in message.msg for message in messages)
+
+
+@pytest.mark.parametrize(
+    "options", [None, {"DPOP_REPLAY_CACHE": "nothing"}, {"DPOP_REPLAY_CACHE": ["default"]}]
+)
+def test_what_is_malformed_is_for_another_check(settings: Any, options: Any) -> None:
+    settings.OAUTH_RESOURCE_SERVER = options
+
+    assert check_replay_cache(None) == []

@@ -87,7 +87,7 @@ class TestAccepting:
         assert api.call(issuer.token(iat=time.time() - 0.5, exp=time.time() + 60.5)).status == 200
 
     def test_claims_that_nobody_knows(self, api: Api, issuer: Issuer) -> None:
-        assert api.call(issuer.token(cnf={"x": 1}, roles=["é", {"a": None}], n=1.5)).status == 200
+        assert api.call(issuer.token(ext={"x": 1}, roles=["é", {"a": None}], n=1.5)).status == 200
 
     def test_without_a_kid_the_only_key_of_its_kind(self, api: Api, issuer: Issuer) -> None:
         issuer.keys = [jwk(RSA_KEY), jwk(KEYS["ES256"], "ES256", kid="two")]

@@ -22,7 +22,7 @@ def described(api: Api, settings: Any) -> None:
 
 def find(api: Api, path: str) -> str | None:
     """Return the path of the metadata that a refused request names, or None."""
-    found = re.search(f'resource_metadata="{HOST}([^"]+)"$', str(api.call(None, path).challenge))
+    found = re.search(f'resource_metadata="{HOST}([^"]+)"(?:$|, DPoP )', str(api.call(None, path).challenge))
     return found[1] if found else None
 
 
@@ -51,6 +51,7 @@ def test_the_audience_that_is_the_address_of_an_api_is_its_resource(
             "resource": resource,
             "authorization_servers": [ISSUER],
             "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "PS256"],
         }
 
 

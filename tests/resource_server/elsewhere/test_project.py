@@ -15,6 +15,7 @@ from django.core.management.base import SystemCheckError
 from django.test import Client
 
 from oauth_binding.binding.semantics import binding_reference
+from tests.helpers.dpop import OFFER
 from tests.helpers.project import Project
 from tests.helpers.resource_server import AUDIENCE, ISSUER, Issuer
 from tests.helpers.servers import OTHER_KEY
@@ -52,10 +53,10 @@ def foreign_modules() -> list[str]:
     )
 
 
-def check() -> str:
+def check(deploy: bool = False) -> str:
     """Return what the system checks of the project find."""
     try:
-        call_command("check", fail_level="WARNING")
+        call_command("check", fail_level="WARNING", deploy=deploy)
     except SystemCheckError as error:
         return str(error)
     return ""
@@ -89,7 +90,7 @@ def test_a_project_without_the_server(tmp_path: Path, issuer: Issuer, apps: list
             assert call(issuer.token(OTHER_KEY), path)[0] == 401
             assert call(issuer.token(scope="write"), path)[0] == 403
             assert call(issuer.token(exp=int(time.time()) - 60), path)[0] == 401
-            assert call(None, path)[::2] == [401, 'Bearer realm="api",scope="read"']
+            assert call(None, path)[::2] == [401, f'Bearer realm="api",scope="read"{OFFER}']
         presented = {"Token-Binding-Id": "phone"}
         assert call(issuer.token(**bound), "/presented/", **presented)[0] == 200
         assert call(issuer.token(**bound), "/presented/")[0] == 401
@@ -131,10 +132,13 @@ def test_mistakes_are_found_by_check(tmp_path: Path) -> None:
     project.write("api_settings.py", SETTINGS.format(apps=APPS, use_tz=True, options={"ISSUER": ISSUER}))
     try:
         found = project.call("api_settings", check)
+        found_for_deployment = project.call("api_settings", check, True)
     finally:
         project.end()
 
     assert found.count("oauth_binding_resource_server.E002") == 2
+    assert "oauth_binding.E032" not in found
+    assert "oauth_binding.E032" in found_for_deployment
 
 
 def test_the_example_passes_its_checks_and_has_no_database() -> None:

@@ -72,6 +72,9 @@ def test_the_defaults_are_right_by_their_own_rules() -> None:
         ("BINDING_HEADER", "X-Device"),
         ("REQUIRE_PRESENTED_BINDING", True),
         ("ALGORITHMS", ["ES256"]),
+        ("DPOP_ALGORITHMS", ["RS256"]),
+        ("DPOP_NONCES", True),
+        ("DPOP_REPLAY_CACHE", "shared"),
     ],
 )
 def test_settings_are_read_live(settings: Any, key: str, value: Any) -> None:

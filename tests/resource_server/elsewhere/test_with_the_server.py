@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from oauth_binding.models import TokenPolicy
 from tests.helpers.client import Site
+from tests.helpers.dpop import OFFER, DeviceKey
 from tests.helpers.resource_server import INVALID, Api
 from tests.helpers.rows import expire
 
@@ -170,6 +172,51 @@ def test_a_token_of_a_client_has_no_user(
     assert Api().call(token, "/for-users/").status in (401, 403)
 
 
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_a_sender_constrained_token(
+    elsewhere: Callable[..., None],
+    here: Callable[[], None],
+    make_bound: Callable[..., Site],
+    validation: str,
+    token_type: str,
+) -> None:
+    """Its key opens the API in both projects, and the token alone neither; each has nonces of its own."""
+    if (token_type, validation) == ("opaque", "local"):
+        pytest.skip("opaque tokens have to be introspected")
+    site, key, api = make_bound(token_type), DeviceKey(), Api()
+    TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
+    proof = key.proof("POST", "/oauth2/token/")
+    answer = site.post("/oauth2/token/", site.grant(tokenBindingId="phone"), headers={"DPoP": proof})
+    assert (answer.status, answer["token_type"]) == (200, "DPoP")
+
+    def ask_all() -> list[Any]:
+        return [
+            attempt
+            for path in ("/me/", "/plain/", "/bound/", "/constrained/", "/plain-constrained/")
+            for attempt in (
+                api.prove(key, answer.access, path),
+                api.call(answer.access, path),
+                api.prove(DeviceKey(), answer.access, path),
+                api.call(None, path, Authorization=f"DPoP {answer.access}"),
+            )
+        ]
+
+    expected = ask_all()
+    elsewhere(validation)
+    found = ask_all()
+
+    assert [attempt.status for attempt in found] == [200, 401, 401, 401] * 5
+    assert [attempt.status for attempt in expected] == [attempt.status for attempt in found]
+    assert [attempt.data for attempt in found[::4]] == [attempt.data for attempt in expected[::4]]
+    assert found[0].data["confirmation"] == f"jkt:{key.thumbprint}"
+
+    elsewhere(validation, DPOP_NONCES=True)
+    refused = api.prove(key, answer.access)
+    assert (refused.status, api.prove(key, answer.access, nonce=refused.nonce).status) == (401, 200)
+    here()
+    assert api.prove(key, answer.access).status == 200
+
+
 def test_resources(elsewhere: Callable[..., None], make_bound: Callable[..., Site], validation: str) -> None:
     """A token that was asked for on behalf of another API is not for this one (RFC 8707)."""
     site = make_bound("jwt")
@@ -203,4 +250,5 @@ def test_a_server_without_a_feed(
 
 
 def with_metadata(challenge: str) -> str:
-    return f'{challenge},resource_metadata="http://testserver/.well-known/oauth-protected-resource"'
+    metadata = 'resource_metadata="http://testserver/.well-known/oauth-protected-resource"'
+    return f"{challenge.removesuffix(OFFER)},{metadata}{OFFER}"

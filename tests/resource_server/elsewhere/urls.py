@@ -14,11 +14,12 @@ from rest_framework.views import APIView
 
 from oauth_binding.contrib.rest_framework import (
     IsBound,
+    IsSenderConstrained,
     PresentsBinding,
     TokenHasReadWriteScope,
     TokenHasScope,
 )
-from oauth_binding.resource_server import is_bound, protected_resource
+from oauth_binding.resource_server import is_bound, is_sender_constrained, protected_resource
 
 
 def describe(token: Any) -> dict[str, Any]:
@@ -28,6 +29,7 @@ def describe(token: Any) -> dict[str, Any]:
         "scope": token.scope,
         "scopes": list(token.scopes),
         "binding": None if binding is None else [binding.binding_type, binding.reference],
+        **({"confirmation": token.binding_confirmation} if is_sender_constrained(token) else {}),
     }
 
 
@@ -62,6 +64,10 @@ class Presented(Me):
     permission_classes = [TokenHasScope, PresentsBinding]
 
 
+class Constrained(Me):
+    permission_classes = [TokenHasScope, IsSenderConstrained]
+
+
 class ThreeAnHour(UserRateThrottle):
     rate = "3/hour"
 
@@ -75,6 +81,11 @@ def plain(request: HttpRequest) -> HttpResponse:
     return JsonResponse(describe(request.access_token))  # type: ignore[attr-defined]
 
 
+@protected_resource(["read"], sender_constrained=True)
+def plain_constrained(request: HttpRequest) -> HttpResponse:
+    return JsonResponse(describe(request.access_token))  # type: ignore[attr-defined]
+
+
 urlpatterns = [
     path("me/", Me.as_view()),
     path("for-users/", ForUsers.as_view()),
@@ -84,4 +95,6 @@ urlpatterns = [
     path("presented/", Presented.as_view()),
     path("throttled/", Throttled.as_view()),
     path("plain/", plain),
+    path("constrained/", Constrained.as_view()),
+    path("plain-constrained/", plain_constrained),
 ]
