@@ -29,8 +29,7 @@ if "CONCURRENCY_REDIS" in os.environ:
         "default": {
             "BACKEND": "django.core.cache.backends.redis.RedisCache",
             "LOCATION": os.environ["CONCURRENCY_REDIS"],
-            # Who waits for an answer is told at once that there is none.
-            "OPTIONS": {"retry": None, "socket_timeout": 2, "socket_connect_timeout": 2},
+            "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
         }
     }
     OAUTH_BINDING = {**OAUTH_BINDING, "DPOP_REPLAY_CACHE": "default"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -40,6 +41,18 @@ class RedisServer:
                     return
             time.sleep(0.02)
         raise RuntimeError("Redis did not start")
+
+    def hang(self) -> None:
+        """Let it take requests and answer none."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again, whether it hangs or has ended."""
+        if self._process is None:
+            self.start()
+        else:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it at once, whatever it is doing."""
