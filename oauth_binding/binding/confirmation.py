@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,6 +12,14 @@ JWK_THUMBPRINT: Final = "jkt"
 
 #: The longest stored form of a confirmation, in characters.
 MAX_STORED_LENGTH: Final = 64
+
+
+_THUMBPRINT: Final = re.compile("[A-Za-z0-9_-]{43}")
+
+
+def is_thumbprint(text: str) -> bool:
+    """Return whether a text is of the form of a thumbprint: the base64url SHA-256 of a key (RFC 7638)."""
+    return _THUMBPRINT.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

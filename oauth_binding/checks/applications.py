@@ -82,8 +82,7 @@ def _check_applications(applications: Any) -> Iterator[CheckMessage]:
 def _check_demands(applications: Any, installed: Sequence[str]) -> Iterator[CheckMessage]:
     unproven = applications.filter(token_policy__sender_constraint=NO_CONSTRAINT)
     unproven = unproven.exclude(token_policy__require_sender_constraint=Demand.NO)
-    binding_types = [each for each in installed if each != NO_BINDING]
-    public = [binding_type for binding_type in binding_types if binding_is_public(binding_type)]
+    public = [binding_type for binding_type in installed if binding_is_public(binding_type)]
     presented = applications.filter(require_presented_binding=True, token_binding_type__in=public)
     for contradictory, what, hint in (
         (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,6 @@ from oauth_binding.core.setting_rules import is_flag
 
 #: Which tokens end with a password: those of applications that bind, all of the user, or none.
 PASSWORD_CHANGE_ENDS: Final = ("bound", "all", "off")
-
 
 #: Where a DPoP proof has to have a nonce of this server (RFC 9449 sections 8 and 9).
 DPOP_NONCES: Final = ("off", "token_endpoint", "everywhere")
@@ -39,13 +39,8 @@ def _path_problems(path: Any) -> Iterator[str]:
         yield "is not an absolute path"
 
 
-def _ending_problems(value: Any) -> Iterator[str]:
-    if value not in PASSWORD_CHANGE_ENDS:
-        yield f"is {value!r}"
-
-
-def _nonce_problems(value: Any) -> Iterator[str]:
-    if value not in DPOP_NONCES:
+def _choice_problems(choices: Collection[str], value: Any) -> Iterator[str]:
+    if value not in choices:
         yield f"is {value!r}"
 
 
@@ -58,11 +53,6 @@ def _proof_algorithm_problems(value: Any) -> Iterator[str]:
 def _cache_problems(alias: Any) -> Iterator[str]:
     if alias is not None and not (isinstance(alias, str) and alias in settings.CACHES):
         yield "is not the name of one of CACHES"
-
-
-def _algorithm_problems(algorithm: Any) -> Iterator[str]:
-    if algorithm not in SIGNING_ALGORITHMS:
-        yield f"is {algorithm!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +97,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "DPOP_NONCES": Setting(
         default="off",
-        problems=_nonce_problems,
+        problems=partial(_choice_problems, DPOP_NONCES),
         check="oauth_binding.E031",
         hint=f"Give one of {', '.join(map(repr, DPOP_NONCES))}.",
     ),
@@ -119,14 +109,14 @@ SETTINGS: Final[Mapping[str, Setting]] = {
     ),
     "PASSWORD_CHANGE_ENDS": Setting(
         default="bound",
-        problems=_ending_problems,
+        problems=partial(_choice_problems, PASSWORD_CHANGE_ENDS),
         check="oauth_binding.E018",
         hint=f"Give one of {', '.join(map(repr, PASSWORD_CHANGE_ENDS))}.",
     ),
     "REVOCATION_FEED": _flag(default=False),
     "SIGNING_ALGORITHM": Setting(
         default="RS256",
-        problems=_algorithm_problems,
+        problems=partial(_choice_problems, SIGNING_ALGORITHMS),
         check="oauth_binding.E016",
         hint=f"Give one of {', '.join(SIGNING_ALGORITHMS)}.",
     ),

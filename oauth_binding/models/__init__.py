@@ -6,11 +6,11 @@ from oauth_binding.models.application import (
     demands_binding,
     grant_type_choices,
 )
-from oauth_binding.models.binding import TokenBinding, binding_type_choices
+from oauth_binding.models.binding import TokenBinding, binding_is_public, binding_type_choices
 from oauth_binding.models.code_context import CodeContext
 from oauth_binding.models.contributed_fields import CONTRIBUTED_FIELDS
 from oauth_binding.models.exchange import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
-from oauth_binding.models.policy_rules import binding_is_public, policy_problems
+from oauth_binding.models.policy_rules import policy_problems
 from oauth_binding.models.revoked_token import RevokedToken
 from oauth_binding.models.subjects import client_subject, could_be_user_key, names_a_user
 from oauth_binding.models.token_policy import (

@@ -9,20 +9,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractApplication
 
-from oauth_binding.binding.semantics import NO_BINDING
-from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.token_policy import NO_CONSTRAINT, Demand, TokenPolicy
-
-
-def binding_is_public(binding_type: str) -> bool:
-    """Return whether the values of a binding type are no secrets, so that naming one proves nothing.
-
-    :param binding_type: ``none``, or the type of a binder, installed or not.
-    """
-    if binding_type == NO_BINDING:
-        return False  # also where BINDERS is wrong, as the check E006 says
-    binder = binding_settings.binders.get(binding_type)
-    return binder is not None and binder.is_thumbprint
 
 
 def policy_problems(application: Any, policy: TokenPolicy) -> Iterator[tuple[str, ValidationError]]:

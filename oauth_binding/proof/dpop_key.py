@@ -24,7 +24,7 @@ class DPoPKeyBinder(TokenBinder):
     def get_binding_value(self, request: Request) -> str | None:
         """Return the thumbprint of the key, or None where there is no proof.
 
-        :raises ProofError: the proof is no good.
+        :raises OAuth2Error: the proof is no good.
         """
         presented = presented_proof(request)
         proof = None if presented is None else presented.read()

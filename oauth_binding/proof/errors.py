@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class ProofError(Exception):
     """A proof that is refused.
 
     :param description: the ``error_description``, in ASCII; nothing that the client has sent.
     """
-
-    #: The error code.
-    error: ClassVar[str]
 
     def __init__(self, description: str) -> None:
         super().__init__(description)
@@ -22,13 +17,9 @@ class ProofError(Exception):
 class InvalidProofError(ProofError):
     """``invalid_dpop_proof`` (RFC 9449 section 5)."""
 
-    error = "invalid_dpop_proof"
-
 
 class NonceError(ProofError):
     """``use_dpop_nonce``: the proof has no nonce of this server, or an old one (RFC 9449 section 8)."""
-
-    error = "use_dpop_nonce"
 
     def __init__(self) -> None:
         super().__init__("The DPoP proof needs the nonce in the DPoP-Nonce header.")
@@ -36,8 +27,6 @@ class NonceError(ProofError):
 
 class StoreUnavailableError(ProofError):
     """It can't be told whether a proof was used before: what keeps the used ones does not answer."""
-
-    error = "temporarily_unavailable"
 
     def __init__(self) -> None:
         super().__init__("It can't be told now whether the DPoP proof was used before. Try again.")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.utils.cache import patch_vary_headers
 from django.utils.module_loading import import_string
 from django.views.decorators.debug import sensitive_variables
@@ -87,8 +87,7 @@ class BearerError(Exception):
         response = JsonResponse(body, status=self.status, headers=self.headers)
         if self.status < 500:
             response["WWW-Authenticate"] = self.challenge(request)
-        for name, value in proof_headers(request).items():
-            response[name] = value
+        add_proof_headers(request, response)
         patch_vary_headers(response, ["Authorization"])
         return response
 
@@ -229,6 +228,12 @@ def proof_headers(request: HttpRequest) -> dict[str, str]:
     return {} if rules is None else DPOP.response_headers(rules)
 
 
+def add_proof_headers(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Give an answer what the next proof of its client needs; see :func:`proof_headers`."""
+    for name, value in proof_headers(request).items():
+        response[name] = value
+
+
 class BearerAuthenticator:
     """Tells which access token a request presents.
 
@@ -297,6 +302,15 @@ class BearerAuthenticator:
 def is_sender_constrained(token: Any) -> bool:
     """Return whether an access token is good with a proof of its key alone (RFC 9449 section 6)."""
     return token.binding_confirmation is not None
+
+
+def require_sender_constrained(token: Any) -> None:
+    """Refuse a bearer token where just sender-constrained ones are taken.
+
+    :raises InvalidTokenError: it is one.
+    """
+    if not is_sender_constrained(token):
+        raise InvalidTokenError("This resource takes sender-constrained access tokens alone.")
 
 
 def is_bound(token: Any, binding_types: Collection[str] = ()) -> bool:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from time import time
 from typing import Any, Final
 
-from oauth_binding.binding.confirmation import JWK_THUMBPRINT, Confirmation
+from oauth_binding.binding.confirmation import JWK_THUMBPRINT, Confirmation, is_thumbprint
 from oauth_binding.core.jose import claims as registered
 from oauth_binding.resource_server.errors import ExpiredTokenError, RefusedTokenError
 from oauth_binding.resource_server.settings import resource_server_settings
 
 _TEXTS: Final = ("iss", "sub", "client_id", "jti", "binding_type", "binding_ref")
-
-#: A SHA-256 in base64url, without padding.
-_THUMBPRINT: Final = re.compile("[A-Za-z0-9_-]{43}")
 
 
 def check_types(claims: dict[str, Any]) -> None:
@@ -63,5 +59,5 @@ def _check_confirmation(confirmation: Any) -> None:
     if JWK_THUMBPRINT not in confirmation:
         return
     thumbprint = confirmation[JWK_THUMBPRINT]
-    if not (isinstance(thumbprint, str) and _THUMBPRINT.fullmatch(thumbprint)):
+    if not (isinstance(thumbprint, str) and is_thumbprint(thumbprint)):
         raise ValueError("the jkt of its cnf is not a thumbprint")

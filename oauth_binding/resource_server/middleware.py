@@ -14,9 +14,9 @@ from oauth_binding.core.addresses import NAMESPACE, is_of_server
 from oauth_binding.resource_server.bearer import (
     BearerError,
     InsufficientScopeError,
+    add_proof_headers,
     attach_token,
     get_authenticator,
-    proof_headers,
 )
 
 
@@ -71,8 +71,7 @@ class BearerTokenMiddleware:
                 return error.response(request)
         response = self.get_response(request)
         patch_vary_headers(response, ["Authorization"])
-        for name, value in proof_headers(request).items():
-            response[name] = value
+        add_proof_headers(request, response)
         return response
 
     def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:

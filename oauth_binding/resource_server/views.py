@@ -20,11 +20,11 @@ from oauth_binding.resource_server.bearer import (
     InsufficientScopeError,
     InvalidTokenError,
     MissingTokenError,
+    add_proof_headers,
     attach_token,
     get_authenticator,
     is_bound,
-    is_sender_constrained,
-    proof_headers,
+    require_sender_constrained,
 )
 
 
@@ -55,8 +55,8 @@ def authorize(
             raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
         if (bound or binding_types) and not is_bound(token, binding_types):
             raise InvalidTokenError("The access token is not bound to what this resource asks for.")
-        if sender_constrained and not is_sender_constrained(token):
-            raise InvalidTokenError("This resource takes sender-constrained access tokens alone.")
+        if sender_constrained:
+            require_sender_constrained(token)
         if presented_binding:
             authenticator.check_presented_binding(request, token)
     except BearerError as error:
@@ -190,6 +190,5 @@ def _refuse(request: HttpRequest, **demands: Any) -> HttpResponse | None:
 def _answer(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """Return an answer that caches keep for nobody else, with what the client's next proof needs."""
     patch_vary_headers(response, ["Authorization"])
-    for name, value in proof_headers(request).items():
-        response[name] = value
+    add_proof_headers(request, response)
     return response

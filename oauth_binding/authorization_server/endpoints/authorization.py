@@ -25,14 +25,11 @@ from oauthlib.openid.connect.core.exceptions import ConsentRequired
 from oauth_binding.authorization_server.endpoints.responses import check_repetition
 from oauth_binding.authorization_server.issuing.presented_proof import takes_proofs
 from oauth_binding.authorization_server.issuing.request_state import REQUESTED_KEY
-from oauth_binding.binding.confirmation import JWK_THUMBPRINT, Confirmation
+from oauth_binding.binding.confirmation import JWK_THUMBPRINT, Confirmation, is_thumbprint
 from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
-
-#: RFC 7638, base64url of SHA-256.
-_THUMBPRINT: Final = re.compile("[A-Za-z0-9_-]{43}")
 
 _SALT: Final = "oauth_binding.authorization.dpop_jkt"
 
@@ -141,10 +138,10 @@ class AuthorizationView(views.AuthorizationView):
 
         :raises OAuthToolkitError: it is no thumbprint.
         """
-        if not takes_proofs(self._find_application(client_id)):
+        if not self._takes_proofs(client_id):
             return
         thumbprint = self.request.GET.get("dpop_jkt", "")
-        if thumbprint and not _THUMBPRINT.fullmatch(thumbprint):
+        if thumbprint and not is_thumbprint(thumbprint):
             error = InvalidRequestError(description="dpop_jkt is not a JWK thumbprint.", state=state)
             raise OAuthToolkitError(error=error, redirect_uri=redirect_uri)
         # Also that there is none: what is lost on the way can't be told from that otherwise.
@@ -157,8 +154,7 @@ class AuthorizationView(views.AuthorizationView):
         :raises OAuthToolkitError: the form has lost it, as that of a site's own template may.
         """
         client_id = given["client_id"]
-        application = self._find_application(client_id)
-        if application is None or not takes_proofs(application):
+        if not self._takes_proofs(client_id):
             return
         try:
             signed_for, thumbprint = signing.loads(given["dpop_jkt"], salt=_SALT)
@@ -172,8 +168,9 @@ class AuthorizationView(views.AuthorizationView):
             raise OAuthToolkitError(error=error, redirect_uri=given["redirect_uri"])
         self._note_key(thumbprint)
 
-    def _find_application(self, client_id: str) -> Any:
-        return self.get_oauthlib_core().server.request_validator.find_application(client_id)
+    def _takes_proofs(self, client_id: str) -> bool:
+        application = self.get_oauthlib_core().server.request_validator.find_application(client_id)
+        return application is not None and takes_proofs(application)  # None: deleted meanwhile
 
     def _note_key(self, thumbprint: str) -> None:
         if thumbprint:

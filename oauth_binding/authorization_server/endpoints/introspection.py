@@ -29,7 +29,7 @@ from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
 from oauth_binding.models import client_subject
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.proof.server_rules import api_rules
-from oauth_binding.resource_server.bearer import UnavailableError, is_proof_tried, proof_headers
+from oauth_binding.resource_server.bearer import UnavailableError, add_proof_headers, is_proof_tried
 from oauth_binding.resource_server.proven_request import with_proof_challenge
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry
 from oauth_binding.storage.standing import offered_scopes, token_has_standing
@@ -67,8 +67,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         except ValueError:
             # oauthlib could not decode the query string.
             return error_response(InvalidRequestError(description="The query string is malformed."))
-        for name, value in proof_headers(request).items():
-            response[name] = value
+        add_proof_headers(request, response)
         return response
 
     def unauthenticated_response(self, request: HttpRequest, oauthlib_request: Any = None) -> HttpResponse:

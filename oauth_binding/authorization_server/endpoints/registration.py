@@ -28,7 +28,7 @@ from oauth_binding.core.toolkit_paths import (
     REDIRECT_REQUIRED_GRANT_TYPES,
 )
 from oauth_binding.models import DPOP, Demand, TokenPolicy, policy_of, policy_problems
-from oauth_binding.resource_server.bearer import BearerError, get_authenticator, proof_headers
+from oauth_binding.resource_server.bearer import BearerError, add_proof_headers, get_authenticator
 from oauth_binding.resource_server.proven_request import prove, with_proof_challenge
 from oauth_binding.storage.presented import presenting
 
@@ -159,8 +159,7 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
                     response = super().dispatch(proven.request, *args, **kwargs)
         except BearerError as error:
             return error.response(request)
-        for name, value in proof_headers(request).items():
-            response[name] = value
+        add_proof_headers(request, response)
         if response.status_code == 401:
             # No error without a token (RFC 6750 section 3.1).
             bearer = response["WWW-Authenticate"] if tried_scheme(request) == "bearer" else "Bearer"

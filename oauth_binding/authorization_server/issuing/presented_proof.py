@@ -10,8 +10,7 @@ from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 from oauth_binding.authorization_server.issuing.request_state import state_of
 from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.core.errors import InvalidDPoPProofError
-from oauth_binding.core.settings import binding_settings
-from oauth_binding.models import NO_CONSTRAINT, policy_of
+from oauth_binding.models import NO_CONSTRAINT, binding_is_public, policy_of
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.proof.presented import presented_proof
 
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
 def takes_proofs(client: AbstractApplication) -> bool:
     """Return whether proofs of a client count: its tokens are sender-constrained, or bound to its key."""
-    binder = binding_settings.binders.get(client.token_binding_type)
-    is_bound_to_key = binder is not None and binder.is_thumbprint
+    is_bound_to_key = binding_is_public(client.token_binding_type)
     return is_bound_to_key or policy_of(client).sender_constraint != NO_CONSTRAINT
 
 

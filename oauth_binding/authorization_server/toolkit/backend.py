@@ -240,11 +240,11 @@ class BindingOAuthLibCore(OAuthLibCore):
         :raises BearerError: it is refused.
         """
         proven = prove(request)
-        answer = super().create_userinfo_response(request if proven is None else proven.request)
+        asked = request if proven is None else proven.request
+        answer = super().create_userinfo_response(asked)
         if answer[-1] == 401:
             # oauthlib calls a token invalid also where all that it lacks is the scope (RFC 6750 section 3.1).
-            lacks_scope = super().verify_request(request if proven is None else proven.request, scopes=[])[0]
-            if lacks_scope:
+            if super().verify_request(asked, scopes=[])[0]:
                 raise InsufficientScopeError("The access token does not have the scope.", scopes=["openid"])
             if proven is not None:
                 raise InvalidTokenError("The access token is invalid.")

@@ -13,10 +13,9 @@ from oauth_binding.contrib.rest_framework.exceptions import BearerAPIException
 from oauth_binding.core.toolkit_paths import TokenHasReadWriteScope, TokenHasResourceScope, TokenHasScope
 from oauth_binding.resource_server.bearer import (
     BearerError,
-    InvalidTokenError,
     get_authenticator,
     is_bound,
-    is_sender_constrained,
+    require_sender_constrained,
 )
 
 __all__ = [
@@ -91,9 +90,10 @@ class IsSenderConstrained(BasePermission):
         """
         if not _is_token(request.auth):
             return False
-        if not is_sender_constrained(request.auth):
-            error = InvalidTokenError("This resource takes sender-constrained access tokens alone.")
-            raise BearerAPIException(error, request)
+        try:
+            require_sender_constrained(request.auth)
+        except BearerError as error:
+            raise BearerAPIException(error, request) from None
         return True
 
 

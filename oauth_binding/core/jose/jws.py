@@ -39,7 +39,6 @@ def read(
     :param find_key: returns the key for a ``kid``, or None, and an ``alg``.
     :raises jwt.PyJWTError, ValueError, RecursionError: it is not such a JWT; or what ``find_key`` raises.
     """
-
     parts = split(text)
     header = read_header(parts[0], types=types, algorithms=algorithms)
     return read_payload(parts, find_key(header.get("kid"), header["alg"]))

@@ -43,7 +43,8 @@ class Command(BaseCommand):
     help = (
         "Delete token bindings that have not been used for a given time and hold no tokens any more, and "
         "what is kept of revoked JWTs and used proofs until they expire, and of redeemed authorization codes "
-        "for a day. End the tokens of users who are not active. Run it after cleartokens, which deletes them."
+        "for a day. End the tokens of users who are not active. Run it after cleartokens, which deletes "
+        "tokens."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -327,6 +327,21 @@ class TestCodes:
         site = Site(make_application("opaque"), user)
         return dpop(site, authorization_grant_type="authorization-code", redirect_uris=REDIRECT_URI)
 
+    @pytest.fixture
+    def browser(self, user: User) -> Client:
+        browser = Client()
+        browser.force_login(user)
+        return browser
+
+    def query(self, app: Site, **extra: str) -> dict[str, str]:
+        return {
+            "response_type": "code",
+            "client_id": app.application.client_id,
+            "redirect_uri": REDIRECT_URI,
+            "code_challenge": "x" * 43,
+            **extra,
+        }
+
     def test_a_code_keeps_its_key(self, app: Site) -> None:
         assert app.key is not None
         form = app.authorization_code(dpop_jkt=app.key.thumbprint)
@@ -338,20 +353,11 @@ class TestCodes:
         assert (nobody.status, nobody["error"]) == (400, "invalid_dpop_proof")
         assert app.post(TOKEN, form).status == 200
 
-    def test_also_where_nobody_is_asked(self, app: Site) -> None:
+    def test_also_where_nobody_is_asked(self, app: Site, browser: Client) -> None:
         assert app.key is not None
         app.application.skip_authorization = True
         app.application.save()
-        browser = Client()
-        browser.force_login(app.user)  # type: ignore[arg-type]
-        query = {
-            "response_type": "code",
-            "client_id": app.application.client_id,
-            "redirect_uri": REDIRECT_URI,
-            "dpop_jkt": app.key.thumbprint,
-            "code_challenge": "x" * 43,
-            "code_challenge_method": "plain",
-        }
+        query = self.query(app, dpop_jkt=app.key.thumbprint, code_challenge_method="plain")
         location = browser.get("/oauth2/authorize/", query)["Location"]
         code = parse_qs(urlsplit(location).query)["code"][0]
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT_URI}
@@ -361,18 +367,10 @@ class TestCodes:
         assert app.post(TOKEN, form).status == 200
 
     @pytest.mark.parametrize("lost", ["", "forged", None])
-    def test_a_key_that_is_lost_at_the_page_of_consent_is_an_error(self, app: Site, lost: str | None) -> None:
-        browser = Client()
-        browser.force_login(app.user)  # type: ignore[arg-type]
-        form = {
-            "response_type": "code",
-            "client_id": app.application.client_id,
-            "redirect_uri": REDIRECT_URI,
-            "scope": "read",
-            "state": "xyz",
-            "code_challenge": "x" * 43,
-            "allow": "Authorize",
-        }
+    def test_a_key_that_is_lost_at_the_page_of_consent_is_an_error(
+        self, app: Site, browser: Client, lost: str | None
+    ) -> None:
+        form = self.query(app, scope="read", state="xyz", allow="Authorize")
 
         answer = browser.post("/oauth2/authorize/", form | ({} if lost is None else {"dpop_jkt": lost}))
 
@@ -382,16 +380,8 @@ class TestCodes:
         assert "dpop_jkt" in query["error_description"][0]
         assert not get_grant_model().objects.exists()
 
-    def test_what_is_no_thumbprint_is_named(self, app: Site) -> None:
-        browser = Client()
-        browser.force_login(app.user)  # type: ignore[arg-type]
-        query = {
-            "response_type": "code",
-            "client_id": app.application.client_id,
-            "redirect_uri": REDIRECT_URI,
-            "dpop_jkt": "short",
-            "code_challenge": "x" * 43,
-        }
+    def test_what_is_no_thumbprint_is_named(self, app: Site, browser: Client) -> None:
+        query = self.query(app, dpop_jkt="short")
 
         location = browser.get("/oauth2/authorize/", query)["Location"]
 
@@ -554,14 +544,13 @@ def _refuse(*args: Any, **kwargs: Any) -> None:
 
 
 @pytest.mark.parametrize("policy", [None, "none"])
-@pytest.mark.parametrize("path", [TOKEN])
-def test_who_has_not_opted_in_is_answered_as_ever(policy: str | None, path: str, user: User) -> None:
+def test_who_has_not_opted_in_is_answered_as_ever(policy: str | None, user: User) -> None:
     site = Site(make_application("opaque"), user)
     if policy is not None:
         TokenPolicy.objects.create(application=site.application, sender_constraint=policy)
     plain = site.token()
 
-    with_header = site.post(path, site.grant(), headers={"DPoP": "nonsense"})
+    with_header = site.post(TOKEN, site.grant(), headers={"DPoP": "nonsense"})
 
     assert {**plain.data, "expires_in": 0} == {**with_header.data, "expires_in": 0}
     assert plain.headers == with_header.headers
