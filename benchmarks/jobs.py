@@ -161,6 +161,7 @@ def _client(job: Job) -> str:
 
 def _client_id(job: Job) -> str:
     kinds = [job.grant, job.token, "none" if job.binding is None else "bound", *["dpop"] * job.proves]
+    kinds += ["policy"] * job.full_policy
     return "-".join(kinds)
 
 
@@ -193,10 +194,26 @@ def prepare(job: Job) -> None:
     if job.binding is not None:
         fields["token_binding_type"] = "client-request"
     application = Application.objects.create(**fields)
-    if job.proves:
+    policy: dict[str, Any] = {"sender_constraint": "dpop"} if job.proves else {}
+    if job.full_policy:
+        policy |= {
+            "require_binding": "report",
+            "access_token_lifetime": 3_600,
+            "client_token_lifetime": 3_600,
+            "constrained_token_lifetime": 3_600,
+            "refresh_token_lifetime": 86_400,
+            "login_lifetime": 86_400,
+            "reuse_min_lifetime": 60,
+            "rotate_refresh_tokens": True,
+            "refresh_token_reuse_protection": True,
+            "allowed_audiences": "https://api.example",
+            "default_audiences": "https://api.example",
+            "max_devices": 10_000,
+        }
+    if policy:
         from oauth_binding.models import TokenPolicy
 
-        TokenPolicy.objects.create(application=application, sender_constraint="dpop")
+        TokenPolicy.objects.create(application=application, **policy)
 
 
 def _make_code(job: Job) -> str:

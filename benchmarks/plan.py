@@ -8,6 +8,9 @@ from typing import Final
 OURS: Final = "oauth_binding"
 FAST_SECRETS: Final = "oauth_binding, fast secrets"
 PROOFS_IN_TABLE: Final = "oauth_binding, proofs in the table"
+UNLIMITED: Final = "oauth_binding, any number of devices"
+TOKENS_ALONE: Final = "oauth_binding, last used by tokens alone"
+EACH_SECOND: Final = "oauth_binding, last used each second"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -34,6 +37,8 @@ class Job:
     hashes_slowly: bool = False
     #: Whether each request has a DPoP proof, and its token the key of that.
     proves: bool = False
+    #: Whether its application has a token policy of its own, with a limit that no job reaches.
+    full_policy: bool = False
 
     @property
     def name(self) -> str:
@@ -52,6 +57,12 @@ class Job:
             parts.append("revoking the last")
         if self.proves:
             parts.append("with a proof" + (" in the table" if self.contender == PROOFS_IN_TABLE else ""))
+        if self.full_policy:
+            parts.append("full policy")
+        if self.contender in {TOKENS_ALONE, EACH_SECOND}:
+            parts.append(self.contender.partition(", ")[2])
+        if self.contender == UNLIMITED:
+            parts.append("any number of devices")
         return ", ".join(parts)
 
 
@@ -73,6 +84,12 @@ class Comparison:
 #: What token requests with a proof have to reach of the rate without, and requests to an API.
 _WITH_PROOF: Final = 0.75
 _CALL_WITH_PROOF: Final = 0.5
+
+#: What token requests have to reach of the rate without a policy and without a limit of devices.
+_WITH_POLICY: Final = 0.95
+
+#: What calls of an API have to reach that move when a device was last used, of the rate of those that do not.
+_NOTING_USE: Final = 0.97
 
 #: What a JWT has to reach that supersedes another, by its algorithm.
 _SUPERSEDING: Final = {"RS256": 0.75, "ES256": 0.9, "EdDSA": 0.9}
@@ -144,9 +161,9 @@ def _proving() -> list[Comparison]:
     """Compare requests with a DPoP proof (RFC 9449), noted in Redis or in the table, to those without."""
     password = Job(OURS, "token", binding="seen")
     refresh = replace(password, grant="refresh_token")
-    # What answers a token again does next to nothing else: for information.
+    # A client's own token that is answered again takes next to nothing else: for information.
     jobs = [
-        ("password", password, None),
+        ("password", password, _WITH_PROOF),
         ("password", replace(password, token="ES256"), _WITH_PROOF),
         ("client credentials", replace(password, grant="client_credentials"), None),
         ("refresh", refresh, _WITH_PROOF),
@@ -164,6 +181,36 @@ def _proving() -> list[Comparison]:
     names = ("password, with a proof", "DRF authentication, with a proof")
     return comparisons + [
         Comparison(name, replace(job, proves=True), job) for name, job in zip(names, in_table, strict=True)
+    ]
+
+
+def _limiting() -> list[Comparison]:
+    """Compare applications that limit the devices of a user to those that do not."""
+    jobs = [
+        replace(Job(UNLIMITED, "token"), token=token, binding=binding)
+        for token in ("opaque", "ES256")
+        for binding in ("seen", "new")
+    ]
+    return [
+        Comparison("password, full policy", replace(job, contender=OURS, full_policy=True), job, _WITH_POLICY)
+        for job in jobs
+    ]
+
+
+def _noting_use() -> list[Comparison]:
+    """Compare calls of an API on a site where they move when a device was last used to one where none does.
+
+    By default a call of five minutes does. What a write costs shows where there is one each second.
+    """
+    alone = Job(TOKENS_ALONE, "api", binding="seen")
+    often = replace(alone, contender=EACH_SECOND)
+    name = "DRF authentication, noting use"
+    return [
+        *(
+            Comparison(name, replace(job, contender=OURS), job, _NOTING_USE, 1)
+            for job in (alone, replace(alone, token="RS256"))
+        ),
+        Comparison(name, often, alone),
     ]
 
 
@@ -193,6 +240,8 @@ COMPARISONS: Final = [
     *_checking(),
     *_signing(),
     *_proving(),
+    *_limiting(),
+    *_noting_use(),
     *_slow_hashing(),
 ]
 

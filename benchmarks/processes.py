@@ -165,7 +165,7 @@ def redis_problem() -> str | None:
     """Return why proofs can't be noted in Redis, or None."""
     if PROGRAM is None:
         return "there is no redis-server"
-    return None if find_spec("redis") else "the package redis is not installed"
+    return None if find_spec("django_redis") else "the package django-redis is not installed"
 
 
 def mariadb_problem() -> str | None:

@@ -73,8 +73,14 @@ if CONTENDER == "django-oauth-toolkit" or _IS_OURS:
 if _IS_OURS:
     INSTALLED_APPS += ["oauth_binding"]
     OAUTH2_PROVIDER |= OAUTH2_PROVIDER_ENTRIES
-    OAUTH_BINDING = {"SIGNING_KEYS": str(_DIRECTORY / "keys.json")}
+    OAUTH_BINDING: dict[str, Any] = {"SIGNING_KEYS": str(_DIRECTORY / "keys.json")}
     AUTHENTICATION = "oauth_binding.contrib.rest_framework.BearerAuthentication"
+if CONTENDER == "oauth_binding, any number of devices":
+    OAUTH_BINDING["MAX_DEVICES"] = None
+if CONTENDER == "oauth_binding, last used by tokens alone":
+    OAUTH_BINDING["LAST_USED_INTERVAL"] = None
+if CONTENDER == "oauth_binding, last used each second":
+    OAUTH_BINDING["LAST_USED_INTERVAL"] = 1
 if CONTENDER == "oauth_binding, fast secrets":
     OAUTH2_PROVIDER["CLIENT_SECRET_HASHER"] = "oauth_binding_sha256"
     OAUTH2_PROVIDER["CLIENT_SECRET_GENERATOR_CLASS"] = (
@@ -109,7 +115,7 @@ if CONTENDER.startswith("resource server"):
 if "BENCHMARK_REDIS" in os.environ:
     CACHES = {
         "default": {
-            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "BACKEND": "django_redis.cache.RedisCache",
             "LOCATION": os.environ["BENCHMARK_REDIS"],
         }
     }

@@ -27,8 +27,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
-    "oauth2_provider",
+    # First, so that createapplication is the one that has its fields, too.
     "oauth_binding",
+    "oauth2_provider",
     "rest_framework",
     "example_project",
 ]
@@ -40,6 +41,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    # Whoever signs a browser out on "Your devices" does so for the whole site.
+    "oauth_binding.sessions.LoginSessionMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -1,8 +1,8 @@
 """Django's door: importing these registers what the admin shows."""
 
-from oauth_binding.console import bindings, exchange_rules
+from oauth_binding.console import bindings, exchange_rules, login_sessions, logout_notifications
 from oauth_binding.console.users import add_to_admin_of_users
 
-__all__ = ["bindings", "exchange_rules"]
+__all__ = ["bindings", "exchange_rules", "login_sessions", "logout_notifications"]
 
 add_to_admin_of_users()

@@ -16,15 +16,22 @@ class OAuthBindingConfig(AppConfig):
         from oauth2_provider.models import get_access_token_model
 
         from oauth_binding import checks  # noqa: F401
-        from oauth_binding.authorization_server.revocation import model_changes
-        from oauth_binding.authorization_server.toolkit import local_times
+        from oauth_binding.authorization_server.revocation import logouts, model_changes
+        from oauth_binding.authorization_server.toolkit import local_times, registered_clients
         from oauth_binding.core.databases import put_before_routers
-        from oauth_binding.storage import loading
+        from oauth_binding.devices import new_sign_in
+        from oauth_binding.sessions import browser
+        from oauth_binding.storage import last_used, loading
         from oauth_binding.storage.standing import ask_when_validated
 
         model_changes.connect()
+        browser.connect()
+        logouts.connect()
         local_times.connect()
         loading.connect()
+        last_used.connect()
+        new_sign_in.connect()
+        registered_clients.connect()
         ask_when_validated(get_access_token_model())
         put_before_routers()
         if "oauth_binding.admin" in sys.modules:

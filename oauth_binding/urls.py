@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+import functools
+from collections.abc import Callable
+from typing import Any, Final
 
+from django.http import HttpRequest, HttpResponseBase
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.urls import URLPattern, path
 from django.utils.decorators import decorator_from_middleware
@@ -45,8 +48,10 @@ from oauth_binding.devices.views import (
     DeviceRenameView,
     DeviceSignOutOthersView,
     DeviceSignOutView,
+    LoginSessionSignOutView,
 )
 from oauth_binding.resource_server.resources import AT_ROOT
+from oauth_binding.sessions.browser import follow
 
 app_name = "oauth2_provider"
 
@@ -84,9 +89,32 @@ _FOR_CLIENTS: Final = frozenset(
 _PUBLIC: Final = _FOR_CLIENTS - {"user-info"}
 
 
+#: Its pages, which users open in a browser.
+_FOR_USERS: Final = frozenset(
+    {
+        *("authorize", "device", "device-confirm", "device-grant-status", "rp-initiated-logout"),
+        *("list", "register", "detail", "delete", "update"),
+        *("authorized-token-list", "authorized-token-delete"),
+    }
+)
+
+
+def _followed(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """Have a page log browsers out whose login session was ended from elsewhere."""
+
+    @functools.wraps(view)
+    def following(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        follow(request)
+        return view(request, *args, **kwargs)
+
+    return following
+
+
 def _with_our_view(pattern: URLPattern) -> URLPattern:
     ours = _OUR_VIEWS.get(pattern.name or "")
     view = pattern.callback if ours is None else ours.as_view()
+    if pattern.name in _FOR_USERS:
+        view = _followed(view)
     if pattern.name in _FOR_CLIENTS:
         view = json_errors(view)
     if pattern.name in _PUBLIC:
@@ -108,23 +136,33 @@ slashless_urlpatterns = [
     path("revoke_token", RevokeTokenView.as_view()),
 ]
 
+
+def _of_users(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    return _unframed(_followed(view))
+
+
 #: The page "Your devices".
 device_urlpatterns = [
-    path("devices/", _unframed(DeviceListView.as_view()), name="device-list"),
+    path("devices/", _of_users(DeviceListView.as_view()), name="device-list"),
     path(
         "devices/<slug:device>/sign-out/",
-        _unframed(DeviceSignOutView.as_view()),
+        _of_users(DeviceSignOutView.as_view()),
         name="device-sign-out",
     ),
     path(
-        "devices/<slug:device>/sign-out-others/",
-        _unframed(DeviceSignOutOthersView.as_view()),
+        "devices/sign-out-others/",
+        _of_users(DeviceSignOutOthersView.as_view()),
         name="device-sign-out-others",
     ),
     path(
         "devices/<slug:device>/rename/",
-        _unframed(DeviceRenameView.as_view()),
+        _of_users(DeviceRenameView.as_view()),
         name="device-rename",
+    ),
+    path(
+        "devices/browsers/<int:session>/sign-out/",
+        _of_users(LoginSessionSignOutView.as_view()),
+        name="login-session-sign-out",
     ),
 ]
 

@@ -16,14 +16,11 @@ from django.core.signals import setting_changed
 from django.db import connection
 from django.db.models import F
 from django.dispatch import receiver
-from oauth2_provider.models import (
-    get_application_model,
-)
 
 from oauth_binding.binding.semantics import SHARED
 from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
 from oauth_binding.models import TokenBinding
-from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Site
+from tests.helpers.client import GRANTS, PASSWORD, REDIRECT_URI, SECRET, Site, create_application
 from tests.helpers.project import Project
 
 #: What is about Django REST framework is not collected where it is not installed.
@@ -118,11 +115,11 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def make_site(user: User) -> Callable[..., Site]:
-    """Return a factory of client applications; keyword arguments are fields of the application."""
+    """Return a factory of client applications; keyword arguments are fields of them and their policies."""
 
     def make(grant_type: str = "password", *, as_user: User | None = user, **fields: Any) -> Site:
         kind = GRANTS.get(grant_type, grant_type)
-        application = get_application_model().objects.create(
+        application = create_application(
             **{
                 "name": f"application {next(_numbers)}",
                 "client_type": "confidential",

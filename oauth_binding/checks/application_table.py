@@ -40,9 +40,19 @@ def get_applications() -> Any:
         ) from error
     except (RuntimeError, AssertionError):
         return None  # pytest-django and SimpleTestCase keep a test from the database
-    # The newest of the tables is looked up, too: "migrate" checks before it makes that.
-    has_policies = TokenPolicy._meta.db_table in connections[alias].introspection.table_names()
-    return model.objects.using(alias) if has_policies and model in dict(migrated_models(alias)) else None
+    # The newest of the columns are looked up, too: "migrate" checks before it makes them.
+    is_migrated = has_columns(alias, TokenPolicy) and model in dict(migrated_models(alias))
+    return model.objects.using(alias) if is_migrated else None
+
+
+def has_columns(alias: str, model: Any) -> bool:
+    introspection = connections[alias].introspection
+    """Return whether a model's table is there, with all its columns."""
+    with connections[alias].cursor() as cursor:
+        if model._meta.db_table not in introspection.table_names(cursor):
+            return False
+        found = introspection.get_table_description(cursor, model._meta.db_table)
+    return {field.column for field in model._meta.concrete_fields} <= {column.name for column in found}
 
 
 def named(client_ids: Sequence[str]) -> str:

@@ -3,35 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import Any
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register
-from django.db.models import Q
-from oauth2_provider.models import AbstractApplication
+from django.core.checks import CheckMessage, Error, Info, Tags, register
 
 from oauth_binding.authorization_server.toolkit.client_secrets import GeneratedSecretHasher, is_installed
-from oauth_binding.binding.semantics import NO_BINDING, TokenType
-from oauth_binding.checks.application_table import MAX_NAMED, DatabaseOutOfReachError, get_applications, named
+from oauth_binding.binding.semantics import TokenType
+from oauth_binding.checks.application_table import DatabaseOutOfReachError, get_applications
 from oauth_binding.checks.client_secrets import HASHER_PATH
 from oauth_binding.checks.keys import check_algorithm, check_successor
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.models import (
-    NO_CONSTRAINT,
-    Demand,
-    binding_is_public,
-    binding_type_choices,
-    demands_binding,
-    policy_of,
-)
+from oauth_binding.models import binding_type_choices
 
 _FAST_HASH = f"{GeneratedSecretHasher.algorithm}$"
 
 
 @register(Tags.models)
 def check_applications(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E009, E012, E022, E033, W004, W014, W023 and I001: what applications ask for is set up.
+    """E009, E012, E022, W004, W023 and I001: what applications ask for is set up.
 
     Only the table of applications can tell, so this asks the database. Before the first migration there is
     nothing to say, and where the database is out of reach, as while images are built, that much is said.
@@ -74,49 +64,4 @@ def _check_applications(applications: Any) -> Iterator[CheckMessage]:
             f"There are applications with the token binding type {binding_type!r}, which is not installed.",
             hint="Add its binder to OAUTH_BINDING['BINDERS'], or choose another type for them.",
             id="oauth_binding.E012",
-        )
-    yield from _check_demands(applications, installed)
-    yield from _check_implicit_grant(applications)
-
-
-def _check_demands(applications: Any, installed: Sequence[str]) -> Iterator[CheckMessage]:
-    unproven = applications.filter(token_policy__sender_constraint=NO_CONSTRAINT)
-    unproven = unproven.exclude(token_policy__require_sender_constraint=Demand.NO)
-    public = [binding_type for binding_type in installed if binding_is_public(binding_type)]
-    presented = applications.filter(require_presented_binding=True, token_binding_type__in=public)
-    for contradictory, what, hint in (
-        (
-            unproven,
-            "demand or report a proof without a sender constraint, which nothing comes of",
-            "Choose a sender constraint for them, or take the demand away.",
-        ),
-        (
-            presented,
-            "have APIs ask for what their tokens are bound to, although it is public",
-            "Take 'require the binding at APIs' away from them: APIs ask for a proof of the key anyway.",
-        ),
-    ):
-        client_ids = contradictory.order_by("pk").values_list("client_id", flat=True)[: MAX_NAMED + 1]
-        if client_ids:
-            yield Error(
-                f"There are applications that {what}: {named(client_ids)}.",
-                hint=hint,
-                id="oauth_binding.E033",
-            )
-
-
-def _check_implicit_grant(applications: Any) -> Iterator[CheckMessage]:
-    implicit = AbstractApplication.GRANT_IMPLICIT
-    # None of the other grant types has the word in its name.
-    allowed = Q(authorization_grant_type=implicit) | Q(additional_grant_types__contains=implicit)
-    demanding = ~Q(token_binding_type=NO_BINDING) | Q(token_policy__require_sender_constraint=Demand.YES)
-    asked = applications.filter(allowed).filter(demanding).select_related("token_policy").order_by("pk")
-    unmet = (each for each in asked.iterator() if demands_binding(each) or policy_of(each).demands_proof)
-    found = list(islice(unmet, MAX_NAMED + 1))
-    if found:
-        yield Warning(
-            "There are applications that demand a binding or a proof and may use the implicit grant, which "
-            f"gives them no access tokens: {named([application.client_id for application in found])}.",
-            hint="Take the demand or the implicit grant away from them.",
-            id="oauth_binding.W014",
         )

@@ -69,6 +69,7 @@ _NEXT_PAGES: Final = {
     "device-sign-out": "device-list",
     "device-sign-out-others": "device-list",
     "device-rename": "device-list",
+    "login-session-sign-out": "device-list",
     "dcr-register": "dcr-register-management",
 }
 

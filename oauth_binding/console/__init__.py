@@ -9,6 +9,12 @@ from oauth_binding.core import toolkit_paths
 
 if TYPE_CHECKING:
     from oauth_binding.console.applications import BindingApplicationAdmin
+    from oauth_binding.console.bindings import TokenBindingAdmin
+    from oauth_binding.console.exchange_rules import TokenExchangeRuleAdmin
+    from oauth_binding.console.live_bindings import LiveBindingsInline
+    from oauth_binding.console.live_sessions import LiveSessionsInline
+    from oauth_binding.console.login_sessions import LoginSessionAdmin
+    from oauth_binding.console.logout_notifications import LogoutNotificationAdmin
     from oauth_binding.console.tokens import (
         BoundAccessTokenAdmin,
         BoundRefreshTokenAdmin,
@@ -21,8 +27,14 @@ __all__ = [
     "BindingApplicationAdmin",
     "BoundAccessTokenAdmin",
     "BoundRefreshTokenAdmin",
+    "LiveBindingsInline",
+    "LiveSessionsInline",
+    "LoginSessionAdmin",
+    "LogoutNotificationAdmin",
     "ReadOnlyGrantAdmin",
     "ReadOnlyIDTokenAdmin",
+    "TokenBindingAdmin",
+    "TokenExchangeRuleAdmin",
     "sign_out_users",
 ]
 
@@ -30,8 +42,14 @@ _ROOMS: Final = {
     "BindingApplicationAdmin": "applications",
     "BoundAccessTokenAdmin": "tokens",
     "BoundRefreshTokenAdmin": "tokens",
+    "LiveBindingsInline": "live_bindings",
+    "LiveSessionsInline": "live_sessions",
+    "LoginSessionAdmin": "login_sessions",
+    "LogoutNotificationAdmin": "logout_notifications",
     "ReadOnlyGrantAdmin": "tokens",
     "ReadOnlyIDTokenAdmin": "tokens",
+    "TokenBindingAdmin": "bindings",
+    "TokenExchangeRuleAdmin": "exchange_rules",
     "sign_out_users": "users",
 }
 

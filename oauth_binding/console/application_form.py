@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
-from oauth2_provider.models import AbstractApplication
 
-from oauth_binding.authorization_server.signing.signing_key import get_signing_key
-from oauth_binding.binding.semantics import NO_BINDING, TokenType
-from oauth_binding.core.settings import binding_settings
+from oauth_binding.authorization_server.issuing.application_rules import type_problems
+from oauth_binding.binding.semantics import NO_BINDING
 from oauth_binding.core.toolkit_paths import ApplicationForm
-from oauth_binding.models import binding_is_public, demands_binding, grant_type_choices
+from oauth_binding.models import grant_type_choices
 
 
 class BindingApplicationForm(ApplicationForm):
@@ -50,61 +48,21 @@ class BindingApplicationForm(ApplicationForm):
 
     def clean(self) -> None:
         super().clean()
-        if self.cleaned_data.get("token_type") == TokenType.JWT.value:
-            self._check_signing_key()
-        allowed = self.cleaned_data.get("allowed_grant_types")
-        binds = self.cleaned_data.get("token_binding_type", NO_BINDING) != NO_BINDING
-        if binds and allowed == [AbstractApplication.GRANT_IMPLICIT]:
-            self.add_error(
-                "token_binding_type",
-                ValidationError(
-                    _("The implicit grant does not use the token endpoint, where tokens are bound."),
-                    code="unused_binding",
-                ),
-            )
-
-        if self.cleaned_data.get("require_presented_binding"):
-            self._check_presented_binding()
-
-    def _check_presented_binding(self) -> None:
-        binding_type = self.cleaned_data.get("token_binding_type", NO_BINDING)
-        if binding_type == NO_BINDING:
-            message = _("Without a token binding type there is nothing that a request could name.")
-            self.add_error("require_presented_binding", ValidationError(message, code="unused_binding"))
-        elif binding_is_public(binding_type):
-            message = _("What tokens of this binding type are bound to is public: naming it proves nothing.")
-            self.add_error("require_presented_binding", ValidationError(message, code="public_binding"))
-
-    def _check_signing_key(self) -> None:
-        algorithm = self.cleaned_data.get("access_token_algorithm", self.instance.access_token_algorithm)
-        try:
-            get_signing_key(algorithm)
-        except ImproperlyConfigured:
-            self.add_error(
-                "access_token_algorithm" if self.cleaned_data.get("access_token_algorithm") else "token_type",
-                ValidationError(
-                    _("JWTs can't be signed: this server has no %(algorithm)s key in use."),
-                    code="no_signing_key",
-                    params={"algorithm": algorithm or binding_settings.signing_algorithm},
-                ),
-            )
+        problems = type_problems(
+            token_type=self.cleaned_data.get("token_type"),
+            access_token_algorithm=self.cleaned_data.get(
+                "access_token_algorithm", self.instance.access_token_algorithm
+            ),
+            token_binding_type=self.cleaned_data.get("token_binding_type", NO_BINDING),
+            grant_types=self.cleaned_data.get("allowed_grant_types"),
+        )
+        for field, error in problems:
+            self.add_error(field if field in self.fields else "token_type", error)
 
     def _post_clean(self) -> None:
         super()._post_clean()
-        self._check_implicit_grant()
         if not self.errors:
             try:
                 self.instance.clean_allowed_grant_types()
             except ValidationError as error:
                 self.add_error(None, error)
-
-    def _check_implicit_grant(self) -> None:
-        implicit = AbstractApplication.GRANT_IMPLICIT in self.instance.allowed_grant_types
-        if implicit and demands_binding(self.instance) and not self.has_error("token_binding_type"):
-            self.add_error(
-                "require_binding" if "require_binding" in self.fields else None,
-                ValidationError(
-                    _("This application demands a binding, and gets no access tokens by the implicit grant."),
-                    code="unused_binding",
-                ),
-            )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import NoReverseMatch
 from django.utils.decorators import method_decorator
@@ -18,12 +19,15 @@ from oauth2_provider.models import get_access_token_model
 
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.console.application_form import BindingApplicationForm
+from oauth_binding.console.changes import ChangesAdmin
+from oauth_binding.console.deletion import delete_each, deleted_with_applications
 from oauth_binding.console.explanations import explain, explain_choices
+from oauth_binding.console.live_bindings import LiveBindingsInline
 from oauth_binding.console.lookups import KnownLookupsAdmin
 from oauth_binding.console.token_policies import TokenPolicyInline
 from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.toolkit_paths import ApplicationAdmin
-from oauth_binding.models import grant_type_choices
+from oauth_binding.models import Demand, TokenPolicy, grant_type_choices, policy_of
 from oauth_binding.storage.liveness import live_access_tokens
 
 _WHAT_BECOMES_OF_LIVE_TOKENS = _(
@@ -35,7 +39,7 @@ _WHAT_BECOMES_OF_LIVE_TOKENS = _(
 
 # Its form has the client secret: no error report shows what is sent with it.
 @method_decorator((sensitive_post_parameters(), sensitive_variables()), name="changeform_view")
-class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
+class BindingApplicationAdmin(ChangesAdmin, KnownLookupsAdmin, ApplicationAdmin):
     """Applications with their grant types, token type and token binding."""
 
     form = BindingApplicationForm
@@ -51,6 +55,7 @@ class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
     list_display_links = ("name", "client_id")
     list_filter = ("token_type", "token_binding_type", *ApplicationAdmin.list_filter)
     list_select_related = ("user",)
+    ordering = ("-pk",)  # as without it, but in pages of completion, too
     search_fields = ("client_id", *ApplicationAdmin.search_fields)
     radio_fields = {"client_type": admin.HORIZONTAL, "token_type": admin.HORIZONTAL}
     exclude = ("authorization_grant_type", "additional_grant_types")
@@ -73,10 +78,7 @@ class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
         ),
         (
             _("Access token"),
-            (
-                *("token_type", "access_token_algorithm", "token_binding_type"),
-                *("require_binding", "require_presented_binding", "effect"),
-            ),
+            ("token_type", "access_token_algorithm", "token_binding_type", "effect"),
         ),
     )
 
@@ -97,8 +99,25 @@ class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
         # Also where a site's class has inlines of its own.
         inlines = super().get_inlines(request, obj)
-        has_policy = any(issubclass(inline, TokenPolicyInline) for inline in inlines)
-        return inlines if has_policy else [TokenPolicyInline, *inlines]
+        if not any(issubclass(inline, TokenPolicyInline) for inline in inlines):
+            inlines = [TokenPolicyInline, *inlines]
+        if not any(issubclass(inline, LiveBindingsInline) for inline in inlines):
+            inlines = [*inlines, LiveBindingsInline]
+        return inlines
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        return deleted_with_applications(self, objs, request)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        delete_each(self, request, queryset)
+
+    def told_fields(self, model: Any) -> set[str]:
+        if model is TokenPolicy:
+            return {field.name for field in TokenPolicy._meta.concrete_fields}
+        # Not those of a site's own model: they may be secrets.
+        return {name for _title, names in BindingApplicationAdmin.sections for name in names} - {
+            "client_secret"
+        }
 
     def view_on_site(self, obj: Any) -> str | None:
         """Return the address of an application's page, or None where the site does not serve it."""
@@ -114,9 +133,8 @@ class BindingApplicationAdmin(KnownLookupsAdmin, ApplicationAdmin):
 
     @admin.display(description=_("What this does"))
     def effect(self, application: Any) -> str:
-        text = explain(
-            TokenType(application.token_type), application.token_binding_type, application.require_binding
-        )
+        demand = Demand.NO if application.pk is None else policy_of(application).require_binding
+        text = explain(TokenType(application.token_type), application.token_binding_type, demand)
         # application_form.js changes the text with the choices.
         parts = [
             format_html('<div id="token-binding-effect" role="status">{}</div>', text),

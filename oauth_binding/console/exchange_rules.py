@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 
+from oauth_binding.console.changes import ChangesAdmin
 from oauth_binding.console.lookups import KnownLookupsAdmin
 from oauth_binding.models import TokenExchangeRule
 
 
 @admin.register(TokenExchangeRule)
-class TokenExchangeRuleAdmin(KnownLookupsAdmin):
+class TokenExchangeRuleAdmin(ChangesAdmin, KnownLookupsAdmin):
     """Which client may exchange whose tokens."""
 
     list_display = (
@@ -32,3 +35,6 @@ class TokenExchangeRuleAdmin(KnownLookupsAdmin):
         "subject_issuer",
     )
     raw_id_fields = ("client", "subject_client")
+
+    def told_fields(self, model: Any) -> set[str]:
+        return {field.name for field in TokenExchangeRule._meta.concrete_fields}

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.templatetags.admin_urls import add_preserved_filters
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext
 
+from oauth_binding.console.links import list_url
 from oauth_binding.console.lookups import KnownLookupsAdmin
+from oauth_binding.devices.history import described, holders, note
 
 #: How many rows can be revoked at once; Django takes no more fields in a form by default.
 MAX_REVOKED: Final = 900
@@ -38,6 +43,17 @@ class ReadOnlyAdmin(KnownLookupsAdmin):
         # Not what django-oauth-toolkit's admin classes say, which is never: no such user could be deleted.
         return not is_here and admin.ModelAdmin.has_delete_permission(self, request, obj)
 
+    def take(self, request: HttpRequest, queryset: QuerySet[Any], too_many: str) -> list[Any] | None:
+        """Return the rows that were selected, or None where they are too many, as the user is told then.
+
+        :param too_many: the message, with the ``number`` that there may be.
+        """
+        rows = list(queryset[: MAX_REVOKED + 1])
+        if len(rows) > MAX_REVOKED:
+            self.message_user(request, too_many % {"number": MAX_REVOKED}, messages.ERROR)
+            return None
+        return rows
+
 
 class RevocableAdmin(ReadOnlyAdmin):
     """Rows can be revoked by who has a permission of its own for that, and may look at them then."""
@@ -56,16 +72,46 @@ class RevocableAdmin(ReadOnlyAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return super().has_module_permission(request) or self.has_revoke_permission(request)
 
-    def take(self, request: HttpRequest, queryset: QuerySet[Any], too_many: str) -> list[Any] | None:
-        """Return the rows that were selected, or None where they are too many, as the user is told then.
+    def buttons(self, request: HttpRequest, obj: Any) -> dict[str, bool]:
+        """Return which buttons the page of a row has, by what its template calls them."""
+        return {}
 
-        :param too_many: the message, with the ``number`` that there may be.
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: Any,
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        context |= self.buttons(request, obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def do_to_one(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        confirm: Callable[[HttpRequest, list[Any]], HttpResponse],
+        do: Callable[[HttpRequest, list[Any]], None],
+    ) -> HttpResponse:
+        """Do what a button on the page of one row says, after a confirmation.
+
+        :param object_id: as it stands in the address.
+        :param confirm: returns the page that asks.
+        :param do: does it, and says so.
+        :raises PermissionDenied: whoever asks may not revoke.
+        :raises Http404: there is no such row.
         """
-        rows = list(queryset[: MAX_REVOKED + 1])
-        if len(rows) > MAX_REVOKED:
-            self.message_user(request, too_many % {"number": MAX_REVOKED}, messages.ERROR)
-            return None
-        return rows
+        if not self.has_revoke_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            raise Http404
+        if request.method != "POST":
+            return confirm(request, [row])
+        do(request, [row])
+        return back_to_list(self, request)
 
 
 def ask(
@@ -94,9 +140,17 @@ def ask(
         "answer": answer,
         "action": action,
         "checkbox_name": ACTION_CHECKBOX_NAME,
+        "preserved_filters": model_admin.get_preserved_filters(request),
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/oauth_binding/confirmation.html", context)
+
+
+def back_to_list(model_admin: Any, request: HttpRequest) -> HttpResponseRedirect:
+    """Lead back to the list that somebody has come from, as it was filtered."""
+    context = {"preserved_filters": model_admin.get_preserved_filters(request), "opts": model_admin.opts}
+    url = list_url(model_admin.admin_site, model_admin.model)
+    return HttpResponseRedirect(add_preserved_filters(context, url))
 
 
 def is_confirmed(request: HttpRequest) -> bool:
@@ -104,7 +158,16 @@ def is_confirmed(request: HttpRequest) -> bool:
     return bool(request.POST.get("confirmed"))
 
 
-def note(model_admin: Any, request: HttpRequest, rows: Sequence[Any]) -> None:
-    """Note in the history of some rows that they were revoked."""
-    for row in rows:
-        model_admin.log_change(request, row, gettext("Revoked."))
+def note_done(model_admin: Any, request: HttpRequest, row: Any, text: str) -> None:
+    """Note in the history of a row, and of its user and its application, what was done to it.
+
+    :param text: with ``what`` for the row.
+    """
+    noted = text % {"what": described(row)}
+    model_admin.log_change(request, row, noted)
+    note(request.user, holders(row), noted)
+
+
+def note_revoked(model_admin: Any, request: HttpRequest, row: Any) -> None:
+    """Note that a row was revoked, as :func:`note_done` does."""
+    note_done(model_admin, request, row, gettext("Revoked: %(what)s."))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -12,20 +12,30 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext_lazy
 from django.utils.translation import gettext_lazy as _
+from oauth2_provider.models import get_refresh_token_model
 
 from oauth_binding.authorization_server.revocation.revoke import revoke_access_token, revoke_refresh_token
 from oauth_binding.binding.confirmation import Confirmation
-from oauth_binding.console.large_tables import LargeTableAdmin
-from oauth_binding.console.read_only import ReadOnlyAdmin, RevocableAdmin, ask, is_confirmed, note
+from oauth_binding.console.labels import binding_label
+from oauth_binding.console.large_tables import LargeChangeList, LargeTableAdmin
+from oauth_binding.console.read_only import ReadOnlyAdmin, RevocableAdmin, ask, is_confirmed, note_revoked
 from oauth_binding.core.toolkit_paths import AccessTokenAdmin, GrantAdmin, IDTokenAdmin, RefreshTokenAdmin
 from oauth_binding.models import TokenBinding
+from oauth_binding.storage.ending import ended
+from oauth_binding.storage.liveness import is_live, live_refresh_tokens
+
+
+def _status(*, live: bool, has_ended: bool) -> str:
+    if live:
+        return str(_("live"))
+    return str(_("ended") if has_ended else _("expired"))
 
 
 class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
     """What access and refresh tokens have in common: a link to their binding, and revoking under its lock."""
 
-    list_select_related = ("application", "user", "binding")
-    readonly_fields = ("binding_link", "confirmation")
+    list_select_related: ClassVar[Any] = ("application", "user", "binding")
+    readonly_fields: ClassVar[Any] = ("binding_link", "confirmation", "status", "created")
     linked_fields = ("binding",)
 
     @admin.display(description=_("binding"))
@@ -34,8 +44,7 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
             return self.get_empty_value_display()
         name = "admin:oauth_binding_tokenbinding_change"
         url = reverse(name, args=[token.binding.pk], current_app=self.admin_site.name)
-        shown = token.binding.name or token.binding.binding_value or _("(shared)")
-        return format_html('<a href="{}">{}</a>', url, shown)
+        return format_html('<a href="{}">{}</a>', url, binding_label(token.binding))
 
     @admin.display(description=_("key"), empty_value="-")
     def confirmation(self, token: Any) -> str | None:
@@ -67,7 +76,7 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
             )
         for token in tokens:
             revoke(token)
-        note(self, request, tokens)
+            note_revoked(self, request, token)
         self.message_user(request, done % len(tokens), messages.SUCCESS)
         return None
 
@@ -79,8 +88,16 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
 class BoundAccessTokenAdmin(_BoundTokenAdmin, AccessTokenAdmin):
     """Access tokens with their binding; they can be looked at and revoked."""
 
-    list_display = ("pk", "masked_token", "user", "application", "binding_link", "confirmation", "expires")
+    list_display = (
+        *("pk", "masked_token", "status", "user", "application", "binding_link", "confirmation"),
+        *("scope", "jti", "created", "expires"),
+    )
+    readonly_fields = (*_BoundTokenAdmin.readonly_fields, "jti")
     revoke_permission = "oauth_binding.revoke_accesstoken"
+
+    @admin.display(description=_("status"))
+    def status(self, token: Any) -> str:
+        return _status(live=is_live(token.expires), has_ended=token.expires <= ended())
 
     @admin.action(description=_("Revoke selected access tokens"), permissions=["revoke"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -89,11 +106,58 @@ class BoundAccessTokenAdmin(_BoundTokenAdmin, AccessTokenAdmin):
         return self._revoke(request, queryset, revoke_access_token, question=question, done=done)
 
 
+class RefreshTokenChangeList(LargeChangeList):
+    """Looks which of the refresh tokens that are shown are live: policies and exchanges have a say in it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list: Any = list(self.result_list)
+        _look_which_are_live(self.result_list)
+
+
+def _look_which_are_live(tokens: Iterable[Any]) -> None:
+    by_key = {token.pk: token for token in tokens}
+    refresh_tokens: Any = get_refresh_token_model().objects
+    live = set(refresh_tokens.filter(live_refresh_tokens(), pk__in=by_key).values_list("pk", flat=True))
+    for pk, token in by_key.items():
+        token.is_live = pk in live
+
+
 class BoundRefreshTokenAdmin(_BoundTokenAdmin, RefreshTokenAdmin):
     """Refresh tokens with their binding; they can be looked at and revoked."""
 
-    list_display = ("pk", "masked_token", "user", "application", "binding_link", "confirmation", "revoked")
+    list_display = (
+        *("pk", "masked_token", "status", "user", "application", "binding_link", "confirmation"),
+        *("scope", "jti", "created", "revoked"),
+    )
+    list_select_related = (*_BoundTokenAdmin.list_select_related, "access_token")
+    readonly_fields = (*_BoundTokenAdmin.readonly_fields, "scope", "jti")
     revoke_permission = "oauth_binding.revoke_refreshtoken"
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RefreshTokenChangeList]:
+        return RefreshTokenChangeList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        token = super().get_object(request, object_id, from_field)
+        if token is not None:
+            _look_which_are_live([token])
+        return token
+
+    @admin.display(description=_("status"))
+    def status(self, token: Any) -> str:
+        access_token = token.access_token
+        has_ended = token.revoked is not None or access_token is None or access_token.expires <= ended()
+        return _status(live=token.is_live, has_ended=has_ended)
+
+    # What its access token says of itself; it goes when the refresh token is revoked.
+
+    @admin.display(description=_("scope"), empty_value="-")
+    def scope(self, token: Any) -> str | None:
+        return None if token.access_token is None else token.access_token.scope
+
+    @admin.display(description=_("jti of the access token"), empty_value="-")
+    def jti(self, token: Any) -> str | None:
+        return None if token.access_token is None else token.access_token.jti
 
     @admin.action(description=_("Revoke selected refresh tokens"), permissions=["revoke"])
     def revoke_tokens(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
@@ -108,3 +172,10 @@ class ReadOnlyGrantAdmin(LargeTableAdmin, ReadOnlyAdmin, GrantAdmin):
 
 class ReadOnlyIDTokenAdmin(LargeTableAdmin, ReadOnlyAdmin, IDTokenAdmin):
     """ID tokens, which can be looked at."""
+
+    list_display = ("jti", "user", "application", "status", "scope", "created", "expires")
+    readonly_fields = ("jti", "status", "created")
+
+    @admin.display(description=_("status"))
+    def status(self, token: Any) -> str:
+        return _status(live=is_live(token.expires), has_ended=False)  # nothing ends one before its time

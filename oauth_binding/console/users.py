@@ -1,7 +1,8 @@
-"""The console's action on users: signing them out everywhere."""
+"""What the console adds to the admin of users: signing out everywhere, what they have live, and deletion."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from django.contrib import admin, messages
@@ -12,6 +13,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from oauth_binding.console.deletion import delete_each, deleted_with_users
+from oauth_binding.console.live_bindings import LiveBindingsInline
+from oauth_binding.console.live_sessions import LiveSessionsInline
 from oauth_binding.console.read_only import ask, is_confirmed
 from oauth_binding.devices.registry import sign_out_everywhere
 
@@ -32,9 +36,10 @@ def sign_out_users(model_admin: Any, request: HttpRequest, queryset: QuerySet[An
         return None
     if not is_confirmed(request):
         question = ngettext(
-            "This user will be signed out on all devices and at all applications. Sessions of browsers stay:",
-            "These users will be signed out on all devices and at all applications. "
-            "Sessions of browsers stay:",
+            "This user will be signed out on all devices, at all applications, and in the browsers that were "
+            "used to sign in to them:",
+            "These users will be signed out on all devices, at all applications, and in the browsers that "
+            "were used to sign in to them:",
             len(users),
         )
         rows = [(user, user.get_username()) for user in users]
@@ -54,10 +59,18 @@ def sign_out_users(model_admin: Any, request: HttpRequest, queryset: QuerySet[An
 
 
 def add_to_admin_of_users() -> None:
-    """Add the action to the admin of users, where that is registered by now."""
+    """Add all that to the admin of users, where that is registered by now."""
     try:
-        user_admin = admin.site.get_model_admin(get_user_model())
+        user_admin: Any = admin.site.get_model_admin(get_user_model())
     except NotRegistered:
         return
     if sign_out_users not in (user_admin.actions or ()):
         user_admin.actions = [*(user_admin.actions or ()), sign_out_users]
+    for inline in (LiveBindingsInline, LiveSessionsInline):
+        if inline not in user_admin.inlines:
+            user_admin.inlines = [*user_admin.inlines, inline]
+    # Not where the site has its own way.
+    if type(user_admin).get_deleted_objects is admin.ModelAdmin.get_deleted_objects:
+        user_admin.get_deleted_objects = partial(deleted_with_users, user_admin)
+    if type(user_admin).delete_queryset is admin.ModelAdmin.delete_queryset:
+        user_admin.delete_queryset = partial(delete_each, user_admin)

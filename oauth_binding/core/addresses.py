@@ -50,10 +50,13 @@ def endpoint_path(name: str, **kwargs: Any) -> str | None:
     return None
 
 
-def endpoint_url(request: HttpRequest, name: str, **kwargs: Any) -> str | None:
+def endpoint_url(request: HttpRequest | None, name: str, **kwargs: Any) -> str | None:
     """Return the address of an endpoint, at the issuer's host where ``OIDC_ISS_ENDPOINT`` is set.
 
-    It is None where the site does not serve the endpoint. The parameters are those of :func:`endpoint_path`.
+    It is None where the site does not serve the endpoint. The other parameters are those of
+    :func:`endpoint_path`.
+
+    :param request: any to the site; without one, the address is None where ``OIDC_ISS_ENDPOINT`` is not set.
     """
     path = endpoint_path(name, **kwargs)
     if path is None:
@@ -61,7 +64,7 @@ def endpoint_url(request: HttpRequest, name: str, **kwargs: Any) -> str | None:
     if oauth2_settings.OIDC_ISS_ENDPOINT:
         issuer = urlsplit(oauth2_settings.OIDC_ISS_ENDPOINT)
         return f"{issuer.scheme}://{issuer.netloc}{path}"
-    return request.build_absolute_uri(path)
+    return None if request is None else request.build_absolute_uri(path)
 
 
 def served_view(name: str) -> type[Any] | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 #: Whether a value is right for an option, and what it has to be.
 Rule: TypeAlias = tuple[Callable[[Any], bool], str]
@@ -51,22 +51,34 @@ def is_number(value: Any, at_most: float = math.inf) -> bool:
     return is_finite and value <= at_most
 
 
+def is_positive(value: Any) -> bool:
+    """Return whether a value is a whole number above 0 that each database can keep."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
+
+
 def is_secure_url(value: Any) -> bool:
-    """Return whether a value is an https URL, or an http URL of the machine itself.
+    """Return whether a value is an https URL, or an http URL of the machine itself."""
+    parts = split_url(value)
+    if parts is None:
+        return False
+    return parts.scheme == "https" or is_loopback(parts.hostname or "")
+
+
+def split_url(value: Any) -> SplitResult | None:
+    """Return the parts of an http or https URL, or None where a value is none.
 
     It must not have a user or password, which the log would say.
     """
     if not (is_text(value) and value.isprintable() and " " not in value):
-        return False
+        return None
     try:
-        parts = urlsplit(value)
+        parts: SplitResult = urlsplit(value)
         _port = parts.port
     except ValueError:
-        return False
-    host = parts.hostname or ""
-    if not host or "@" in parts.netloc:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))
+        return None
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        return None
+    return parts
 
 
 def is_loopback(host: str) -> bool:

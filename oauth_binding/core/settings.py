@@ -13,15 +13,29 @@ from typing import Any, Final
 from django.conf import settings
 
 from oauth_binding.binding.binder import TokenBinder
-from oauth_binding.core import installed_binders, trusted_issuers
+from oauth_binding.core import claim_sources, installed_binders, places, trusted_issuers
 from oauth_binding.core.jose.algorithms import PROOF_ALGORITHM_LIST, PROOF_ALGORITHMS, SIGNING_ALGORITHMS
-from oauth_binding.core.setting_rules import is_flag
+from oauth_binding.core.networks import Network, network_problems, read_networks
+from oauth_binding.core.setting_rules import is_flag, is_positive
+
+#: How much is kept of the addresses of devices: nothing, the network, or all.
+DEVICE_ADDRESSES: Final = ("off", "shortened", "whole")
 
 #: Which tokens end with a password: those of applications that bind, all of the user, or none.
 PASSWORD_CHANGE_ENDS: Final = ("bound", "all", "off")
 
 #: Where a DPoP proof has to have a nonce of this server (RFC 9449 sections 8 and 9).
 DPOP_NONCES: Final = ("off", "token_endpoint", "everywhere")
+
+
+#: The fields of a token policy for which the site can set a limit for clients that register themselves.
+REGISTRATION_LIMITS: Final = (
+    "access_token_lifetime",
+    "client_token_lifetime",
+    "constrained_token_lifetime",
+    "refresh_token_lifetime",
+    "login_lifetime",
+)
 
 
 def _flag_problems(value: Any) -> Iterator[str]:
@@ -55,6 +69,22 @@ def _cache_problems(alias: Any) -> Iterator[str]:
         yield "is not the name of one of CACHES"
 
 
+def _limit_problems(limits: Any) -> Iterator[str]:
+    if not isinstance(limits, dict):
+        yield "is not a dict"
+        return
+    for name, value in limits.items():
+        if name not in REGISTRATION_LIMITS:
+            yield f"has the unknown limit {name!r}"
+        elif not is_positive(value):
+            yield f"has a {name} that is not a whole number above 0"
+
+
+def _count_problems(value: Any) -> Iterator[str]:
+    if value is not None and not is_positive(value):
+        yield f"is {value!r}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
     """A key of ``OAUTH_BINDING``."""
@@ -77,8 +107,19 @@ def _flag(default: bool) -> Setting:
 
 #: All the keys of ``OAUTH_BINDING``.
 SETTINGS: Final[Mapping[str, Setting]] = {
+    "AUDIT_LOG": _flag(default=False),
+    "BACKCHANNEL_LOGOUT_NETWORKS": Setting(
+        default=[],
+        problems=network_problems,
+        check="oauth_binding.E041",
+        hint="Give a list of networks, such as ['10.1.2.0/24', '127.0.0.1/32'].",
+    ),
     "BINDERS": Setting(
-        default=["oauth_binding.binding.ClientRequestBinder", "oauth_binding.proof.DPoPKeyBinder"],
+        default=[
+            "oauth_binding.binding.ClientRequestBinder",
+            "oauth_binding.proof.DPoPKeyBinder",
+            "oauth_binding.sessions.SSOSessionBinder",
+        ],
         problems=installed_binders.problems,
         check="oauth_binding.E006",
         hint="Give a list of the dotted paths of subclasses of oauth_binding.binding.TokenBinder.",
@@ -88,6 +129,25 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         problems=_header_problems,
         check="oauth_binding.E014",
         hint="Give a name of letters, digits and dashes, such as 'Token-Binding-Id'.",
+    ),
+    "CLAIM_SOURCES": Setting(
+        default={},
+        problems=claim_sources.problems,
+        check="oauth_binding.E037",
+        hint="Give a dict: by claim, the dotted path of a callable that takes the user, or the name of an "
+        "attribute of the user.",
+    ),
+    "DEVICE_ADDRESSES": Setting(
+        default="off",
+        problems=partial(_choice_problems, DEVICE_ADDRESSES),
+        check="oauth_binding.E043",
+        hint=f"Give one of {', '.join(map(repr, DEVICE_ADDRESSES))}.",
+    ),
+    "DEVICE_PLACES": Setting(
+        default=None,
+        problems=places.problems,
+        check="oauth_binding.E043",
+        hint="Give the dotted path of a callable that takes an address and returns a place, or None.",
     ),
     "DPOP_ALGORITHMS": Setting(
         default=list(PROOF_ALGORITHMS),
@@ -107,11 +167,30 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         check="oauth_binding.E031",
         hint="Give the name of a cache that all processes share, or None for a table of the database.",
     ),
+    "LAST_USED_INTERVAL": Setting(
+        default=300,
+        problems=_count_problems,
+        check="oauth_binding.E044",
+        hint="Give a whole number of seconds from 1 on, or None for token requests alone.",
+    ),
+    "MAX_DEVICES": Setting(
+        default=1000,
+        problems=_count_problems,
+        check="oauth_binding.E034",
+        hint="Give a whole number from 1 on, or None for no limit.",
+    ),
+    "NEW_SIGN_IN_MAIL": _flag(default=False),
     "PASSWORD_CHANGE_ENDS": Setting(
         default="bound",
         problems=partial(_choice_problems, PASSWORD_CHANGE_ENDS),
         check="oauth_binding.E018",
         hint=f"Give one of {', '.join(map(repr, PASSWORD_CHANGE_ENDS))}.",
+    ),
+    "REGISTRATION_LIMITS": Setting(
+        default={},
+        problems=_limit_problems,
+        check="oauth_binding.E040",
+        hint=f"Give a dict of whole numbers; there are {', '.join(map(repr, REGISTRATION_LIMITS))}.",
     ),
     "REVOCATION_FEED": _flag(default=False),
     "SIGNING_ALGORITHM": Setting(
@@ -146,6 +225,16 @@ class BindingSettings:
         return getattr(settings, "OAUTH_BINDING", {})
 
     @property
+    def audit_log(self) -> bool:
+        """Whether there are lines of the logger ``oauth_binding.audit``."""
+        return bool(self._get("AUDIT_LOG"))
+
+    @property
+    def backchannel_logout_networks(self) -> list[Network]:
+        """The networks inside that logout tokens may be sent to (``manage.py check``: E041)."""
+        return read_networks(self._get("BACKCHANNEL_LOGOUT_NETWORKS"))
+
+    @property
     def binders(self) -> Mapping[str, TokenBinder]:
         """The installed binders by their ``type``.
 
@@ -162,6 +251,26 @@ class BindingSettings:
     def binding_header(self) -> str:
         """The header in which an API request names what its token is bound to."""
         return str(self._get("BINDING_HEADER"))
+
+    @property
+    def claim_sources(self) -> dict[str, str]:
+        """What an application's tokens may say of the user: by claim, where it comes from.
+
+        Empty where the site wrote no dict (``manage.py check``: E037).
+        """
+        sources = self._get("CLAIM_SOURCES")
+        return sources if isinstance(sources, dict) else {}
+
+    @property
+    def device_addresses(self) -> str:
+        """How much is kept of the addresses of devices: one of ``DEVICE_ADDRESSES``."""
+        return str(self._get("DEVICE_ADDRESSES"))
+
+    @property
+    def device_places(self) -> str | None:
+        """The dotted path of what tells the place of an address; None for none."""
+        path: str | None = self._get("DEVICE_PLACES")
+        return path
 
     @property
     def dpop_algorithms(self) -> list[str]:
@@ -185,9 +294,32 @@ class BindingSettings:
         return alias
 
     @property
+    def last_used_interval(self) -> int | None:
+        """How old a last use is before a call of an API is the next, in seconds; None for never."""
+        interval: int | None = self._get("LAST_USED_INTERVAL")
+        return interval
+
+    @property
+    def max_devices(self) -> int | None:
+        """On how many devices a user can be signed in to an application that binds; None for any number."""
+        limit: int | None = self._get("MAX_DEVICES")
+        return limit
+
+    @property
+    def new_sign_in_mail(self) -> bool:
+        """Whether users get a mail when they are signed in on a new device."""
+        return bool(self._get("NEW_SIGN_IN_MAIL"))
+
+    @property
     def password_change_ends(self) -> str:
         """Which of a user's tokens end when the password is changed: one of ``PASSWORD_CHANGE_ENDS``."""
         return str(self._get("PASSWORD_CHANGE_ENDS"))
+
+    @property
+    def registration_limits(self) -> dict[str, int]:
+        """What the token policy of a client that registers itself has at most, by the field."""
+        limits: dict[str, int] = self._get("REGISTRATION_LIMITS")
+        return limits
 
     @property
     def revocation_feed(self) -> bool:

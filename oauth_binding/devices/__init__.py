@@ -1,7 +1,9 @@
-"""The devices of a user: listing them, signing them out, and naming them."""
+"""The devices and browsers of a user: listing, naming and signing them out, and what is kept of them."""
 
+from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
+from oauth_binding.devices.login_sessions import login_sessions_of, sign_out_browser
+from oauth_binding.devices.personal_data import export_devices, forget_device_facts
 from oauth_binding.devices.registry import (
-    MAX_NAME_LENGTH,
     Device,
     device_id_of,
     devices_of,
@@ -9,7 +11,6 @@ from oauth_binding.devices.registry import (
     rename,
     sign_out,
     sign_out_everywhere,
-    validate_name,
 )
 
 __all__ = [
@@ -17,9 +18,13 @@ __all__ = [
     "Device",
     "device_id_of",
     "devices_of",
+    "export_devices",
     "find_device",
+    "forget_device_facts",
+    "login_sessions_of",
     "rename",
     "sign_out",
+    "sign_out_browser",
     "sign_out_everywhere",
     "validate_name",
 ]

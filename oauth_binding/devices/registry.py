@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from django.core.exceptions import ValidationError
-from django.db.models import Case, Count, Exists, Max, Min, OuterRef, Q, When
+from django.db.models import BooleanField, Case, Count, F, Max, Min, Q, Value, When
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_application_model
@@ -23,15 +21,17 @@ from oauth_binding.authorization_server.revocation.revoke import (
 )
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.core.databases import written
-from oauth_binding.models import TokenBinding
+from oauth_binding.devices.login_sessions import login_sessions_of
+from oauth_binding.devices.search import has_reference, named_or_called, names_application, words_of
+from oauth_binding.models import SSO_SESSION, LoginSession, TokenBinding
+from oauth_binding.models.binding import LABEL_LENGTH
+from oauth_binding.storage.chunks import in_chunks
+from oauth_binding.storage.devices import has_live_tokens
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
 from oauth_binding.storage.tokens import access_tokens, not_registration_token, refresh_tokens
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
-
-#: The longest name of a device, in characters.
-MAX_NAME_LENGTH: Final = 100
 
 _BINDING_ID: Final = re.compile(r"binding-([0-9]{1,19})")
 
@@ -48,10 +48,12 @@ class Device:
     binding: TokenBinding | None
     #: When its first token was issued; without a binding, the first of those that are still in the database.
     first_seen: datetime
-    #: When a token was last requested, at most a minute behind.
+    #: When a token was last requested, at most a minute behind, or an API called (LAST_USED_INTERVAL).
     last_used: datetime
     #: Whether its live tokens, all of them, are of no use without a key of the device (RFC 9449).
     sender_constrained: bool
+    #: Whether it was signed in from the login session that :func:`devices_of` was asked with.
+    is_here: bool = False
 
     @property
     def id(self) -> str:
@@ -64,40 +66,83 @@ class Device:
         return self.binding is not None and not self.binding.is_shared
 
     @property
+    def is_browser(self) -> bool:
+        """Whether its tokens stand for a browser: they are bound to a login session, or to nothing."""
+        return self.binding is None or self.binding.binding_type == SSO_SESSION
+
+    @property
+    def reference(self) -> str:
+        """The beginning of the binding's reference; empty where it stands for no one device."""
+        return "" if self.binding is None else self.binding.reference[:LABEL_LENGTH]
+
+    @property
     def name(self) -> str:
-        """What to call it: the name that the user gave, or else the beginning of the binding's reference."""
-        if self.binding is None:
-            return str(_("Not bound to a device"))
-        return self.binding.label or str(_("Not bound to a device (shared)"))
+        """What to call it: the name that the user gave, or what it looks like, or else plain words."""
+        binding = self.binding
+        if binding is None:
+            return str(_("%(application)s on unknown devices") % {"application": self.application})
+        if binding.name:
+            return binding.name
+        if binding.is_shared:
+            return str(_("%(application)s on other devices") % {"application": self.application})
+        if binding.description:
+            return binding.description
+        if binding.binding_type == SSO_SESSION:
+            return str(_("%(application)s in a browser") % {"application": self.application})
+        return str(_("Unnamed device"))
+
+    @property
+    def description(self) -> str:
+        """What it looks like ("Firefox on Windows"); empty where nothing is known, or it may be several."""
+        return self.binding.description if self.binding is not None and not self.binding.is_shared else ""
+
+    @property
+    def address(self) -> str:
+        """The address that it was last seen at, as far as that is kept."""
+        return "" if self.binding is None else self.binding.facts.address
+
+    @property
+    def place(self) -> str:
+        """The place that it was last seen at, as far as that is kept."""
+        return "" if self.binding is None else self.binding.last_place
 
 
-def devices_of(user: AbstractBaseUser) -> Sequence[Device]:
+def devices_of(
+    user: AbstractBaseUser, *, search: str = "", session: LoginSession | None = None
+) -> Sequence[Device]:
     """Return where a user is signed in: what holds a live access or refresh token of the user.
 
     There is a :class:`Device` per binding, and one per application with tokens that are bound to nothing.
-    They are sorted by application, and then the last used first.
+    Those that are here come first, and then the last used.
 
-    They are read when they are asked for: their number and their applications once, in at most four queries,
-    and then the devices of a slice, or all of them, in one. So a slice of many costs no more than itself.
+    They are read when they are asked for: their number in at most four queries, and then the devices of a
+    slice in two. So a slice of many costs no more than itself.
 
     Access tokens without an application, which nothing but the admin makes, are left out.
 
+    :param search: words, each of which has to be found in what a device is called, or in its application;
+        empty for all devices.
+    :param session: the login session of the browser at hand; what it was signed in from is here. None for
+        none.
     :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed, when they are read.
     """
-    return _Devices(user)
+    return _Devices(user, words_of(search), session)
 
 
-def find_device(user: AbstractBaseUser, device_id: str, *, live_only: bool = False) -> Device | None:
+def find_device(
+    user: AbstractBaseUser, device_id: str, *, live_only: bool = False, session: LoginSession | None = None
+) -> Device | None:
     """Return the device of a user that has an id, or None.
 
     :param device_id: a :attr:`Device.id`, or anything else.
     :param live_only: whether the user has to be signed in there, as on those of :func:`devices_of`.
+    :param session: as for :func:`devices_of`.
     """
     binding = _BINDING_ID.fullmatch(device_id)
     if binding is not None:
         bindings = _live_bindings(user) if live_only else _bindings(user)
-        return next(_bound(bindings.filter(pk=int(binding[1])), user), None)
-    found = _unbound_tokens(user, live_only=live_only)
+        return next(_bound(_looked_at(bindings.filter(pk=int(binding[1])), user, session)), None)
+    found = _unbound_tokens(user, session, live_only=live_only)
     named = {pk: tokens for pk, tokens in found.items() if _device_id(pk, None) == device_id}
     return next(_unbound(named), None)
 
@@ -124,12 +169,15 @@ def sign_out(user: AbstractBaseUser, device: Device) -> None:
         revoke_binding(device.binding)
 
 
-def sign_out_everywhere(user: AbstractBaseUser, keep: str | None = None) -> int:
-    """Sign a user out on all devices, or on all but one, and return on how many.
+def sign_out_everywhere(
+    user: AbstractBaseUser, keep: str | None = None, *, keep_session: LoginSession | None = None
+) -> int:
+    """Sign a user out on all devices and in all browsers, or on all but one, and return on how many.
 
     All access and refresh tokens of the user end for good, whatever their applications are, and so do all
-    authorization codes and approved device codes that are not redeemed yet. Requests that are being answered
-    are waited for. Call it wherever the password is changed other than by ``set_password()`` and ``save()``.
+    authorization codes and approved device codes that are not redeemed yet, and all login sessions. Requests
+    that are being answered are waited for. Call it wherever the password is changed other than by
+    ``set_password()`` and ``save()``.
 
     It takes several short transactions, the first of which ends the codes: other requests of the user are
     answered in between, and what they get has ended, too, when it returns. Where it is interrupted, what has
@@ -137,13 +185,61 @@ def sign_out_everywhere(user: AbstractBaseUser, keep: str | None = None) -> int:
     is part of that, and the user's other requests wait until it is committed.
 
     :param keep: the :attr:`Device.id` of the one that stays as it is; None for none.
+    :param keep_session: a login session that goes on, beside that of the device, with the tokens that came
+        from there; None for none.
+    :return: the number of devices and browsers, which the page lists apart.
     """
-    kept = None if keep is None else find_device(user, keep)
-    number = len(devices_of(user))
-    if kept is not None and find_device(user, kept.id, live_only=True) is not None:
-        number -= 1
-    sign_out_user(user, "sign_out_everywhere", keep=NOTHING if kept is None else _tokens_of(kept))
+    kept = _Kept.of(user, keep, keep_session)
+    number = kept.count_others()
+    sign_out_user(user, "sign_out_everywhere", keep=kept.tokens, keep_sessions=kept.sessions)
     return number
+
+
+def count_others(
+    user: AbstractBaseUser, keep: str | None = None, *, keep_session: LoginSession | None = None
+) -> int:
+    """Return what :func:`sign_out_everywhere` would, without doing it."""
+    return _Kept.of(user, keep, keep_session).count_others()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What stays where a user is signed out everywhere else."""
+
+    user: AbstractBaseUser
+    device: Device | None
+    session: LoginSession | None
+    #: The condition of access and refresh tokens.
+    tokens: Q
+    #: The primary keys of login sessions.
+    sessions: set[int]
+
+    @classmethod
+    def of(cls, user: AbstractBaseUser, device_id: str | None, session: LoginSession | None) -> _Kept:
+        device = None if device_id is None else find_device(user, device_id)
+        tokens = NOTHING if device is None else _tokens_of(device)
+        sessions: set[int] = set()
+        if device is not None:
+            # Not those that it was signed in with before.
+            for live in (
+                access_tokens().filter(live_access_tokens()),
+                refresh_tokens().filter(live_refresh_tokens()),
+            ):
+                held = live.filter(tokens, user=user, binding_session__isnull=False)
+                sessions |= set(held.order_by().values_list("binding_session", flat=True))
+        if session is not None:
+            tokens |= Q(binding_session=session.pk)
+            sessions.add(session.pk)
+        return cls(user, device, session, tokens, sessions)
+
+    def count_others(self) -> int:
+        """Return the number of devices and browsers that do not stay."""
+        devices = _Devices(self.user, [], self.session)
+        number = devices.count_elsewhere()
+        if self.device is not None:
+            live = find_device(self.user, self.device.id, live_only=True, session=self.session)
+            number -= live is not None and not live.is_here
+        return number + login_sessions_of(self.user).exclude(pk__in=self.sessions).count()
 
 
 def _tokens_of(device: Device) -> Q:
@@ -153,20 +249,12 @@ def _tokens_of(device: Device) -> Q:
     return Q(binding=device.binding)
 
 
-def validate_name(name: str) -> None:
-    """Check the name of a device for control characters.
-
-    :raises ValidationError: there are some.
-    """
-    if any(unicodedata.category(character) == "Cc" for character in name):
-        raise ValidationError(_("A name has no control characters."), code="control_characters")
-
-
 def rename(binding: TokenBinding, name: str) -> None:
     """Give a device a name.
 
     :param binding: what the device is; it gets the name, too.
-    :param name: up to :data:`MAX_NAME_LENGTH` characters without control characters; empty for no name.
+    :param name: up to :data:`~oauth_binding.core.device_names.MAX_NAME_LENGTH` characters without control
+        characters; empty for no name.
     """
     written(TokenBinding).filter(pk=binding.pk).update(name=name)
     binding.name = name
@@ -189,22 +277,45 @@ def _live_bindings(user: AbstractBaseUser) -> Any:
 
 
 def _has_live_tokens(user: AbstractBaseUser, **conditions: Any) -> Any:
-    """Return the condition of a user's bindings that have a live token which meets some conditions."""
     # Theirs alone: of a user with many devices, PostgreSQL reads all that live at first.
-    conditions |= {"user": user, "binding": OuterRef("pk")}
-    access = access_tokens().filter(live_access_tokens(), **conditions)
-    refresh = refresh_tokens().filter(live_refresh_tokens(), **conditions)
-    return Exists(access) | Exists(refresh)
+    return has_live_tokens(user=user, **conditions)
 
 
-def _bound(bindings: Any, user: AbstractBaseUser) -> Iterator[Device]:
-    bindings = bindings.annotate(
+def _in_session(user: AbstractBaseUser, session: LoginSession | None) -> Q:
+    """Return the condition of bindings with a live token that came from a login session."""
+    if session is None:
+        return NOTHING
+    # Of this session alone: of a user with many devices, the database reads those few tokens once.
+    held = {"user": user, "binding_session": session.pk, "binding__isnull": False}
+    access = access_tokens().filter(live_access_tokens(), **held)
+    refresh = refresh_tokens().filter(live_refresh_tokens(), **held)
+    return Q(pk__in=access.values("binding")) | Q(pk__in=refresh.values("binding"))
+
+
+def _looked_at(bindings: Any, user: AbstractBaseUser, session: LoginSession | None) -> Any:
+    """Return bindings with what a :class:`Device` says of them."""
+    return bindings.annotate(
         has_constrained=_has_live_tokens(user, binding_confirmation__isnull=False),
         has_bearer=_has_live_tokens(user, binding_confirmation__isnull=True),
+        is_here=_is_here(user, session),
     )
-    for binding in bindings:
-        is_constrained = binding.has_constrained and not binding.has_bearer
-        yield Device(binding.application, binding, binding.created, binding.last_used, is_constrained)
+
+
+def _is_here(user: AbstractBaseUser, session: LoginSession | None) -> Any:
+    here = When(_in_session(user, session), then=Value(True))
+    return Case(here, default=Value(False), output_field=BooleanField())
+
+
+def _bound(looked_at: Any) -> Iterator[Device]:
+    for binding in looked_at:
+        yield Device(
+            binding.application,
+            binding,
+            binding.created,
+            binding.last_used,
+            sender_constrained=binding.has_constrained and not binding.has_bearer,
+            is_here=binding.is_here,
+        )
 
 
 class _Unbound(NamedTuple):
@@ -213,13 +324,18 @@ class _Unbound(NamedTuple):
     first_seen: datetime
     last_used: datetime
     sender_constrained: bool
+    is_here: bool
 
 
-def _unbound_tokens(user: AbstractBaseUser, *, live_only: bool) -> dict[Any, _Unbound]:
+def _unbound_tokens(
+    user: AbstractBaseUser, session: LoginSession | None, *, live_only: bool
+) -> dict[Any, _Unbound]:
     """Return what is known of a user's unbound tokens, by the primary keys of their applications."""
     created: dict[Any, list[datetime]] = {}
     used: dict[Any, list[datetime]] = {}
     bearer: set[Any] = set()
+    elsewhere: set[Any] = set()
+    is_elsewhere = Q() if session is None else ~Q(binding_session=session.pk)
     for rows, kind, live in (
         (access_tokens(), not_registration_token(), live_access_tokens()),
         (refresh_tokens(), Q(), live_refresh_tokens()),
@@ -233,20 +349,25 @@ def _unbound_tokens(user: AbstractBaseUser, *, live_only: bool) -> dict[Any, _Un
                 # A token that was revoked was updated then, and not used.
                 last_updated=Max("updated", filter=live),
                 bearer_tokens=Count("pk", filter=live & Q(binding_confirmation__isnull=True)),
+                tokens_elsewhere=Count("pk", filter=live & is_elsewhere),
             )
         )
-        for application, first, last, bearer_tokens in by_application:
+        for application, first, last, bearer_tokens, tokens_elsewhere in by_application:
             created.setdefault(application, []).append(first)
             if last is not None:
                 used.setdefault(application, []).append(last)
             if bearer_tokens:
                 bearer.add(application)
+            if tokens_elsewhere:
+                elsewhere.add(application)
     found = used if live_only else created
     return {
         pk: _Unbound(
             min(created[pk]),
             max(used.get(pk, created[pk])),
             sender_constrained=pk in used and pk not in bearer,
+            # They may stand for several devices, of which this is one.
+            is_here=pk in used and pk not in elsewhere,
         )
         for pk in found
     }
@@ -257,27 +378,21 @@ def _unbound(found: dict[Any, _Unbound]) -> Iterator[Device]:
         yield Device(application, None, *found[pk])
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """The devices of an application, of which only the number is known."""
-
-    application: Any
-    #: How many bindings there are.
-    bound: int
-    unbound: Device | None
-
-    def __len__(self) -> int:
-        return self.bound + (self.unbound is not None)
+def _order(device: Device) -> tuple[bool, datetime]:
+    """Return what devices are sorted by, the greatest first."""
+    return device.is_here, device.last_used
 
 
 class _Devices(Sequence[Device]):
     """What :func:`devices_of` returns."""
 
-    def __init__(self, user: AbstractBaseUser) -> None:
+    def __init__(self, user: AbstractBaseUser, words: list[str], session: LoginSession | None) -> None:
         self._user = user
+        self._words = words
+        self._session = session
 
     def __len__(self) -> int:
-        return sum(map(len, self._groups))
+        return self._number_bound + len(self._unbound)
 
     def __iter__(self) -> Iterator[Device]:
         return iter(self[:])
@@ -292,51 +407,67 @@ class _Devices(Sequence[Device]):
         if isinstance(index, int):
             return self[: len(self)][index] if index < 0 else self[index : index + 1][0]
         start, stop, step = index.indices(len(self))
-        return self._fetch(start, stop) if step == 1 else self[:][index]
+        if step != 1:
+            return self[:][index]
+        return self._fetch(start, stop) if start < stop else []
+
+    def count_elsewhere(self) -> int:
+        """Return how many of them are not here."""
+        bound: int = self._bindings.exclude(_in_session(self._user, self._session)).count()
+        return bound + sum(not device.is_here for device in self._unbound)
+
+    @property
+    def _bindings(self) -> Any:
+        bindings = _live_bindings(self._user)
+        for word in self._words:
+            bindings = bindings.filter(
+                named_or_called(word, "name") | has_reference(word) | names_application(word, "application")
+            )
+        return bindings
 
     @cached_property
-    def _groups(self) -> list[_Group]:
-        """The applications that the user is signed in to, sorted."""
-        unbound = _unbound_tokens(self._user, live_only=True)
-        live = _live_bindings(self._user).order_by().values_list("application")
-        bound = dict(live.annotate(number=Count("pk")))
-        applications = written(get_application_model()).in_bulk([*{**unbound, **bound}])
-        groups = [
-            _Group(
-                application,
-                bound.get(pk, 0),
-                Device(application, None, *unbound[pk]) if pk in unbound else None,
-            )
-            for pk, application in applications.items()
+    def _number_bound(self) -> int:
+        number: int = self._bindings.count()
+        return number
+
+    @cached_property
+    def _unbound(self) -> list[Device]:
+        """What is bound to nothing: one for each application, so all of them are read."""
+        found = _unbound(_unbound_tokens(self._user, self._session, live_only=True))
+        return [
+            device
+            for device in found
+            for text in [f"{device.name} {device.application}".casefold()]
+            if all(word.casefold() in text for word in self._words)
         ]
-        return sorted(
-            groups, key=lambda group: (str(group.application).casefold(), str(group.application.pk))
-        )
 
     def _fetch(self, start: int, stop: int) -> list[Device]:
-        """Return the devices of a slice, which are read in one query."""
-        shown: list[_Group] = []
-        position = before = 0
-        for group in self._groups:
-            if position < stop and position + len(group) > start:
-                shown.append(group)
-                before = before if len(shown) > 1 else max(start - position, 0)
-            position += len(group)
-        if not shown:
-            return []
-        # Where what is unbound comes in the first application that is shown, the binding before tells.
-        dropped = int(before > 0 and shown[0].unbound is not None)
-        first = before - dropped
-        ranks = {group.application.pk: rank for rank, group in enumerate(shown)}
-        bindings = _live_bindings(self._user).order_by("-last_used", "-pk")
-        if stop - start < len(self):
-            rank = Case(*(When(application=pk, then=rank) for pk, rank in ranks.items()), default=len(ranks))
-            bindings = bindings.filter(application__in=ranks).order_by(rank, "-last_used", "-pk")
-            bindings = bindings[first : first + dropped + stop - start]
-        devices = [
-            *(device for device in _bound(bindings, self._user) if device.application.pk in ranks),
-            *(group.unbound for group in shown if group.unbound is not None),
-        ]
-        devices.sort(key=lambda device: device.last_used, reverse=True)
-        devices.sort(key=lambda device: ranks[device.application.pk])
-        return devices[dropped : dropped + stop - start]
+        """Return the devices of a slice that is not empty."""
+        unbound = sorted(self._unbound, key=_order, reverse=True)
+        # So many bindings come before the slice at least.
+        first = max(0, start - len(unbound))
+        bound = self._fetch_bound(first, stop)
+        passed = first
+        if first and bound:
+            later = [device for device in unbound if _order(device) <= _order(bound[0])]
+            passed += len(unbound) - len(later)
+            unbound = later
+        devices = sorted([*bound, *unbound], key=_order, reverse=True)
+        return devices[start - passed : stop - passed]
+
+    def _fetch_bound(self, start: int, stop: int) -> list[Device]:
+        """Return the devices of a slice of those that are bound."""
+        # Which they are first: before databases sort, they look at all that rows are asked for.
+        order = [F("last_used").desc(), F("pk").desc()]
+        if self._session is not None:
+            order.insert(0, _is_here(self._user, self._session).desc())
+        pks = list(self._bindings.order_by(*order).values_list("pk", flat=True)[start:stop])
+        bindings = {
+            device.binding.pk: device
+            for chunk in in_chunks(pks)
+            for device in _bound(
+                _looked_at(_bindings(self._user).filter(pk__in=chunk), self._user, self._session)
+            )
+            if device.binding is not None
+        }
+        return [bindings[pk] for pk in pks if pk in bindings]

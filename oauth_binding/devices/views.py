@@ -2,39 +2,77 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
-from urllib.parse import urlencode
+from functools import cached_property
+from typing import Any, Final, NamedTuple
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django.views.generic import TemplateView
 
+from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
+from oauth_binding.devices.history import (
+    note_browser_signed_out,
+    note_device_signed_out,
+    note_others_signed_out,
+    note_renamed,
+)
+from oauth_binding.devices.language import language_of_texts
+from oauth_binding.devices.login_sessions import (
+    applications_of,
+    browser_name,
+    find_login_session,
+    found_sessions,
+    sign_out_browser,
+)
 from oauth_binding.devices.registry import (
-    MAX_NAME_LENGTH,
     Device,
+    count_others,
     devices_of,
     find_device,
     rename,
     sign_out,
     sign_out_everywhere,
-    validate_name,
 )
-
-_LIST: Final = "oauth2_provider:device-list"
+from oauth_binding.devices.state import LIST, SEARCH, PageLinks, State
+from oauth_binding.models import LoginSession
+from oauth_binding.sessions.browser import current
 
 #: The number of devices on a page.
 PAGE_SIZE: Final = 25
+
+#: The number of browsers on a page: they stand above the devices.
+BROWSERS_PAGE_SIZE: Final = 10
+
+
+class DeviceSearchForm(forms.Form):
+    """What a user looks for among many devices and browsers."""
+
+    q = forms.CharField(
+        label=_("Find a device, browser or application"),
+        max_length=MAX_NAME_LENGTH,
+        required=False,
+        widget=forms.TextInput(attrs={"type": "search", "autocomplete": "off", "dir": "auto"}),
+    )
+
+    def __init__(self, search: str) -> None:
+        """
+        :param search: what was sent; empty for nothing.
+        """
+        super().__init__({SEARCH: search} if search else None, auto_id="oauth-devices-%s")
 
 
 class DeviceNameForm(forms.Form):
@@ -46,7 +84,7 @@ class DeviceNameForm(forms.Form):
         max_length=MAX_NAME_LENGTH,
         required=False,
         validators=[validate_name],
-        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "dir": "auto"}),
     )
 
     def __init__(self, device: Device, data: Any = None) -> None:
@@ -59,38 +97,26 @@ class DeviceNameForm(forms.Form):
         super().__init__(data, auto_id=f"{device.id}-%s", initial={"name": name})
 
 
-@method_decorator((never_cache, csrf_protect), name="dispatch")
-class DeviceListView(LoginRequiredMixin, TemplateView):
-    """The applications and devices on which the user is signed in."""
+def _isolated(name: object) -> str:
+    """Return a name as it stands in a sentence, whichever way it is written."""
+    return format_html("<bdi>{}</bdi>", name)
 
-    template_name = "oauth_binding/device_list.html"
+
+@method_decorator((never_cache, csrf_protect), name="dispatch")
+class OwnView(LoginRequiredMixin, TemplateView):
+    """A page of the signed-in user's own."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Return the context of the template.
+        """Return what ``oauth_binding/base.html`` and the pages that extend it need.
 
-        ``rows`` has a dict per device of the page: the ``device``, and the ``form`` for its name or None.
-        ``page_obj`` is Django's page of them, and ``page_range`` has the numbers of those to link.
-        ``messages`` is there without the context processor, too.
+        ``page_language`` is the language that the texts are in, and ``page_bidi`` whether that is written
+        from right to left. ``return_query`` has where on the list the user is, for addresses.
         """
-        paginator = Paginator(devices_of(self.user), PAGE_SIZE)
-        page = paginator.get_page(self.page_number)
-        devices = list(page.object_list)
-        refused: DeviceNameForm | None = kwargs.pop("refused", None)
-        refusals = {} if refused is None else {refused.device.id: refused}
-        if refused is not None and refused.device.id not in {device.id for device in devices}:
-            devices.insert(0, refused.device)  # what is wrong is said, wherever the device is by now
-        rows = [
-            {
-                "device": device,
-                "form": refusals.get(device.id, DeviceNameForm(device)) if device.can_be_named else None,
-            }
-            for device in devices
-        ]
+        language = language_of_texts()
         return super().get_context_data(
-            rows=rows,
-            page_obj=page,
-            page_range=list(paginator.get_elided_page_range(page.number, on_each_side=2, on_ends=1)),
-            messages=messages.get_messages(self.request),
+            page_language=language,
+            page_bidi=language.split("-")[0] in settings.LANGUAGES_BIDI,
+            return_query=self.state.query,
             **kwargs,
         )
 
@@ -98,72 +124,238 @@ class DeviceListView(LoginRequiredMixin, TemplateView):
     def user(self) -> Any:
         return self.request.user
 
-    @property
-    def page_number(self) -> str | None:
-        """The number of the page, as it was sent: another than there is stands for the first or the last."""
-        return self.request.GET.get("page")
+    @cached_property
+    def at_hand(self) -> LoginSession | None:
+        """The login session of the browser that asks, if it has one."""
+        return current(self.request)
 
-
-class DeviceActionView(DeviceListView):
-    """Does something with one of the user's devices, and goes back to the list."""
-
-    http_method_names = ["post"]
-
-    @property
-    def page_number(self) -> str | None:
-        return self.request.POST.get("page")
+    @cached_property
+    def state(self) -> State:
+        """Where on the list the user is."""
+        return State(self.request.GET)
 
     def handle_no_permission(self) -> HttpResponseRedirect:
         # Nobody comes back from signing in with a POST.
-        return redirect_to_login(reverse(_LIST), self.get_login_url(), self.get_redirect_field_name())
+        return redirect_to_login(reverse(LIST), self.get_login_url(), self.get_redirect_field_name())
+
+    def done(self, message: str) -> HttpResponse:
+        """Say what was done, where the site has messages, and return to where the user was on the list."""
+        messages.success(self.request, message, fail_silently=True)
+        return HttpResponseRedirect(f"{reverse(LIST)}{self.state.query}")
+
+
+class DeviceListView(OwnView):
+    """The applications, devices and browsers in which the user is signed in."""
+
+    template_name = "oauth_binding/device_list.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the context of the template.
+
+        ``rows`` has a dict per device of the page: the ``device``, and the ``form`` for its name or None.
+        ``pages`` has the links to the other pages, and ``page_obj`` is Django's page. ``browsers`` has a dict
+        per browser of the page, that of the user first: the ``session``, its ``name``, the ``applications``
+        that are signed in from it, and whether it is ``this_browser``; ``browser_pages`` has the links to the
+        others. ``search`` is the form to find some, or None where all are shown; ``number_found`` is how many
+        there are of what is looked for, and None where nothing is. ``has_others`` says whether the user is
+        signed in anywhere else. ``messages`` is there without the context processor, too.
+        """
+        search = DeviceSearchForm(self.state.search)
+        words = search.cleaned_data[SEARCH] if search.is_valid() else ""
+        devices = devices_of(self.user, search=words, session=self.at_hand)
+        page = self.state.page_of(Paginator(devices, PAGE_SIZE), "page")
+        rows = [
+            {"device": device, "form": DeviceNameForm(device) if device.can_be_named else None}
+            for device in page.object_list
+        ]
+        sessions = found_sessions(self.user, words, self.at_hand)
+        browser_page = self.state.page_of(Paginator(sessions, BROWSERS_PAGE_SIZE), "browsers")
+        browsers = self._browsers(list(browser_page.object_list))
+        number = page.paginator.count + browser_page.paginator.count
+        here = sum(row["device"].is_here for row in rows) + (self.at_hand is not None)
+        is_long = page.has_other_pages() or browser_page.has_other_pages()
+        return super().get_context_data(
+            rows=self._with_refused(rows, kwargs.pop("refused", None)),
+            page_obj=page,
+            pages=PageLinks(page, "page", self.state),
+            browsers=browsers,
+            browser_pages=PageLinks(browser_page, "browsers", self.state),
+            search=search if is_long or search.is_bound else None,
+            number_found=number if words else None,
+            has_others=search.is_bound or number > here,
+            messages=messages.get_messages(self.request),
+            **kwargs,
+        )
+
+    def _with_refused(self, rows: list[Any], refused: DeviceNameForm | None) -> list[Any]:
+        """Return the rows with a form that says what is wrong, wherever its device is by now."""
+        if refused is None:
+            return rows
+        others = [row for row in rows if row["device"].id != refused.device.id]
+        row = {"device": refused.device, "form": refused}
+        if len(others) == len(rows):
+            return [row, *rows]
+        return [row if each["device"].id == refused.device.id else each for each in rows]
+
+    def _browsers(self, sessions: list[LoginSession]) -> list[dict[str, Any]]:
+        applications = applications_of(sessions) if sessions else {}
+        return [
+            {
+                "session": session,
+                "name": browser_name(session),
+                "applications": applications[session.pk],
+                "this_browser": session == self.at_hand,
+            }
+            for session in sessions
+        ]
+
+
+class DeviceRenameView(DeviceListView):
+    """Gives a device a name."""
+
+    http_method_names = ["post"]
 
     def post(self, request: HttpRequest, device: str) -> HttpResponse:
-        found = find_device(self.user, device)
-        if found is None:
+        found = find_device(self.user, device, session=self.at_hand)
+        if found is None or found.binding is None or not found.can_be_named:
             raise Http404
-        return self.act(found)
+        form = DeviceNameForm(found, request.POST)
+        if not form.is_valid():
+            return self.render_to_response(self.get_context_data(refused=form))
+        before, name, named = found.name, form.cleaned_data["name"], found.binding.name
+        rename(found.binding, name)
+        note_renamed(self.user, found.binding, named)
+        text = (
+            gettext("{before} is now called {name}.")
+            if name
+            else gettext("{before} has no name of its own any more.")
+        )
+        return self.done(format_html(text, before=_isolated(before), name=_isolated(name)))
 
-    def act(self, device: Device) -> HttpResponse:
-        """Do it, and return where to go from here.
 
-        :raises Http404: it can't be done with this device.
+class Confirmation(NamedTuple):
+    """What a user is asked before something is done."""
+
+    question: str
+    consequence: str
+    #: What the button says; empty where there is nothing to do.
+    button: str
+
+
+class ConfirmedView(OwnView):
+    """Asks whether to do something, does it, and goes back to the list."""
+
+    template_name = "oauth_binding/confirm_sign_out.html"
+    http_method_names = ["get", "head", "post"]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Return the context of the template.
+
+        There are the ``question``, its ``consequence``, and what the ``button`` says, which is empty where
+        there is nothing to do.
+        """
+        return super().get_context_data(**self.confirmation()._asdict(), **kwargs)
+
+    def confirmation(self) -> Confirmation:
+        """Return what to ask.
+
+        :raises Http404: there is nothing that the address names.
         """
         raise NotImplementedError
 
-    def done(self, message: str) -> HttpResponse:
-        """Say what was done, where the site has messages, and return to the page that it was done on."""
-        messages.success(self.request, message, fail_silently=True)
-        number = self.page_number or ""
-        is_later = re.fullmatch("[0-9]{1,9}", number) and int(number) > 1
-        query = f"?{urlencode({'page': number})}" if is_later else ""
-        return HttpResponseRedirect(f"{reverse(_LIST)}{query}")
 
-
-class DeviceSignOutView(DeviceActionView):
+class DeviceSignOutView(ConfirmedView):
     """Signs the user out on a device."""
 
-    def act(self, device: Device) -> HttpResponse:
-        sign_out(self.user, device)
-        return self.done(gettext("Signed out: %(device)s.") % {"device": device.name})
+    def confirmation(self) -> Confirmation:
+        found = self._find()
+        if found.can_be_named:
+            consequence = gettext("To use {application} there again, you have to sign in.")
+        else:
+            consequence = gettext(
+                "Wherever {application} did not say which device it is on, you have to sign in to use it"
+                " again. There may be several."
+            )
+        return Confirmation(
+            format_html(gettext("Sign out {device}?"), device=_isolated(found.name)),
+            format_html(consequence, application=_isolated(found.application)),
+            gettext("Sign out"),
+        )
+
+    def post(self, request: HttpRequest, device: str) -> HttpResponse:
+        found = self._find()
+        sign_out(self.user, found)
+        note_device_signed_out(self.user, found)
+        return self.done(format_html(gettext("{device} is signed out."), device=_isolated(found.name)))
+
+    def _find(self) -> Device:
+        found = find_device(self.user, self.kwargs["device"])
+        if found is None:
+            raise Http404
+        return found
 
 
-class DeviceSignOutOthersView(DeviceActionView):
-    """Signs the user out everywhere but on a device."""
+class DeviceSignOutOthersView(ConfirmedView):
+    """Signs the user out everywhere but in the browser at hand, and what was signed in from there."""
 
-    def act(self, device: Device) -> HttpResponse:
-        count = sign_out_everywhere(self.user, keep=device.id)
-        message = ngettext("Signed out: one other.", "Signed out: %(count)d others.", count)
+    def confirmation(self) -> Confirmation:
+        count = count_others(self.user, keep_session=self.at_hand)
+        if not count:
+            return Confirmation(
+                gettext("You are signed in nowhere else"), gettext("There is nothing to sign out."), ""
+            )
+        question = ngettext(
+            "Sign out on one other device or browser?",
+            "Sign out on %(count)d other devices and browsers?",
+            count,
+        )
+        consequence = gettext(
+            "You stay signed in in this browser, and in the applications that you have signed in to from it."
+            " Everywhere else you have to sign in again."
+        )
+        return Confirmation(question % {"count": count}, consequence, gettext("Sign out everywhere else"))
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        count = sign_out_everywhere(self.user, keep_session=self.at_hand)
+        note_others_signed_out(self.user, count)
+        message = ngettext(
+            "One other device or browser is signed out.",
+            "%(count)d other devices and browsers are signed out.",
+            count,
+        )
         return self.done(message % {"count": count})
 
 
-class DeviceRenameView(DeviceActionView):
-    """Gives a device a name."""
+class LoginSessionSignOutView(ConfirmedView):
+    """Signs the user out in a browser; in the one at hand, that is a logout."""
 
-    def act(self, device: Device) -> HttpResponse:
-        if device.binding is None or not device.can_be_named:
+    def confirmation(self) -> Confirmation:
+        found = self._find()
+        if found == self.at_hand:
+            question, consequence = (
+                gettext("Sign out this browser?"),
+                gettext("You have to log in again here."),
+            )
+        else:
+            question = format_html(gettext("Sign out {device}?"), device=_isolated(browser_name(found)))
+            consequence = gettext("Whoever uses that browser has to log in again.")
+        return Confirmation(question, consequence, gettext("Sign out"))
+
+    def post(self, request: HttpRequest, session: int) -> HttpResponse:
+        found = self._find()
+        if found == self.at_hand:
+            note_browser_signed_out(self.user, found)
+            logout(request)
+            if settings.LOGOUT_REDIRECT_URL:
+                return HttpResponseRedirect(resolve_url(settings.LOGOUT_REDIRECT_URL))
+            return self.handle_no_permission()
+        sign_out_browser(found)
+        note_browser_signed_out(self.user, found)
+        name = _isolated(browser_name(found))
+        return self.done(format_html(gettext("{device} is signed out."), device=name))
+
+    def _find(self) -> LoginSession:
+        found = find_login_session(self.user, self.kwargs["session"])
+        if found is None:
             raise Http404
-        form = DeviceNameForm(device, self.request.POST)
-        if not form.is_valid():
-            return self.render_to_response(self.get_context_data(refused=form))
-        rename(device.binding, form.cleaned_data["name"])
-        return self.done(gettext("The name was saved."))
+        return found

@@ -14,7 +14,6 @@ from oauth2_provider.models import AbstractApplication
 from oauth_binding.binding.semantics import NO_BINDING, TokenType
 from oauth_binding.core.databases import write_alias
 from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
-from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.binding import binding_type_choices
 from oauth_binding.models.exchange import TOKEN_EXCHANGE
 from oauth_binding.models.subjects import names_a_user
@@ -53,18 +52,6 @@ class ApplicationBindingFields(models.Model):
         default=NO_BINDING,
         db_default=NO_BINDING,
         help_text=_("What this application's tokens are bound to, so that one user can hold several"),
-    )
-    require_binding = models.BooleanField(
-        _("require a binding"),
-        default=False,
-        db_default=False,
-        help_text=_("Refuse token requests that name no binding"),
-    )
-    require_presented_binding = models.BooleanField(
-        _("require the binding at APIs"),
-        default=False,
-        db_default=False,
-        help_text=_("Refuse API requests that do not name what their token is bound to"),
     )
     additional_grant_types = models.CharField(
         _("additional grant types"),
@@ -117,15 +104,6 @@ class ApplicationBindingFields(models.Model):
             raise ValidationError(
                 {field: [error for name, error in found if name == field] for field, _ in found}
             )
-
-
-def demands_binding(application: Any) -> bool:
-    """Return whether an application gets bound tokens alone, by its choice or that of its binding type."""
-    if application.token_binding_type == NO_BINDING:
-        return False
-    binder = binding_settings.binders.get(application.token_binding_type)
-    is_required = binder is not None and binder.required
-    return bool(is_required or application.require_binding or application.require_presented_binding)
 
 
 def clean_client(application: Any, clean: Callable[[], None]) -> None:

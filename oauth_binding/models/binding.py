@@ -13,12 +13,27 @@ from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.binding.semantics import NO_BINDING, SHARED, binding_key, binding_reference
 from oauth_binding.core.settings import binding_settings
+from oauth_binding.models.sightings import Sighted
 
 #: How much of its reference stands for a binding without a name, in characters.
 LABEL_LENGTH: Final = 12
 
+#: The demands of a token policy that can be reported, and where a binding keeps when that was last so.
+MISSED: Final = {
+    "require_binding": "binding_missed",
+    "require_presented_binding": "presented_binding_missed",
+    "require_sender_constraint": "proof_missed",
+}
 
-class TokenBinding(models.Model):
+
+class TokenBindingManager(models.Manager["TokenBinding"]):
+    """Has the bindings that tokens were issued for; not the rows that are no more than a gate of devices."""
+
+    def get_queryset(self) -> models.QuerySet[TokenBinding]:
+        return super().get_queryset().filter(may_be_live__isnull=False)
+
+
+class TokenBinding(Sighted):
     """What an application's tokens for one user are bound to: a device, or another client instance.
 
     Issuing into a slot of the binding locks this row, which stays while tokens come and go.
@@ -46,21 +61,38 @@ class TokenBinding(models.Model):
     binding_value = models.CharField(_("binding value"), max_length=255, blank=True)
     # Indexed for the admin's search: values are found by it.
     reference = models.CharField(_("reference"), max_length=43, blank=True, db_index=True)
-    name = models.CharField(_("name"), max_length=100, blank=True)
+    # Indexed for the same.
+    name = models.CharField(_("name"), max_length=100, blank=True, db_index=True)
     # Look rows up by this: it is unique also without a user, and MariaDB compares values without case.
     key = models.CharField(max_length=64, unique=True, editable=False)
     created = models.DateTimeField(_("first seen"), default=timezone.now)
     last_used = models.DateTimeField(_("last used"), default=timezone.now)
-    # When a token request of it had no proof that will be demanded; see Demand.REPORT.
+    # When a request last fell short of a demand that is only reported; see MISSED.
+    binding_missed = models.DateTimeField(_("last without a binding"), null=True, editable=False)
+    presented_binding_missed = models.DateTimeField(
+        _("last without its binding at an API"), null=True, editable=False
+    )
     proof_missed = models.DateTimeField(_("last without a proof"), null=True, editable=False)
     # Counts who had the lock of the row: taking it is a write (see storage/bindings.py).
     revision = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # Whether it may have a live token: where it is false, it has none. Null: no token was ever issued for it,
+    # and the row is there to be locked (see storage/devices.py).
+    may_be_live = models.BooleanField(null=True, default=True, db_default=True, editable=False)
+
+    objects = TokenBindingManager()
 
     class Meta:
         verbose_name = _("token binding")
         verbose_name_plural = _("token bindings")
+        indexes = [
+            # All that counting the devices of a user asks for.
+            models.Index(
+                fields=["user", "application", "binding_type", "may_be_live"], name="oauth_binding_devices"
+            )
+        ]
         permissions = [
             ("revoke_tokenbinding", _("Can revoke token binding")),
+            ("view_binding_value", _("Can view the whole id of a token binding")),
             # Here, as the models of tokens are django-oauth-toolkit's or the site's.
             ("revoke_accesstoken", _("Can revoke access token")),
             ("revoke_refreshtoken", _("Can revoke refresh token")),
@@ -87,6 +119,22 @@ class TokenBinding(models.Model):
             binding_value=value,
             reference=value if is_reference else binding_reference(value),
             key=binding_key(str(client.pk), None if user is None else str(user.pk), binding_type, value),
+        )
+
+    @property
+    def shared_key(self) -> str:
+        """The ``key`` of the shared slot of the same application, user and binding type."""
+        subject = None if self.user_id is None else str(self.user_id)
+        return binding_key(str(self.application_id), subject, self.binding_type, SHARED)
+
+    def shared(self) -> TokenBinding:
+        """Return the binding of that slot, unsaved, as one that was never used."""
+        return TokenBinding(
+            application_id=self.application_id,
+            user_id=self.user_id,
+            binding_type=self.binding_type,
+            key=self.shared_key,
+            may_be_live=None,
         )
 
     @property

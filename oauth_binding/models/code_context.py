@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.binding.confirmation import MAX_STORED_LENGTH
+from oauth_binding.models.login_session import LoginSession
 
 
 class CodeContext(models.Model):
@@ -28,6 +29,11 @@ class CodeContext(models.Model):
     code_challenge_method = models.CharField(max_length=10, blank=True)
     #: Confirmation.stored of the ``dpop_jkt`` that it was requested with (RFC 9449 section 10); null without.
     confirmation = models.CharField(max_length=MAX_STORED_LENGTH, null=True)  # noqa: DJ001
+    #: The browser that it was requested in, and when the user had signed in there; null where not known.
+    session = models.ForeignKey(
+        LoginSession, on_delete=models.SET_NULL, db_constraint=False, null=True, related_name="+"
+    )
+    authenticated_at = models.DateTimeField(null=True)
     created = models.DateTimeField(default=timezone.now, db_index=True)
     #: The family of the refresh token that it was redeemed for, which stays as that is refreshed.
     token_family = models.UUIDField(null=True)

@@ -14,6 +14,7 @@ from oauth2_provider.settings import oauth2_settings
 from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.binding import TokenBinding
+from oauth_binding.models.token_policy import policy_of
 
 #: The grant type of an application that may exchange tokens, in the manner of django-oauth-toolkit's.
 TOKEN_EXCHANGE: Final = "token-exchange"  # noqa: S105
@@ -107,6 +108,14 @@ class TokenExchangeRule(models.Model):
         # MariaDB compares text without regard to case.
         return next((rule for rule in rules if (rule.subject_issuer or "") == subject_issuer), None)
 
+    @property
+    def allows_any_target(self) -> bool:
+        """Whether the token policy of the client leaves anything that a token may be exchanged for."""
+        policy, audiences = policy_of(self.client), self.audiences.split()
+        if not audiences and policy.default_audiences:
+            return True
+        return not policy.allowed_audiences or any(map(policy.allows_audience, audiences))
+
     def clean(self) -> None:
         """Refuse a rule that allows nothing, or that its client can't use."""
         self.subject_issuer = self.subject_issuer or None
@@ -138,6 +147,9 @@ class TokenExchangeRule(models.Model):
         if is_public and self.accept_unproven_subject:
             message = _("A public client has to prove the key of the token that it exchanges.")
             raise ValidationError({"accept_unproven_subject": message})
+        if not self.allows_any_target:
+            message = _("The token policy of the client allows none of these: the rule allows nothing.")
+            raise ValidationError({"audiences": message})
 
 
 class TokenExchange(models.Model):
@@ -161,8 +173,12 @@ class TokenExchange(models.Model):
     subject_binding = models.ForeignKey(
         TokenBinding, on_delete=models.SET_NULL, db_constraint=False, null=True, related_name="exchanges"
     )
+    # The login session that the subject token was bound to, which the tokens last no longer than; null: none.
+    session_sid = models.UUIDField(null=True, editable=False)
     #: The ``act`` claim (RFC 8693 section 4.1), or None without one.
     act = models.JSONField(null=True)
+    # How long the login may last, in seconds, by the applications before the subject client; null: no limit.
+    login_lifetime = models.PositiveIntegerField(null=True, editable=False)
     key = models.CharField(max_length=64, unique=True)
     last_used = models.DateTimeField(default=timezone.now)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import AbstractAccessToken, AbstractRefreshToken
@@ -9,6 +11,7 @@ from oauth2_provider.models import AbstractAccessToken, AbstractRefreshToken
 from oauth_binding.binding.confirmation import MAX_STORED_LENGTH
 from oauth_binding.models.binding import TokenBinding
 from oauth_binding.models.exchange import TokenExchange
+from oauth_binding.models.login_session import LoginSession
 
 
 def _binding_field(related_name: str) -> models.ForeignKey[TokenBinding | None, TokenBinding | None]:
@@ -44,6 +47,26 @@ def _confirmation_field() -> models.CharField[str | None, str | None]:
     return models.CharField(max_length=MAX_STORED_LENGTH, null=True, editable=False)
 
 
+def _login_started_field() -> models.DateTimeField[datetime | None, datetime | None]:
+    # When the login began that the token is of, however often it was refreshed, exchanged or answered again;
+    # null where it began with the token, and in rows from before there was the column.
+    return models.DateTimeField(null=True, editable=False)
+
+
+def _session_field() -> models.ForeignKey[LoginSession | None, LoginSession | None]:
+    # The browser that the token came from, or null. Indexed without a constraint, as above.
+    return models.ForeignKey(
+        LoginSession,
+        on_delete=models.SET_NULL,
+        db_constraint=False,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("login session"),
+    )
+
+
 def _seed_field() -> models.CharField[str | None, str | None]:
     # What an opaque token is derived from where tokens are redacted at rest; see storage/token_values.py.
     return models.CharField(max_length=43, null=True, editable=False)
@@ -63,6 +86,8 @@ class AccessTokenBindingFields(models.Model):
     # Not a JSONField: MariaDB would copy the table to add one, as it has a constraint there.
     binding_may_act = models.TextField(null=True, editable=False)  # noqa: DJ001
     binding_confirmation = _confirmation_field()
+    binding_login_started = _login_started_field()
+    binding_session = _session_field()
 
     class Meta:
         abstract = True
@@ -75,6 +100,8 @@ class RefreshTokenBindingFields(models.Model):
     token_seed = _seed_field()
     exchange = _exchange_field("refresh_tokens")
     binding_confirmation = _confirmation_field()
+    binding_login_started = _login_started_field()
+    binding_session = _session_field()
 
     class Meta:
         abstract = True

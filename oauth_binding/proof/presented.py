@@ -12,7 +12,13 @@ from oauth_binding.core.errors import InvalidDPoPProofError, ProofStoreError, Us
 from oauth_binding.proof.constraint import ProofRules, RequestFacts
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.proof.dpop_proof import Proof
-from oauth_binding.proof.errors import InvalidProofError, NonceError, ProofError, StoreUnavailableError
+from oauth_binding.proof.errors import (
+    InvalidProofError,
+    NonceError,
+    ProofError,
+    ReplayedProofError,
+    StoreUnavailableError,
+)
 
 #: Where it is among the headers of oauthlib's request; no HTTP header has a dot in WSGI.
 PRESENTED: Final = "oauth_binding.proof"
@@ -20,6 +26,7 @@ PRESENTED: Final = "oauth_binding.proof"
 #: How the token endpoint refuses a proof.
 _REFUSALS: Final[dict[type[ProofError], type[OAuth2Error]]] = {
     InvalidProofError: InvalidDPoPProofError,
+    ReplayedProofError: InvalidDPoPProofError,
     NonceError: UseDPoPNonceError,
     StoreUnavailableError: ProofStoreError,
 }
@@ -77,4 +84,4 @@ def presented_proof(request: Any) -> PresentedProof | None:
 
 
 def _refusal(error: ProofError) -> OAuth2Error:
-    return _REFUSALS[type(error)](description=error.description)
+    return _REFUSALS[type(error)](error.reason, description=error.description)

@@ -10,7 +10,7 @@ from typing import Final
 from django.core.cache import caches
 
 from oauth_binding.proof.dpop_proof import Proof
-from oauth_binding.proof.errors import InvalidProofError, StoreUnavailableError
+from oauth_binding.proof.errors import ReplayedProofError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -24,15 +24,10 @@ class ReplayStore:
     def record(self, proof: Proof) -> None:
         """Note that a proof is used.
 
-        :raises InvalidProofError: it was used before.
+        :raises ReplayedProofError: it was used before.
         :raises StoreUnavailableError: that can't be told.
         """
         raise NotImplementedError
-
-
-def used_before() -> InvalidProofError:
-    """Return the error of a proof that comes again."""
-    return InvalidProofError("The DPoP proof was used before.")
 
 
 class CacheStore(ReplayStore):
@@ -56,6 +51,6 @@ class CacheStore(ReplayStore):
             logger.error("The cache %r can't be asked for used proofs: %s", self.alias, type(error).__name__)
             raise StoreUnavailableError from error
         if is_there:
-            raise used_before()
+            raise ReplayedProofError
         logger.error("The cache %r does not keep used proofs.", self.alias)
         raise StoreUnavailableError

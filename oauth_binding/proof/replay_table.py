@@ -11,8 +11,8 @@ from oauth_binding.core import moments
 from oauth_binding.core.databases import write_alias, written
 from oauth_binding.models import UsedProof
 from oauth_binding.proof.dpop_proof import Proof
-from oauth_binding.proof.errors import StoreUnavailableError
-from oauth_binding.proof.replay import ReplayStore, used_before
+from oauth_binding.proof.errors import ReplayedProofError, StoreUnavailableError
+from oauth_binding.proof.replay import ReplayStore
 from oauth_binding.storage.attempts import repeat
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class TableStore(ReplayStore):
             # What has expired and is not cleared yet says no more than what is cleared.
             expired = rows.filter(key=proof.replay_key, expires__lte=timezone.now())
             if not expired.update(expires=expires):
-                raise used_before() from None
+                raise ReplayedProofError from None
         except DatabaseError as error:
             logger.error("The table of used proofs can't be written: %s", type(error).__name__)
             raise StoreUnavailableError from error

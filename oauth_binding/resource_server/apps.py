@@ -12,12 +12,14 @@ class ResourceServerConfig(AppConfig):
 
     def ready(self) -> None:
         from oauth_binding.resource_server.checks import (
+            check_audit_log,
             check_middleware,
             check_replay_cache,
             check_settings,
         )
 
         register(check_settings, Tags.security)
+        register(check_audit_log, Tags.security)
         register(check_middleware, Tags.security)
         register(check_replay_cache, Tags.security, deploy=True)
         if apps.is_installed("rest_framework"):

@@ -9,7 +9,7 @@ another server in a project that has the setting ``OAUTH_RESOURCE_SERVER``.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final
 
@@ -21,11 +21,20 @@ from django.views.decorators.debug import sensitive_variables
 
 from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.presented import find_fault
+from oauth_binding.core import audit
+from oauth_binding.core.audit import Event, Outcome
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.toolkit_paths import build_bearer_challenge
 from oauth_binding.proof.constraint import ProofRules, RequestFacts
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.proof.dpop_proof import Proof
-from oauth_binding.proof.errors import InvalidProofError, NonceError, ProofError, StoreUnavailableError
+from oauth_binding.proof.errors import (
+    InvalidProofError,
+    NonceError,
+    ProofError,
+    ReplayedProofError,
+    StoreUnavailableError,
+)
 from oauth_binding.resource_server.resources import covers, get_address, get_metadata_url, takes_tokens
 
 #: What challenges call the API (RFC 9110 section 11.5).
@@ -139,6 +148,7 @@ class DPoPNonceError(BearerError):
 #: How an API refuses a proof.
 _REFUSALS: Final[dict[type[ProofError], type[BearerError]]] = {
     InvalidProofError: InvalidDPoPProofError,
+    ReplayedProofError: InvalidDPoPProofError,
     NonceError: DPoPNonceError,
     StoreUnavailableError: UnavailableError,
 }
@@ -196,8 +206,9 @@ def read_credentials(request: HttpRequest, rules: ProofRules, origin: str = "") 
     try:
         proof = DPOP.read(RequestFacts.of(request, origin), rules, found[2])
     except ProofError as error:
-        raise _refusal(error) from error
+        raise _refusal(request, error) from error
     if proof is None:
+        tell_refusal(request.META, InvalidDPoPProofError.error, Reason.PROOF_MISSING)
         raise InvalidDPoPProofError(f"The {DPOP.header} header is missing.")
     return Credentials(found[2], proof)
 
@@ -214,12 +225,29 @@ def record(request: HttpRequest, credentials: Credentials, rules: ProofRules) ->
     try:
         rules.store.record(credentials.proof)
     except ProofError as error:
-        raise _refusal(error) from error
+        raise _refusal(request, error) from error
     setattr(request, _RECORDED, credentials.proof)
 
 
-def _refusal(error: ProofError) -> BearerError:
-    return _REFUSALS[type(error)](error.description)
+def _refusal(request: HttpRequest, error: ProofError) -> BearerError:
+    refusal = _REFUSALS[type(error)](error.description)
+    if not isinstance(error, NonceError):  # which a client has to be told before it can have one
+        tell_refusal(request.META, refusal.error, error.reason)
+    return refusal
+
+
+def tell_refusal(meta: Mapping[str, Any], error: str, reason: Reason, token: Any = None) -> None:
+    """Have the audit log say that a request is refused for its proof, or for what its token is bound to.
+
+    :param meta: the ``META`` of the request, or what has the same keys.
+    :param error: the error code.
+    :param token: the access token, where it was found.
+    """
+    if audit.is_attempted():
+        audit.note(error, reason)  # one of the server's endpoints, whose refusals have entries of their own
+    elif audit.is_on():
+        outcome = Outcome.ERROR if reason == Reason.PROOF_STORE_UNAVAILABLE else Outcome.REFUSED
+        audit.refuse(Event.API_REQUEST_REFUSED, reason, audit.facts_of(token, meta), outcome)
 
 
 def proof_headers(request: HttpRequest) -> dict[str, str]:
@@ -256,6 +284,8 @@ class BearerAuthenticator:
         token = self.find_token(credentials, request)
         # Whoever has found it.
         if Confirmation.from_stored(token.binding_confirmation) != credentials.proven:
+            reason = Reason.PROOF_MISSING if credentials.proven is None else Reason.KEY_MISMATCH
+            tell_refusal(request.META, InvalidTokenError.error, reason, token)
             raise InvalidTokenError("The access token is not bound to the key that is proven.")
         record(request, credentials, rules)
         return token
@@ -296,6 +326,8 @@ class BearerAuthenticator:
         header = self.binding_header
         fault = find_fault(token, header, request.headers.get(header, ""))
         if fault:
+            reason = Reason.BINDING_NOT_PRESENTED if is_bound(token) else Reason.TOKEN_NOT_BOUND
+            tell_refusal(request.META, InvalidTokenError.error, reason, token)
             raise InvalidTokenError(fault)
 
 
@@ -304,12 +336,13 @@ def is_sender_constrained(token: Any) -> bool:
     return token.binding_confirmation is not None
 
 
-def require_sender_constrained(token: Any) -> None:
+def require_sender_constrained(request: HttpRequest, token: Any) -> None:
     """Refuse a bearer token where just sender-constrained ones are taken.
 
     :raises InvalidTokenError: it is one.
     """
     if not is_sender_constrained(token):
+        tell_refusal(request.META, InvalidTokenError.error, Reason.TOKEN_NOT_CONSTRAINED, token)
         raise InvalidTokenError("This resource takes sender-constrained access tokens alone.")
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.utils.module_loading import import_string
 
+from oauth_binding.core.audit import LOGGER, is_kept
 from oauth_binding.core.setting_rules import is_number
 from oauth_binding.proof.shared_caches import problem_of
 from oauth_binding.resource_server.middleware import BearerTokenMiddleware
@@ -64,6 +65,21 @@ def check_replay_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
             "reused.",
             hint="Name a cache of Redis or Memcached.",
             id="oauth_binding.E032",
+        )
+    ]
+
+
+def check_audit_log(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W033 of ``oauth_binding``: where the audit log is on, its lines are kept."""
+    options: Any = getattr(settings, "OAUTH_RESOURCE_SERVER", None)
+    if not isinstance(options, dict) or options.get("AUDIT_LOG") is not True or is_kept():
+        return []  # E001 and E003 say what is wrong with them
+    return [
+        Warning(
+            f"OAUTH_RESOURCE_SERVER['AUDIT_LOG'] is on, and the logger {LOGGER!r} drops its lines: they are "
+            "of the level INFO.",
+            hint=f"Give LOGGING['loggers'][{LOGGER!r}] a handler, and the level 'INFO'.",
+            id="oauth_binding.W033",
         )
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from time import time
 from typing import Any, Final
 
@@ -32,21 +33,30 @@ def check_values(claims: dict[str, Any]) -> None:
     :param claims: of the right types.
     :raises RefusedTokenError: they do not.
     """
+    for _name, error in value_faults(claims):
+        raise error
+
+
+def value_faults(claims: dict[str, Any]) -> Iterator[tuple[str, RefusedTokenError]]:
+    """Yield why the claims that are there do not allow it, each with the claim that it is about.
+
+    :param claims: of the right types.
+    """
     now, leeway = time(), resource_server_settings.leeway
     if claims.get("exp", registered.LAST_DATE) <= now - leeway:
-        raise ExpiredTokenError
+        yield "exp", ExpiredTokenError()
     if registered.valid_from(claims) > now + leeway:
-        raise RefusedTokenError("it is not valid yet")
+        yield "nbf", RefusedTokenError("it is not valid yet")
     issuer = resource_server_settings.issuer
     if claims.get("iss", issuer) != issuer:
-        raise RefusedTokenError("its iss is not ISSUER")
+        yield "iss", RefusedTokenError("its iss is not ISSUER")
     accepted = resource_server_settings.audience
     if "aud" in claims and accepted and not registered.is_for(claims, accepted):
-        raise RefusedTokenError("its aud does not have AUDIENCE")
+        yield "aud", RefusedTokenError("its aud does not have AUDIENCE")
     confirmation = Confirmation.from_claims(claims)
     if confirmation is not None and confirmation.member != JWK_THUMBPRINT:
         # It is no bearer token, and how to prove it is not known here.
-        raise RefusedTokenError("its cnf has other members than jkt")
+        yield "cnf", RefusedTokenError("its cnf has other members than jkt")
 
 
 def _check_confirmation(confirmation: Any) -> None:

@@ -33,13 +33,22 @@ def validate(text: str) -> dict[str, Any]:
             algorithms=resource_server_settings.algorithms,
             find_key=remote_jwk_set(resource_server_settings.jwks_url).find_key,
         )
-        missing = [name for name in REQUIRED if name not in claims]
-        if missing:
-            raise RefusedTokenError(f"it has no {missing[0]}")
-        claim_rules.check_types(claims)
+        check_claims(claims)
     except KeysUnavailableError:
         raise ServerUnavailableError from None
     except (jwt.PyJWTError, *MALFORMED) as error:
         raise RefusedTokenError(f"{error} ({type(error).__name__})") from None
     claim_rules.check_values(claims)
     return claims
+
+
+def check_claims(claims: dict[str, Any]) -> None:
+    """Check that the claims are there that have to be, and that all are of their types.
+
+    :raises RefusedTokenError: one is missing.
+    :raises ValueError: one is of another type.
+    """
+    missing = [name for name in REQUIRED if name not in claims]
+    if missing:
+        raise RefusedTokenError(f"it has no {missing[0]}")
+    claim_rules.check_types(claims)

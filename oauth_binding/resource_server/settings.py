@@ -64,6 +64,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         rule=(lambda value: is_number(value) and value > 0, "a number of seconds above 0"), default=30
     ),
     "REVOCATION_MAX_STALE": Setting(rule=_SECONDS, default=600),
+    "AUDIT_LOG": Setting(rule=(is_flag, "True or False"), default=False),
     "BINDING_HEADER": Setting(rule=(is_text, "the name of a header"), default="Token-Binding-Id"),
     "REQUIRE_PRESENTED_BINDING": Setting(rule=(is_flag, "True or False"), default=False),
     "DPOP_ALGORITHMS": Setting(rule=PROOF_ALGORITHM_LIST, default=list(PROOF_ALGORITHMS)),

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
+from oauth_binding.core.reasons import Reason
 from oauth_binding.resource_server.bearer import (
     BearerError,
     InsufficientScopeError,
@@ -25,6 +26,7 @@ from oauth_binding.resource_server.bearer import (
     get_authenticator,
     is_bound,
     require_sender_constrained,
+    tell_refusal,
 )
 
 
@@ -54,9 +56,10 @@ def authorize(
         if not token.allow_scopes(scopes):
             raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
         if (bound or binding_types) and not is_bound(token, binding_types):
+            tell_refusal(request.META, InvalidTokenError.error, Reason.TOKEN_NOT_BOUND, token)
             raise InvalidTokenError("The access token is not bound to what this resource asks for.")
         if sender_constrained:
-            require_sender_constrained(token)
+            require_sender_constrained(request, token)
         if presented_binding:
             authenticator.check_presented_binding(request, token)
     except BearerError as error:

@@ -8,20 +8,23 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import connections
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
+from oauth2_provider.models import get_access_token_model
 
 from oauth_binding.core.databases import write_alias, written
-from oauth_binding.core.signals import binding_created, send_after_commit
-from oauth_binding.models import TokenBinding
+from oauth_binding.core.device_facts import DeviceFacts
+from oauth_binding.core.signals import binding_created, is_wanted, send_after_commit
+from oauth_binding.models import TokenBinding, sighting
 from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.chunks import in_chunks
+from oauth_binding.storage.liveness import is_live
 
 #: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
 
 
-def lock(binding: TokenBinding, *, is_expected: bool) -> bool:
+def lock(binding: TokenBinding, facts: DeviceFacts | None, *, is_expected: bool, name: str) -> bool:
     """Lock the row of a binding, which is made if it is not there, and note that it is used.
 
     The lock is a write: a cluster that certifies transactions when they commit knows no other.
@@ -29,17 +32,46 @@ def lock(binding: TokenBinding, *, is_expected: bool) -> bool:
     Return whether that could be done: a binding that was read before may have been deleted meanwhile.
 
     :param binding: one that was read, or one of :meth:`TokenBinding.identify`, which gets its primary key.
+    :param facts: what is seen of the device now; None for nothing new.
     :param is_expected: whether the row of the latter is most likely there.
+    :param name: what to call it if it is made, and can have a name.
     """
     if not binding._state.adding:
-        return _write("pk", binding.pk) is not None
+        return _write("pk", binding.pk, facts) is not None
     if is_expected:
-        pk = _write("key", binding.key)
+        pk = _write("key", binding.key, facts)
         if pk is not None:
             binding.pk = pk
             return True
-    _insert_locked(binding)
+    _insert_locked(binding, facts, name)
     return True
+
+
+def lock_occupied(binding: TokenBinding, slot: str, facts: DeviceFacts | None) -> bool:
+    """Lock the row of a binding one of whose slots has a live access token, and note that it is used.
+
+    Return whether it has; nothing is locked where it has not.
+
+    :param binding: one of :meth:`TokenBinding.identify`, which gets its primary key.
+    :param slot: the slot_key() of the slot.
+    :param facts: as for :func:`lock`.
+    """
+    using = write_alias(TokenBinding)
+    connection = connections[using]
+    if _returns_rows(connection):
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        with connection.cursor() as cursor:
+            seen = _adapted(connection, facts)
+            cursor.execute(_statement(using, "slot", facts is not None), [now, *seen, slot, now])
+            row = cursor.fetchone()
+        binding.pk = None if row is None else row[0]
+        return row is not None
+    # In one statement it would lock the token before the binding.
+    found = prepared_sql.fetch(using, get_access_token_model(), "slot", slot, ("binding_id", "expires"))
+    if found is None or not is_live(found[1]):
+        return False
+    binding.pk = _write("pk", found[0], facts)
+    return binding.pk is not None
 
 
 def lock_all(pks: Iterable[Any]) -> None:
@@ -53,34 +85,28 @@ def lock_all(pks: Iterable[Any]) -> None:
         written(TokenBinding).filter(pk__in=chunk).update(revision=F("revision") + 1)
 
 
-def touch(binding_key: str, last_used: datetime | None) -> None:
+def touch(binding_key: str, last_used: datetime | None, facts: DeviceFacts | None) -> None:
     """Note that a binding is used, unless that was noted a moment ago.
 
     :param binding_key: the binding_key().
     :param last_used: what was read.
+    :param facts: as for :func:`lock`.
     """
     now = timezone.now()
     if last_used is None or now - last_used > LAST_USED_RESOLUTION:
-        written(TokenBinding).filter(key=binding_key).update(last_used=now)
+        seen = {} if facts is None else sighting("last", facts)
+        written(TokenBinding).filter(key=binding_key).update(last_used=now, **seen)
 
 
-def note_proof_missed(binding_key: str) -> None:
-    """Note that a token request of a binding had no proof, unless that was noted a moment ago.
-
-    :param binding_key: the binding_key().
-    """
-    now = timezone.now()
-    long_ago = Q(proof_missed__isnull=True) | Q(proof_missed__lt=now - LAST_USED_RESOLUTION)
-    written(TokenBinding).filter(long_ago, key=binding_key).update(proof_missed=now)
-
-
-def _write(field: str, value: Any) -> Any:
+def _write(field: str, value: Any, facts: DeviceFacts | None) -> Any:
     """Write the row of a binding, which locks it, and return its primary key; None where it is not there."""
     using = write_alias(TokenBinding)
     connection = connections[using]
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
-        cursor.execute(_statement(using, field), [now, value])
+        cursor.execute(
+            _statement(using, field, facts is not None), [now, *_adapted(connection, facts), value]
+        )
         if _returns_rows(connection):
             row = cursor.fetchone()
             return None if row is None else row[0]
@@ -89,21 +115,40 @@ def _write(field: str, value: Any) -> Any:
         return None
     if field == "pk":
         return value
-    found = prepared_sql.fetch(using, TokenBinding, field, value, ("pk",))
+    found = prepared_sql.fetch(using, TokenBinding, field, value, ("pk",), manager="_base_manager")
     return None if found is None else found[0]
 
 
+def _adapted(connection: Any, facts: DeviceFacts | None) -> list[Any]:
+    """Return the values of the columns of the last sighting, as a database takes them."""
+    if facts is None:
+        return []
+    address = connection.ops.adapt_ipaddressfield_value(facts.address or None)
+    return [*{**sighting("last", facts), "last_address": address}.values()]
+
+
 @functools.cache
-def _statement(using: str, field: str) -> str:
+def _statement(using: str, field: str, has_facts: bool) -> str:
     connection = connections[using]
     options: Any = TokenBinding._meta
     quote = connection.ops.quote_name
-    column = options.pk.column if field == "pk" else options.get_field(field).column
-    revision = quote(options.get_field("revision").column)
-    statement = (
-        f"UPDATE {quote(options.db_table)} SET {revision} = {revision} + 1,"  # noqa: S608
-        f" {quote(options.get_field('last_used').column)} = %s WHERE {quote(column)} = %s"
-    )
+    names = {each.name: quote(each.column) for each in options.concrete_fields}
+    names |= {"pk": quote(options.pk.column), "table": quote(options.db_table)}
+    written_columns = ["last_used", *(sighting("last", DeviceFacts()) if has_facts else ())]
+    values = "".join(f", {names[name]} = %s" for name in written_columns)
+    statement = "UPDATE {table} SET {revision} = {revision} + 1, {may_be_live} = TRUE".format_map(names)
+    statement += f"{values} WHERE "
+    if field == "slot":
+        access: Any = get_access_token_model()._meta
+        binding, slot, expires = (
+            quote(access.get_field(name).column) for name in ("binding", "slot", "expires")
+        )
+        statement += (
+            f"{names['pk']} = (SELECT {binding} FROM {quote(access.db_table)}"  # noqa: S608
+            f" WHERE {slot} = %s AND {expires} > %s)"
+        )
+    else:
+        statement += f"{names[field]} = %s"
     return f"{statement} RETURNING {quote(options.pk.column)}" if _returns_rows(connection) else statement
 
 
@@ -114,22 +159,32 @@ def _returns_rows(connection: Any) -> bool:
     return is_able and connection.vendor in {"postgresql", "sqlite"}
 
 
-def _insert_locked(binding: TokenBinding) -> None:
+def _insert_locked(binding: TokenBinding, facts: DeviceFacts | None, name: str) -> None:
     using = write_alias(TokenBinding)
     features = connections[using].features
     bindings = written(TokenBinding)
+    first = {} if facts is None else sighting("first", facts)
+    last = {} if facts is None else sighting("last", facts)
+    for column, value in {**first, **last}.items():
+        setattr(binding, column, value)
+    if not binding.is_shared:
+        binding.name = name
+    else:
+        # It may have been the gate of devices alone until now (see storage/devices.py).
+        gate = TokenBinding._base_manager.using(using).filter(key=binding.key, may_be_live=None)
+        gate.update(created=binding.created, **first)
     # In one statement: those that wait for who inserts the row would deadlock on MariaDB, if they then locked
     # it in another.
     bindings.bulk_create(
         [binding],
         update_conflicts=True,
         unique_fields=["key"] if features.supports_update_conflicts_with_target else None,
-        update_fields=["last_used"],
+        update_fields=["last_used", "may_be_live", *last],
     )
     if not features.can_return_rows_from_bulk_insert:
         binding.pk = bindings.values_list("pk", flat=True).get(key=binding.key)
-    if binding_created.has_listeners(TokenBinding):
+    if is_wanted(binding_created, TokenBinding):
         # What was there before was made at another time.
         made = bindings.filter(key=binding.key, created=binding.created)
         if made.exists():
-            send_after_commit(binding_created, TokenBinding, using, binding=binding)
+            send_after_commit(binding_created, TokenBinding, using, binding=binding, facts=facts)

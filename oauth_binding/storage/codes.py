@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, Final
 
@@ -14,9 +15,11 @@ from oauth2_provider.models import (
     get_grant_model,
 )
 
-from oauth_binding.core.databases import written
-from oauth_binding.models import CodeContext
+from oauth_binding.core.databases import write_alias, written
+from oauth_binding.models import CodeContext, LoginSession
+from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.attempts import in_transaction
+from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import refresh_tokens
 
@@ -37,6 +40,7 @@ def note_requested(
     challenge: str,
     challenge_method: str,
     confirmation: str | None = None,
+    session: LoginSession | None = None,
 ) -> None:
     """Keep what an authorization code is requested with, before it is saved.
 
@@ -44,6 +48,7 @@ def note_requested(
     :param challenge: the ``code_challenge``; empty without one.
     :param challenge_method: the ``code_challenge_method``.
     :param confirmation: Confirmation.stored of the ``dpop_jkt``; None without.
+    :param session: the login session of the browser; None without one.
     """
     written(CodeContext).create(
         digest=token_checksum(code),
@@ -52,13 +57,20 @@ def note_requested(
         code_challenge=challenge,
         code_challenge_method=challenge_method,
         confirmation=confirmation,
+        session=session,
+        authenticated_at=None if session is None else session.authenticated_at,
     )
 
 
-def find_confirmation(code: str, application: Any) -> str | None:
-    """Return the key that an authorization code of an application was requested for, or None: for any."""
-    contexts = written(CodeContext).filter(digest=token_checksum(code), application=application)
-    return next(iter(contexts.values_list("confirmation", flat=True)), None)
+def find_context(code: str, application: Any) -> CodeContext | None:
+    """Return what an authorization code of an application was requested with, or None.
+
+    It comes with its login session.
+    """
+    context: CodeContext | None = prepared_sql.find(
+        write_alias(CodeContext), CodeContext, "digest", token_checksum(code), ("session",)
+    )
+    return None if context is None or context.application_id != application.pk else context
 
 
 def redeem(code: str, application: Any) -> bool:
@@ -167,6 +179,21 @@ def end_codes(user: Any, applications: Q) -> None:
     if client_ids:
         ended = list(these.filter(client_id__in=client_ids).values_list("client_id", flat=True))
         approved.filter(client_id__in=ended).update(status=AbstractDeviceGrant.DENIED)
+
+
+def end_codes_of_sessions(user: Any, sessions: Iterable[LoginSession], applications: Q) -> None:
+    """End the authorization codes that were requested in login sessions of a user.
+
+    :param user: the user's primary key.
+    :param applications: the condition of the applications that they are for.
+    """
+    these = written(get_application_model()).filter(applications)
+    grants = written(get_grant_model()).filter(user=user, application__in=these)
+    by_digest = {token_checksum(code): pk for pk, code in grants.values_list("pk", "code")}
+    contexts = written(CodeContext).filter(session__in=sessions)
+    for digests in in_chunks(by_digest):
+        ended = contexts.filter(digest__in=digests).values_list("digest", flat=True)
+        grants.filter(pk__in=[by_digest[digest] for digest in ended]).delete()
 
 
 def deny_device_codes(client_id: str) -> None:

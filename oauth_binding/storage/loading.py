@@ -19,6 +19,10 @@ from oauth_binding.models import TokenBinding, TokenExchange
 _PENDING: Final = "~"
 
 
+#: The databases and primary keys of bindings that were loaded with the keys that they were dumped with.
+_as_dumped: Final[set[tuple[str, Any]]] = set()
+
+
 def connect() -> None:
     """Have fixtures loaded into whatever database, in whatever order."""
     pre_save.connect(_before_binding, sender=TokenBinding)
@@ -40,6 +44,12 @@ def _after_binding(instance: TokenBinding, raw: bool, using: str, **kwargs: Any)
     if not raw:
         return
     rows = get_access_token_model()._base_manager.using(using)
+    # For the tokens that come later.
+    loaded = (using, instance.pk)
+    if vars(instance)["_is_as_dumped"]:
+        _as_dumped.add(loaded)
+    else:
+        _as_dumped.discard(loaded)
     for token in rows.filter(binding=instance.pk, slot__isnull=False).order_by("-created"):
         if not vars(instance)["_is_as_dumped"]:
             slot = _free_slot(instance.key, token, using)
@@ -53,6 +63,8 @@ def _after_binding(instance: TokenBinding, raw: bool, using: str, **kwargs: Any)
 def _before_access_token(instance: Any, raw: bool, using: str, **kwargs: Any) -> None:
     if not raw or not instance.slot or instance.slot.startswith(_PENDING):
         return
+    if (using, instance.binding_id) in _as_dumped:
+        return  # so is the slot, also of a token that was narrowed since
     bindings = TokenBinding._base_manager.using(using).filter(pk=instance.binding_id)
     key = bindings.values_list("key", flat=True).first()
     if key is not None:

@@ -84,26 +84,27 @@ def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...
     :param using: alias of the database.
     :param field: a unique field of the model, or "pk".
     :param value: what it is.
-    :param related: foreign keys of the model.
+    :param related: foreign keys of the model, or of those that stand before, as in ``select_related()``.
     """
     columns, names = _columns(model, related)
     values = fetch(using, model, field, value, names)
     if values is None:
         return None
-    rows = []
-    for other, attributes in columns:
+    rows: dict[str, Any] = {}
+    for path, (other, attributes) in zip(("", *related), columns, strict=True):
         own, values = values[: len(attributes)], values[len(attributes) :]
         key = own[attributes.index(other._meta.pk.attname)]
-        rows.append(None if key is None else other.from_db(using, attributes, own))
-    for name, row in zip(related, rows[1:], strict=True):
-        model._meta.get_field(name).set_cached_value(rows[0], row)
-    return rows[0]
+        rows[path] = None if key is None else other.from_db(using, attributes, own)
+        before, _, name = path.rpartition("__")
+        if path and rows[before] is not None:
+            rows[before]._meta.get_field(name).set_cached_value(rows[before], rows[path])
+    return rows[""]
 
 
 @functools.cache
 def _columns(model: Any, related: tuple[str, ...]) -> tuple[list[tuple[Any, list[str]]], tuple[str, ...]]:
     """Return the models and their columns, and what values_list() calls all of these."""
-    models_ = [model, *(model._meta.get_field(name).related_model for name in related)]
+    models_ = [model, *(_related_model(model, path) for path in related)]
     columns = [(each, [column.attname for column in each._meta.concrete_fields]) for each in models_]
     prefixes = ["", *(f"{name}__" for name in related)]
     names = [
@@ -112,6 +113,12 @@ def _columns(model: Any, related: tuple[str, ...]) -> tuple[list[tuple[Any, list
         for attribute in attributes
     ]
     return columns, tuple(names)
+
+
+def _related_model(model: Any, path: str) -> Any:
+    for name in path.split("__"):
+        model = model._meta.get_field(name).related_model
+    return model
 
 
 def _write(
@@ -133,3 +140,8 @@ def _write(
 @functools.cache
 def _prepare(using: str, model: Any, manager: str, field: str, names: tuple[str, ...], lock: Lock) -> _Select:
     return _write(using, model, manager, field, 0, names, lock)
+
+
+def takes_several_statements(connection: Any) -> bool:
+    """Return whether statements can be sent together, which saves a round trip."""
+    return connection.vendor == "postgresql" and not connection.features.uses_server_side_binding

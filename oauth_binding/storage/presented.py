@@ -6,17 +6,21 @@ request, so what it presents is said here; where nobody has said it, a token wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from django.http.request import HttpHeaders
 
 from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.presented import find_fault
+from oauth_binding.core.device_facts import facts_of
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
+from oauth_binding.models import Demand, policy_of
+from oauth_binding.storage.reports import report, was_reported_just_now
 
 #: Where a door that has verified a proof keeps the :class:`Confirmation` in the headers that it hands on; no
 #: HTTP header has a dot in WSGI.
@@ -33,6 +37,11 @@ class Presentation:
     proven: Confirmation | None = None
     #: Why a token that was asked meanwhile is refused; empty where it is not.
     fault: str = ""
+    #: The same for the audit log, and which token that is.
+    reason: Reason | None = None
+    refused: Any = None
+    #: The request's ``META``; None where there is no request.
+    meta: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def meets_demands_of(self, token: Any) -> bool:
         """Return whether a token's application is content with it.
@@ -41,17 +50,41 @@ class Presentation:
         """
         held = Confirmation.from_stored(token.binding_confirmation)
         if held != self.proven:
-            self.fault = (
-                "The access token is not bound to the key that is proven."
-                if held is None or self.proven
-                else "The access token is sender-constrained, and its key is not proven."
-            )
-            return False
+            if held is None or self.proven:
+                description, reason = (
+                    "The access token is not bound to the key that is proven.",
+                    Reason.KEY_MISMATCH,
+                )
+            else:
+                description, reason = (
+                    "The access token is sender-constrained, and its key is not proven.",
+                    Reason.PROOF_MISSING,
+                )
+            return self._refuse(token, description, reason)
         application = token.application
-        if application is None or not application.require_presented_binding:
+        demand = Demand.NO if application is None else policy_of(application).require_presented_binding
+        fault = "" if demand == Demand.NO else find_fault(token, binding_settings.binding_header, self.value)
+        if fault and demand == Demand.REPORT:
+            self._report(token)
             return True
-        self.fault = find_fault(token, binding_settings.binding_header, self.value)
-        return not self.fault
+        if not fault:
+            self.fault, self.reason, self.refused = "", None, None
+            return True
+        is_unbound = token.binding is None or token.binding.is_shared
+        return self._refuse(
+            token, fault, Reason.TOKEN_NOT_BOUND if is_unbound else Reason.BINDING_NOT_PRESENTED
+        )
+
+    def _refuse(self, token: Any, fault: str, reason: Reason) -> bool:
+        self.fault, self.reason, self.refused = fault, reason, token
+        return False
+
+    def _report(self, token: Any) -> None:
+        # An API is asked much more often than the token endpoint, and by some of its code more than once.
+        demand = "require_presented_binding"
+        if not was_reported_just_now(demand, token.binding):
+            facts = None if self.meta is None else facts_of(self.meta)
+            report(demand, token.application, token.user, token.binding, facts)
 
 
 _current: ContextVar[Presentation | None] = ContextVar("oauth_binding_presentation", default=None)
@@ -64,7 +97,7 @@ def presenting(meta: Any) -> Iterator[Presentation]:
     :param meta: its ``META``, or what has the same keys.
     """
     name = HttpHeaders.to_wsgi_name(binding_settings.binding_header)
-    presentation = Presentation(str(meta.get(name, "")), meta.get(PROVEN))
+    presentation = Presentation(str(meta.get(name, "")), meta.get(PROVEN), meta=meta)
     previous = _current.set(presentation)
     try:
         yield presentation

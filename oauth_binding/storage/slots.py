@@ -14,6 +14,7 @@ from oauth2_provider.models import get_access_token_model, get_refresh_token_mod
 from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.ending import ended
 from oauth_binding.storage.liveness import is_live
+from oauth_binding.storage.logins import login_started
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,6 +27,9 @@ class SlotToken:
     expires: datetime
     exchange_id: int | None
     binding_confirmation: str | None
+    binding_login_started: datetime | None
+    binding_session_id: int | None
+    created: datetime
     binding_last_used: datetime | None
     token: str
     token_seed: str | None
@@ -41,6 +45,11 @@ class SlotToken:
     def is_live(self) -> bool:
         """Whether it is neither expired nor revoked."""
         return is_live(self.expires)
+
+    @property
+    def login_started(self) -> datetime:
+        """When the login began that it is of."""
+        return login_started(self)
 
     @property
     def has_refresh_token(self) -> bool:
@@ -82,16 +91,11 @@ def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
     with connection.cursor() as cursor:
         if not has_refresh_tokens:
             cursor.execute(expire, of_expire)
-        elif _takes_several_statements(connection):
+        elif prepared_sql.takes_several_statements(connection):
             cursor.execute(f"{revoke}; {expire}", of_revoke + of_expire)
         else:
             cursor.execute(revoke, of_revoke)
             cursor.execute(expire, of_expire)
-
-
-def _takes_several_statements(connection: Any) -> bool:
-    """Return whether statements can be sent together, which saves a round trip."""
-    return connection.vendor == "postgresql" and not connection.features.uses_server_side_binding
 
 
 @functools.cache
@@ -102,7 +106,10 @@ def _names() -> tuple[Any, tuple[str, ...]]:
     refresh = refresh_model._meta.get_field("access_token").related_query_name()
     text = ("token", "token_seed", "token_checksum")
     names_of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *text))
-    names = ("pk", "slot", "scope", "expires", "exchange_id", "binding_confirmation", "binding__last_used")
+    names = (
+        *("pk", "slot", "scope", "expires", "exchange_id", "binding_confirmation"),
+        *("binding_login_started", "binding_session_id", "created", "binding__last_used"),
+    )
     return model, (*names, *text, *names_of_refresh)
 
 

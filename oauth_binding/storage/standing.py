@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.core.databases import written
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import get_scopes_backend
 from oauth_binding.models import TOKEN_EXCHANGE, TokenExchange, TokenExchangeRule
+from oauth_binding.storage import login_sessions
 from oauth_binding.storage.liveness import is_live, live_refresh_tokens
 from oauth_binding.storage.presented import is_presented
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
@@ -30,9 +32,18 @@ def has_standing(user: Any, application: Any, request: Any) -> bool:
     :param application: None for what belongs to none.
     :param request: oauthlib's, for the application's ``is_usable()``.
     """
-    return (user is None or bool(user.is_active)) and (
-        application is None or bool(application.is_usable(request))
-    )
+    return next(standing_faults(user, application, request), None) is None
+
+
+def standing_faults(user: Any, application: Any, request: Any) -> Iterator[Reason]:
+    """Yield why a user or an application has no standing; nothing where both have.
+
+    The parameters are those of :func:`has_standing`.
+    """
+    if user is not None and not user.is_active:
+        yield Reason.USER_INACTIVE
+    if application is not None and not application.is_usable(request):
+        yield Reason.CLIENT_DISABLED
 
 
 def token_has_standing(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
@@ -41,23 +52,48 @@ def token_has_standing(token: BoundAccessToken | BoundRefreshToken, request: Any
     :param token: an access token, or a refresh token, for which the exchange rule has to allow those, too.
     :param request: as for :func:`has_standing`.
     """
-    return is_backed(token) and applications_are_usable(token, request)
+    return next(token_faults(token, request), None) is None
+
+
+def token_faults(token: BoundAccessToken | BoundRefreshToken, request: Any) -> Iterator[Reason]:
+    """Yield why a token has no standing; nothing where it has.
+
+    The parameters are those of :func:`token_has_standing`.
+    """
+    yield from backing_faults(token)
+    yield from application_faults(token, request)
 
 
 def is_backed(token: BoundAccessToken | BoundRefreshToken) -> bool:
-    """Return whether a token's user is active, and the rule is there that it was exchanged by.
+    """Return whether a token's user is active, its login session goes on, and its exchange rule is there.
+
+    :param token: as for :func:`token_has_standing`.
+    """
+    return next(backing_faults(token), None) is None
+
+
+def backing_faults(token: BoundAccessToken | BoundRefreshToken) -> Iterator[Reason]:
+    """Yield why a token is not backed; nothing where it is. What comes first is looked up first.
 
     :param token: as for :func:`token_has_standing`.
     """
     if token.user is not None and not token.user.is_active:
-        return False
+        yield Reason.USER_INACTIVE
     exchange = _exchange_of(token)
+    sid = login_sessions.sid_of(token, exchange)
+    if sid is not None and not login_sessions.is_live(sid):
+        yield Reason.SESSION_ENDED
     if exchange is None:
-        return token.exchange_id is None
+        if token.exchange_id is not None:
+            yield Reason.EXCHANGE_ENDED
+        return
     rule = TokenExchangeRule.find(exchange.client_id, exchange.subject_client_id, exchange.subject_issuer)
-    is_allowed = rule is not None and (rule.refresh_tokens or not hasattr(token, "revoked"))
-    is_known = exchange.subject_issuer in {"", *binding_settings.token_exchange_issuers}
-    return bool(is_known and is_allowed and exchange.client.allows_grant_type(TOKEN_EXCHANGE))
+    if exchange.subject_issuer not in {"", *binding_settings.token_exchange_issuers}:
+        yield Reason.ISSUER_NOT_TRUSTED
+    if rule is None or not (rule.refresh_tokens or not hasattr(token, "revoked")):
+        yield Reason.EXCHANGE_RULE_MISSING
+    if not exchange.client.allows_grant_type(TOKEN_EXCHANGE):
+        yield Reason.GRANT_TYPE_NOT_ALLOWED
 
 
 def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
@@ -65,10 +101,19 @@ def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request
 
     :param request: as for :func:`has_standing`.
     """
+    return next(application_faults(token, request), None) is None
+
+
+def application_faults(token: BoundAccessToken | BoundRefreshToken, request: Any) -> Iterator[Reason]:
+    """Yield why an application is not usable, of those that a token needs; nothing where all are.
+
+    The parameters are those of :func:`applications_are_usable`.
+    """
     exchange = _exchange_of(token)
     clients = [token.application]
     clients += [] if exchange is None else [exchange.client, exchange.subject_client]
-    return all(has_standing(None, client, request) for client in clients)
+    for client in clients:
+        yield from standing_faults(None, client, request)
 
 
 def ask_when_validated(model: Any) -> None:
@@ -85,7 +130,7 @@ def ask_when_validated(model: Any) -> None:
     def is_valid_here_and_now(token: Any, scopes: Any = None) -> bool:
         if not (is_valid(token, scopes) and is_backed(token)):
             return False
-        return is_presented(token) or _manages_registration(token, scopes)
+        return _manages_registration(token, scopes) or is_presented(token)
 
     model.is_valid = is_valid_here_and_now
 
@@ -119,7 +164,7 @@ def offered_scopes(scopes: Iterable[str], application: Any, request: Any) -> lis
 
 
 #: What a login's token is read with.
-_LOGIN: Final = ("user", "application", "binding", "exchange")
+_LOGIN: Final = ("user", "application__token_policy", "binding", "exchange")
 
 
 def find_login(id_token: Any) -> BoundAccessToken | BoundRefreshToken | None:

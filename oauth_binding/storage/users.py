@@ -6,6 +6,7 @@ the event has changed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.core.exceptions import FieldDoesNotExist
 
 from oauth_binding.core.databases import write_alias
 from oauth_binding.storage import prepared_sql
+from oauth_binding.storage.chunks import in_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,22 @@ def share(pk: Any) -> LockedUser | None:
     return _fetch(pk, "share")
 
 
-def lock(pk: Any) -> None:
-    """Lock the row of a user alone: nothing is issued to the user until the transaction ends.
+def lock(pk: Any) -> LockedUser | None:
+    """Lock the row of a user alone, and return what it says; None where it is gone.
+
+    Nothing else is issued to the user until the transaction ends.
 
     :param pk: the user's primary key.
     """
-    _fetch(pk, "update")
+    return _fetch(pk, "update")
+
+
+def lock_all(pks: Iterable[Any]) -> None:
+    """Lock the rows of users alone, in the order of their primary keys, as :func:`lock` does of one."""
+    model = get_user_model()
+    for chunk in in_chunks(pks):
+        rows = model._base_manager.using(write_alias(model)).filter(pk__in=chunk).order_by("pk")
+        list(rows.select_for_update().values_list("pk"))
 
 
 def inactive() -> Any:

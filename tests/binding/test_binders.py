@@ -100,7 +100,7 @@ def test_a_value_that_can_not_be_stored_is_refused(make_site: Callable[..., Site
 
 
 def test_an_empty_value_is_none(make_site: Callable[..., Site]) -> None:
-    site = make_site(token_binding_type="device", require_binding=True)
+    site = make_site(token_binding_type="device", require_binding="yes")
 
     assert site.token(device="").status == 400
 

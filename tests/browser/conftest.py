@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from example_project.demo.server import running_server
-from tests.helpers.browser import POPULATE, Example
+from tests.helpers.browser import POPULATE, Example, manage, run
 from tests.helpers.chromium import CHROMIUM, running_chromium
 
 
@@ -26,12 +24,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
     """The example project with its own settings and an empty database, whatever the suite runs on."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("DJANGO_SETTINGS_MODULE", "example_project.settings")
-        environment.setenv("DJANGO_SQLITE_PATH", str(tmp_path_factory.mktemp("example") / "db.sqlite3"))
-        for command in (["migrate", "--verbosity", "0"], ["shell", "--verbosity", "0", "-c", POPULATE]):
-            subprocess.run([sys.executable, "manage.py", *command], check=True)
+        variables = {
+            "DJANGO_SETTINGS_MODULE": "example_project.settings",
+            "DJANGO_SQLITE_PATH": str(tmp_path_factory.mktemp("example") / "db.sqlite3"),
+        }
+        for name, value in variables.items():
+            environment.setenv(name, value)
+        manage("migrate", "--verbosity", "0")
+        run(POPULATE)
         with running_server() as server:
-            yield Example(server.address)
+            yield Example(server.address, variables)
 
 
 @pytest.fixture(scope="module")

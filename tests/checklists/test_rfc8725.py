@@ -19,6 +19,7 @@ from django.test import Client, override_settings
 from oauth_binding.models import TokenExchangeRule
 from tests.helpers.client import SECRET, Answer, Site, public_key
 from tests.helpers.exchange import ID_TOKEN, JWT, allow, exchange
+from tests.helpers.login_sessions import login, signed_in
 from tests.helpers.provider import provider
 from tests.helpers.signed_tokens import base64url, encoded
 
@@ -65,10 +66,8 @@ def at_the_toolkits_api(text: str) -> str:
     return str(response.json().get("user", ""))
 
 
-def as_logout_hint(text: str, user: User) -> int:
+def as_logout_hint(text: str, browser: Client) -> int:
     """Return the status of a logout with an ID token; 302 where it takes the place of a confirmation."""
-    browser = Client()
-    browser.force_login(user)
     entries = {"OIDC_RP_INITIATED_LOGOUT_ENABLED": True, "OIDC_RP_INITIATED_LOGOUT_ALWAYS_PROMPT": False}
     with provider(**entries):
         return browser.get(f"/oauth2/logout/?{urlencode({'id_token_hint': text})}").status_code
@@ -79,15 +78,16 @@ def assert_refused(client: Site, text: str) -> None:
     answer = as_subject(client, text)
     assert (answer.status, answer["error"]) == (400, "invalid_grant")
     assert at_the_toolkits_api(text) == ""
-    assert as_logout_hint(text, client.user) == 400
+    assert as_logout_hint(text, signed_in(client.user)) == 400
 
 
 def test_an_id_token_opens_the_doors_that_are_for_it(make_site: Callable[..., Site], user: User) -> None:
     for client in (shared_key_client(make_site), make_site("authorization_code")):
-        text = client.token(scope="openid read")["id_token"]
+        browser = signed_in(user)
+        text = login(client, browser)["id_token"]
 
         assert at_the_toolkits_api(text) == "alice"
-        assert as_logout_hint(text, user) == 302
+        assert as_logout_hint(text, browser) == 302
 
 
 # Section 3.1 and 3.2: the algorithm is that of the application
@@ -227,7 +227,7 @@ def test_a_jwt_access_token_is_no_id_token(make_site: Callable[..., Site]) -> No
 
     assert as_subject(back, text)["error"] == "invalid_grant"
     assert back.user is not None
-    assert as_logout_hint(text, back.user) == 400
+    assert as_logout_hint(text, signed_in(back.user)) == 400
 
 
 def test_an_id_token_or_a_feed_is_no_access_token(make_site: Callable[..., Site]) -> None:

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
 from functools import partial
 from importlib import import_module
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.apps import apps
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.checks import INFO, CheckMessage, run_checks
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections, models
@@ -30,6 +32,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest
 from django.test import override_settings
 from django.urls import URLPattern, URLResolver, include, path
+from django.utils import timezone
 from django.utils.module_loading import import_string
 from oauth2_provider import urls as toolkit_urls
 from oauth2_provider.models import get_application_model, get_refresh_token_model
@@ -43,10 +46,11 @@ from oauth_binding.binding import ClientRequestBinder, TokenBinder
 from oauth_binding.checks import applications
 from oauth_binding.checks.lifetimes import LIFETIMES
 from oauth_binding.core import settings as core_settings
-from oauth_binding.models import TokenBinding, TokenPolicy
+from oauth_binding.models import LogoutNotification, TokenBinding, TokenExchangeRule, TokenPolicy
 from oauth_binding.resource_server import BearerTokenMiddleware
 from oauth_binding.resource_server import checks as resource_server_checks
 from oauth_binding.urls import metadata_urlpatterns
+from tests.helpers.client import create_application
 from tests.helpers.next_toolkit import installed_path
 from tests.helpers.provider import provider
 
@@ -210,7 +214,7 @@ def key_on_an_unknown_curve() -> str:
 
 @contextmanager
 def application(**fields: Any) -> Iterator[None]:
-    get_application_model().objects.create(
+    create_application(
         **{"client_type": "confidential", "authorization_grant_type": "client-credentials", **fields}
     )
     yield
@@ -234,11 +238,97 @@ def with_policy(**fields: Any) -> Iterator[None]:
 
 
 @contextmanager
-def implicit_with_demanded_proof(demand: str = "yes") -> Iterator[None]:
-    with application(additional_grant_types="implicit"):
-        policy = {"sender_constraint": "dpop", "require_sender_constraint": demand}
-        TokenPolicy.objects.create(application=get_application_model().objects.get(), **policy)
+def told_at(uri: str, algorithm: str = "RS256") -> Iterator[None]:
+    with with_policy(backchannel_logout_uri=uri):
+        get_application_model().objects.update(algorithm=algorithm)
         yield
+
+
+@contextmanager
+def logout_due_for(overdue: timedelta) -> Iterator[None]:
+    with told_at("https://rp.example/logout"):
+        LogoutNotification.objects.create(
+            application=get_application_model().objects.get(),
+            issuer="https://id.example",
+            sub="1",
+            sid=uuid.uuid4(),
+            next_attempt=timezone.now() - overdue,
+        )
+        yield
+
+
+def told_without_openid() -> AbstractContextManager[None]:
+    return _with(provider(OIDC_ENABLED=False), told_at("https://rp.example/logout"))
+
+
+def mail_without_addresses() -> AbstractContextManager[Any]:
+    return _with(
+        override_settings(OAUTH_BINDING={"NEW_SIGN_IN_MAIL": True}),
+        mock.patch.object(get_user_model(), "EMAIL_FIELD", "mail_address"),
+    )
+
+
+def last_used_interval(seconds: Any) -> AbstractContextManager[Any]:
+    return override_settings(OAUTH_BINDING={"LAST_USED_INTERVAL": seconds})
+
+
+def logout_networks(networks: Any) -> AbstractContextManager[Any]:
+    return override_settings(OAUTH_BINDING={"BACKCHANNEL_LOGOUT_NETWORKS": networks})
+
+
+def unrotated_and_protected() -> AbstractContextManager[None]:
+    protected = {"REFRESH_TOKEN_REUSE_PROTECTION": True, "ROTATE_REFRESH_TOKEN": False}
+    return _with(provider(**protected), with_policy(refresh_token_reuse_protection=True))
+
+
+def outlived_by_the_site() -> AbstractContextManager[None]:
+    return _with(provider(REFRESH_TOKEN_EXPIRE_SECONDS=60), with_policy(refresh_token_lifetime=61))
+
+
+@contextmanager
+def _with(*managers: AbstractContextManager[Any]) -> Iterator[None]:
+    with ExitStack() as stack:
+        for manager in managers:
+            stack.enter_context(manager)
+        yield
+
+
+def audiences(allowed: str, default: str) -> dict[str, str]:
+    return {"allowed_audiences": allowed, "default_audiences": default}
+
+
+@contextmanager
+def rule_of_nothing(audiences: str) -> Iterator[None]:
+    with with_policy(allowed_audiences="https://a.example"):
+        client = get_application_model().objects.get()
+        TokenExchangeRule.objects.create(client=client, subject_client=client, audiences=audiences)
+        yield
+
+
+def claim_sources(sources: Any) -> override_settings:
+    return override_settings(OAUTH_BINDING={"CLAIM_SOURCES": sources})
+
+
+#: Values of CLAIM_SOURCES that are none.
+WRONG_SOURCES: list[Any] = [
+    ["email"],
+    {"": "email"},
+    {None: "email"},
+    {"e mail": "email"},
+    {"email\n": "email"},
+    *({name: "email"} for name in ("sub", "aud", "cnf", "act", "may_act", "active", "username")),
+    {"email": None},
+    {"email": len},
+    {"email": "mail"},
+    {"email": "get_full_name"},
+    {"email": "no.such.function"},
+    {"email": "tests.checks.test_checks.no_such_function"},
+    {"email": "tests.checks.test_checks.WRONG_SOURCES"},
+]
+
+
+def implicit_with_proofs(demand: str) -> AbstractContextManager[None]:
+    return implicit(token_binding_type="none", sender_constraint="dpop", require_sender_constraint=demand)
 
 
 @contextmanager
@@ -569,18 +659,68 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W011", "no such page", lambda: override_settings(LOGIN_URL="/sign-in/")),
     ("W011", "no page of that name", lambda: override_settings(LOGIN_URL="sign-in")),
     ("W013", "a number", lambda: application(client_id="4711")),
-    ("E033", "a proof without a constraint", lambda: with_policy(require_sender_constraint="yes")),
-    ("E033", "a report without a constraint", lambda: with_policy(require_sender_constraint="report")),
-    (
-        "E033",
-        "APIs ask for a public key",
-        lambda: application(token_binding_type="dpop-key", require_presented_binding=True),
+    *(
+        ("E033", f"{field}={step} and nothing to have", partial(application, **{field: step}))
+        for field in ("require_binding", "require_presented_binding", "require_sender_constraint")
+        for step in ("report", "yes")
     ),
-    ("W014", "a proof is demanded", implicit_with_demanded_proof),
-    ("W014", "requests without one are refused", lambda: implicit(require_binding=True)),
-    ("W014", "APIs refuse them", lambda: implicit(require_presented_binding=True)),
+    *(
+        (
+            "E033",
+            f"APIs ask for a public key: {step}",
+            partial(application, token_binding_type="dpop-key", require_presented_binding=step),
+        )
+        for step in ("report", "yes")
+    ),
+    ("E033", "a token outlives its login", lambda: with_policy(access_token_lifetime=60, login_lifetime=59)),
+    ("E033", "reuse that is no reuse", lambda: with_policy(access_token_lifetime=60, reuse_min_lifetime=31)),
+    ("E033", "nothing is used up", unrotated_and_protected),
+    ("E033", "refresh tokens are dead earlier", outlived_by_the_site),
+    ("E035", "a default that is not allowed", lambda: with_policy(**audiences("https://a", "https://b"))),
+    ("E035", "a default that no token has room for", lambda: with_policy(**audiences("", "a " * 21))),
+    ("E035", "a default that is too long", lambda: with_policy(**audiences("", "a" * 4_097))),
+    ("E035", "allowed ones that are too long", lambda: with_policy(**audiences("a" * 4_097, ""))),
+    ("E035", "a control character", lambda: with_policy(**audiences("https://a/\x7f", ""))),
+    ("E035", "a rule for other audiences", lambda: rule_of_nothing("https://b.example")),
+    ("E035", "a rule without audiences", lambda: rule_of_nothing("")),
+    ("E036", "no such claim", lambda: with_policy(claims="sub_department")),
+    *(("E037", str(sources), partial(claim_sources, sources)) for sources in WRONG_SOURCES),
+    ("E033", "devices that can't be told apart", lambda: with_policy(max_devices=5)),
+    *(
+        ("E034", repr(limit), lambda limit=limit: override_settings(OAUTH_BINDING={"MAX_DEVICES": limit}))
+        for limit in (0, -1, True, 2.5, "1000")
+    ),
+    *(("E044", repr(seconds), partial(last_used_interval, seconds)) for seconds in (0, -1, True, 2.5, "300")),
+    *(
+        ("E041", repr(networks), partial(logout_networks, networks))
+        for networks in (None, "10.0.0.0/8", ["localhost"], ["10.0.0.1/8"], [10])
+    ),
+    *(
+        ("E043", repr(setting), lambda setting=setting: override_settings(OAUTH_BINDING=setting))
+        for setting in (
+            {"DEVICE_ADDRESSES": True},
+            {"DEVICE_ADDRESSES": None},
+            {"DEVICE_PLACES": len},
+            {"DEVICE_PLACES": "nowhere.place_of"},
+            {"DEVICE_PLACES": "django.conf.global_settings.DEBUG"},
+        )
+    ),
+    ("E042", "no https", lambda: told_at("http://rp.example/logout")),
+    ("E042", "no address", lambda: told_at("logout")),
+    ("E042", "a fragment", lambda: told_at("https://rp.example/logout#x")),
+    ("E042", "an address inside", lambda: told_at("https://10.1.2.3/logout")),
+    ("E042", "a session id in no token", lambda: with_policy(backchannel_logout_session_required=True)),
+    ("W026", "no signing algorithm", lambda: told_at("https://rp.example/logout", algorithm="")),
+    ("W026", "no OpenID Connect", told_without_openid),
+    ("W033", "drops its lines", lambda: override_settings(OAUTH_BINDING={"AUDIT_LOG": True})),
+    ("E017", "neither True nor False", lambda: override_settings(OAUTH_BINDING={"AUDIT_LOG": "yes"})),
+    ("W027", "nobody sends", lambda: logout_due_for(timedelta(minutes=61))),
+    ("W029", "users without addresses", mail_without_addresses),
+    ("W014", "a proof is demanded", lambda: implicit_with_proofs("yes")),
+    ("W014", "requests without one are refused", lambda: implicit(require_binding="yes")),
+    ("W014", "APIs refuse them", lambda: implicit(require_presented_binding="yes")),
     ("W014", "the binding type demands one", implicit_with_demanding_binder),
-    ("W014", "one of several grants", lambda: implicit("additional_grant_types", require_binding=True)),
+    ("W014", "one of several grants", lambda: implicit("additional_grant_types", require_binding="yes")),
     ("W015", "a middleware for any token", lambda: middleware(f"{__name__}.AnyToken")),
     ("W016", "a middleware of the toolkit", lambda: middleware(TOKEN_MIDDLEWARE)),
     ("W019", "no page for user codes", without_pages),
@@ -596,6 +736,13 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         "local clocks that are put back",
         lambda: override_settings(USE_TZ=False, TIME_ZONE="Europe/Berlin"),
     ),
+    ("E040", "no dict", lambda: override_settings(OAUTH_BINDING={"REGISTRATION_LIMITS": [60]})),
+    ("E040", "no limit", lambda: override_settings(OAUTH_BINDING={"REGISTRATION_LIMITS": {"name": 1}})),
+    (
+        "E040",
+        "nothing is left",
+        lambda: override_settings(OAUTH_BINDING={"REGISTRATION_LIMITS": {"login_lifetime": 0}}),
+    ),
     ("E031", "no algorithm", lambda: override_settings(OAUTH_BINDING={"DPOP_ALGORITHMS": []})),
     ("E031", "HS256", lambda: override_settings(OAUTH_BINDING={"DPOP_ALGORITHMS": ["HS256"]})),
     ("E031", "unknown nonces", lambda: override_settings(OAUTH_BINDING={"DPOP_NONCES": True})),
@@ -610,6 +757,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         )
     ),
     ("W024", "no public address", constrained_application),
+    ("W025", "used tokens are deleted", lambda: with_policy(refresh_token_reuse_protection=True)),
     ("W022", "no address", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="our-api")),
     ("W022", "a fragment", lambda: provider(OAUTH2_PROTECTED_RESOURCE_IDENTIFIER="https://a.example/#x")),
     ("W023", "an application's key is announced", lambda: es256_application(es256(begins=1))),
@@ -668,6 +816,44 @@ def ids_in_the_code() -> set[str]:
     return set(re.findall(r'"(?:oauth_binding\.)?([EWI]\d{3})"', sources)) | set(
         re.findall(r'"oauth_binding\.([EWI]\d{3})"', shared)
     )
+
+
+def test_policies_and_claims_that_can_be_met() -> None:
+    sources = {"email": "email", "name": "django.contrib.auth.get_user", "urn:x": "pk"}
+    policy = {"claims": "email name urn:x", **audiences("https://a bank", "bank")}
+
+    with override_settings(OAUTH_BINDING={"CLAIM_SOURCES": sources}), with_policy(**policy):
+        client = get_application_model().objects.get()
+        TokenExchangeRule.objects.create(client=client, subject_client=client, audiences="bank https://b")
+        TokenExchangeRule.objects.create(client=client, subject_issuer="https://idp.example")
+        assert messages() == []
+
+
+def test_applications_that_are_told_of_logouts() -> None:
+    inside = {"BACKCHANNEL_LOGOUT_NETWORKS": ["127.0.0.1/32", "10.1.0.0/16"]}
+    addresses = (
+        "https://rp.example:8443/a?b=c",
+        "http://localhost:3000/",
+        "http://10.1.2.3/",
+        "https://[2606::1]/",
+    )
+    with override_settings(OAUTH_BINDING=inside):
+        for address in addresses:
+            with told_at(address):
+                assert messages() == []
+            get_application_model().objects.all().delete()
+
+
+def test_logout_tokens_that_are_due_for_less_than_an_hour_are_nothing_to_say() -> None:
+    with logout_due_for(timedelta(minutes=59)):
+        assert messages() == []
+
+
+def test_applications_without_an_algorithm_are_named() -> None:
+    with told_at("https://rp.example/logout", algorithm=""):
+        (message,) = messages()
+
+    assert repr(get_application_model().objects.get().client_id) in message.msg
 
 
 def test_every_id_has_a_case() -> None:
@@ -851,25 +1037,23 @@ def test_opaque_tokens_need_no_key() -> None:
         assert messages() == []
 
 
-def test_the_implicit_grant_without_a_demand_is_accepted() -> None:
-    with implicit(), implicit(token_binding_type="none", require_binding=True):
-        assert messages() == []
-
-
 @pytest.mark.parametrize("demand", ["no", "report"])
-def test_the_implicit_grant_where_no_proof_is_demanded_is_accepted(demand: str) -> None:
-    with implicit_with_demanded_proof(demand):
+def test_the_implicit_grant_where_nothing_is_demanded_is_accepted(demand: str) -> None:
+    demands = {"require_binding": demand, "require_presented_binding": demand}
+    with implicit(), implicit(**demands), implicit_with_proofs(demand):
         assert messages() == []
 
 
 @pytest.mark.parametrize(
     "circumstances",
     [
-        lambda: with_policy(sender_constraint="dpop", require_sender_constraint="yes"),
+        lambda: application(sender_constraint="dpop", require_sender_constraint="yes"),
+        lambda: with_policy(access_token_lifetime=60, login_lifetime=60, reuse_min_lifetime=30),
         lambda: application(token_binding_type="dpop-key"),
-        lambda: application(token_binding_type="client-request", require_presented_binding=True),
+        lambda: application(token_binding_type="dpop-key", require_binding="yes"),
+        lambda: application(token_binding_type="client-request", require_presented_binding="yes"),
     ],
-    ids=["a demanded proof", "a key", "a secret binding at APIs"],
+    ids=["a demanded proof", "lifetimes", "a key", "a demanded key", "a secret binding at APIs"],
 )
 def test_demands_that_can_be_met(circumstances: Callable[[], AbstractContextManager[None]]) -> None:
     with circumstances():

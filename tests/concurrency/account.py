@@ -22,7 +22,9 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, DeviceGrant, Grant, RefreshToken
 
 from oauth_binding.devices import sign_out_everywhere
+from oauth_binding.models import CodeContext, LoginSession
 from oauth_binding.storage.codes import note_requested
+from oauth_binding.storage.token_values import token_checksum
 from tests.concurrency.load import CODE_VERIFIER
 from tests.concurrency.site import PASSWORD, REDIRECT_URI, REPOSITORY, USERNAME, RunningSite
 
@@ -103,6 +105,28 @@ def _count_live() -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def _count_of_ended_sessions() -> dict[str, int]:
+    """Return how many there are of all that can be used and came from a login session that has ended."""
+    ended = LoginSession.objects.filter(terminated_at__isnull=False)
+    contexts = CodeContext.objects.filter(session__in=ended).values_list("digest", flat=True)
+    codes = {token_checksum(code) for code in Grant.objects.values_list("code", flat=True)}
+    counts = {
+        "access tokens": AccessToken.objects.filter(
+            expires__gt=timezone.now(), binding_session__in=ended
+        ).count(),
+        "refresh tokens": RefreshToken.objects.filter(
+            revoked__isnull=True, binding_session__in=ended
+        ).count(),
+        "codes": len(codes & set(contexts)),
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def _count_sessions() -> int:
+    """Return how many login sessions go on."""
+    return LoginSession.objects.filter(terminated_at__isnull=True).count()
+
+
 _TASKS: dict[str, Callable[..., Any]] = {
     task.__name__.removeprefix("_"): task
     for task in (
@@ -113,6 +137,8 @@ _TASKS: dict[str, Callable[..., Any]] = {
         _make_codes,
         _approve_devices,
         _count_live,
+        _count_of_ended_sessions,
+        _count_sessions,
     )
 }
 

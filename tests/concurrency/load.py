@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import requests
 
@@ -144,9 +145,9 @@ class User:
 
     def sign_out(self, client_id: str) -> None:
         """Sign all devices of an application out, as the page shows them."""
-        page = self._http.get(f"{self._address}/oauth2/devices/", timeout=TIMEOUT).text
-        section = page.partition(f">{client_id}<")[2].partition("<h2")[0]
-        for path in re.findall(r'action="(/oauth2/devices/[^"]+/sign-out/)"', section):
+        found = {"q": client_id}
+        page = self._http.get(f"{self._address}/oauth2/devices/", params=found, timeout=TIMEOUT).text
+        for path in re.findall(r'href="(/oauth2/devices/(?:binding|application)-[^"/]+/sign-out/)', page):
             self._post(path)
 
     def _post(self, path: str, **form: str) -> None:
@@ -155,6 +156,52 @@ class User:
         form["csrfmiddlewaretoken"] = self._http.cookies["csrftoken"]
         response = self._http.post(self._address + path, data=form, timeout=TIMEOUT)
         assert response.status_code == 200, response.status_code
+
+
+class Browser:
+    """A browser in which the user is signed in; its tabs share what it has signed in with."""
+
+    def __init__(self, address: str, cookies: Any = None) -> None:
+        self._address = address
+        self._http = requests.Session()
+        self._http.trust_env = False
+        if cookies is not None:
+            self._http.cookies = cookies.copy()
+            return
+        self._http.get(f"{address}/accounts/login/", timeout=TIMEOUT)
+        assert self._post("/accounts/login/", username=USERNAME, password=PASSWORD).status_code == 302
+        settle()
+
+    def tab(self) -> Browser:
+        """Return another tab, with connections of its own."""
+        return Browser(self._address, self._http.cookies)
+
+    def authorize(self, client_id: str) -> Event:
+        """Authorize an application, which does not have the user asked; the data is what it is told."""
+        query = {
+            "response_type": "code",
+            "client_id": client_id,
+            "redirect_uri": REDIRECT_URI,
+            "scope": "read write",
+            "code_challenge": CODE_VERIFIER,
+            "code_challenge_method": "plain",
+        }
+        started = time.monotonic()
+        response = self._http.get(
+            f"{self._address}/oauth2/authorize/", params=query, allow_redirects=False, timeout=TIMEOUT
+        )
+        told = dict(parse_qsl(urlsplit(response.headers.get("Location", "")).query))
+        ended = time.monotonic()
+        return Event("authorize", client_id, None, "", started, ended, response.status_code, told)
+
+    def log_out(self) -> Event:
+        started = time.monotonic()
+        status = self._post("/accounts/logout/").status_code
+        return Event("log out", "", None, "", started, time.monotonic(), status, {})
+
+    def _post(self, path: str, **form: str) -> requests.Response:
+        form["csrfmiddlewaretoken"] = self._http.cookies["csrftoken"]
+        return self._http.post(self._address + path, data=form, allow_redirects=False, timeout=TIMEOUT)
 
 
 def in_processes(work: Iterable[Callable[[], list[Event]]]) -> list[Event]:

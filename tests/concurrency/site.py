@@ -46,6 +46,13 @@ REDIRECT_URI = "https://client.example/callback"
 #: The applications that honour proofs (RFC 9449), one per kind of token; the last is a public client.
 PROVING = ("dpop opaque", "dpop jwt", "dpop unbound", "dpop jwt unbound", "dpop opaque public")
 
+#: The applications whose tokens end with the browser's login, one per kind of token.
+FOLLOWING = ("following opaque", "following jwt", "following unbound", "session opaque", "session jwt")
+
+#: The applications that allow a user so many devices, by what becomes of one more and the kind of token.
+LIMITING = ("evict opaque", "evict jwt", "refuse opaque", "refuse jwt")
+MAX_DEVICES = 5
+
 #: What the site starts with. The client_id of an application says what its tokens are.
 _POPULATE = f"""
 from django.contrib.auth.models import User
@@ -58,12 +65,20 @@ def make(name, **fields):
         name=name, client_id=name, client_secret={CLIENT_SECRET!r}, hash_client_secret=False,
         client_type="public" if "public" in kinds else "confidential",
         token_type="jwt" if "jwt" in kinds else "opaque",
-        token_binding_type="none" if "unbound" in kinds else "client-request", **fields,
+        token_binding_type=(
+            "none" if "unbound" in kinds else "sso-session" if "session" in kinds else "client-request"
+        ),
+        **fields,
     )
 opaque, *_others = [make(name, authorization_grant_type="password") for name in {LOGGING_IN!r}]
 proving = [make(name, authorization_grant_type="password") for name in {PROVING!r}]
 for application in proving:
     TokenPolicy.objects.create(application=application, sender_constraint="dpop")
+for name in {LIMITING!r}:
+    application = make(name, authorization_grant_type="password")
+    TokenPolicy.objects.create(
+        application=application, max_devices={MAX_DEVICES}, device_limit_action=name.split()[0]
+    )
 for name in {EXCHANGING!r}:
     client = make(name, authorization_grant_type="token-exchange")
     for subject_client in (opaque, *proving):
@@ -74,6 +89,13 @@ for name in {DEVICES!r}:
     make(name, authorization_grant_type="urn:ietf:params:oauth:grant-type:device_code")
 for name in {REDEEMING!r}:
     make(name, authorization_grant_type="authorization-code", redirect_uris={REDIRECT_URI!r})
+for name in {FOLLOWING!r}:
+    application = make(
+        name, authorization_grant_type="authorization-code", redirect_uris={REDIRECT_URI!r},
+        skip_authorization=True,
+    )
+    if "following" in name:
+        TokenPolicy.objects.create(application=application, revoke_on_logout="session")
 """
 
 _EMPTY = """

@@ -59,7 +59,8 @@ while not ended.is_set():
         # DOT locks access tokens first here, and refresh tokens first elsewhere.
         if error.args[0] != 1213:  # MariaDB has given up one of the two
             raise
-    for binding in random.sample(list(TokenBinding.objects.all()), min(2, TokenBinding.objects.count())):
+    bindings = list(TokenBinding.objects.all())
+    for binding in random.sample(bindings, min(2, len(bindings))):
         revoke_binding(binding)
         signed_out += 1
     time.sleep(0.05)

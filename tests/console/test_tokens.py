@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -136,6 +137,86 @@ def test_a_key_that_a_token_is_confirmed_by_is_shown(
     assert [f"jkt {key.thumbprint}" in page.content.decode() for page in pages] == [proves] * 2
 
 
+# What became of them
+
+
+def statuses(client: Client, kind: str) -> list[str]:
+    """Return what the list says of each row, the oldest first, which is what its page says, too."""
+    page = client.get(url(kind))
+    listed = re.findall(r'<td class="field-status">([^<]*)</td>', page.content.decode())
+    pages = [
+        client.get(url(kind, f"{row.pk}/change/")).content.decode() for row in page.context["cl"].result_list
+    ]
+    alone = [
+        re.findall(r'field-status">.*?<div class="readonly">([^<]*)</div>', text, re.S) for text in pages
+    ]
+    assert [[status] for status in listed] == alone
+    return listed[::-1]
+
+
+def test_the_status_of_access_tokens(operator: Client, make_bound: Callable[..., Site]) -> None:
+    site = make_bound()
+    answers = [site.bound(name) for name in ("live", "expired", "revoked", "replaced")]
+    site.refresh(answers[3].refresh)
+    site.revoke(answers[2].access)
+    row = AccessToken.objects.order_by("pk")[1]
+    AccessToken.objects.filter(pk=row.pk).update(expires=timezone.now() - timedelta(seconds=1))
+
+    assert statuses(operator, "accesstoken") == ["live", "expired", "ended", "ended", "live"]
+
+
+def test_the_status_of_refresh_tokens(
+    operator: Client, make_bound: Callable[..., Site], make_site: Callable[..., Site]
+) -> None:
+    site = make_bound()
+    answers = [site.bound(name) for name in ("live", "revoked", "refreshed")]
+    site.revoke(answers[1].refresh)
+    site.refresh(answers[2].refresh)
+    short = make_site(refresh_token_lifetime=60)
+    short.token()
+    AccessToken.objects.filter(application=short.application).update(
+        expires=timezone.now() - timedelta(seconds=61)
+    )
+
+    # Expired by the policy of its application alone.
+    assert statuses(operator, "refreshtoken") == ["live", "ended", "ended", "live", "expired"]
+
+
+def test_a_refresh_token_outlives_its_access_token(operator: Client, make_bound: Callable[..., Site]) -> None:
+    make_bound().bound("phone")
+    AccessToken.objects.update(expires=timezone.now() - timedelta(seconds=1))
+
+    assert statuses(operator, "accesstoken") == ["expired"]
+    assert statuses(operator, "refreshtoken") == ["live"]
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(60, "live"), (-1, "expired")])
+def test_the_status_of_id_tokens(
+    operator: Client, login: tuple[Site, Any], seconds: int, status: str
+) -> None:
+    IDToken.objects.update(expires=timezone.now() + timedelta(seconds=seconds))
+
+    assert statuses(operator, "idtoken") == [status]
+
+
+@pytest.mark.parametrize("kind", ["accesstoken", "refreshtoken", "idtoken"])
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_a_list_says_what_a_token_is_for(
+    operator: Client, make_bound: Callable[..., Site], kind: str, token_type: str
+) -> None:
+    answer = make_bound(token_type, "authorization_code").bound("phone", scope="openid read")
+    row = MODELS[kind].objects.get()
+    jti = str(row.jti) if kind == "idtoken" else AccessToken.objects.get().jti
+    assert (jti is None) is (token_type == "opaque" and kind != "idtoken")
+
+    for page in (operator.get(url(kind)), operator.get(url(kind, f"{row.pk}/change/"))):
+        content = page.content.decode()
+        for field, shown in (("scope", answer["scope"]), ("jti", jti or "-")):
+            assert f"field-{field}" in content
+            assert shown in content
+        assert "field-created" in content
+
+
 # Revoking
 
 
@@ -186,9 +267,8 @@ def test_revoking_asks_and_ends_the_pair_and_is_noted(
     assert not site.active(answer.access)
     assert site.refresh(answer.refresh)["error"] == "invalid_grant"
     assert site.active(other.access)
-    entry = LogEntry.objects.get()
-    assert (entry.object_id, entry.change_message) == (str(token.pk), "Revoked.")
-    assert entry.object_repr == str(token)
+    history = operator.get(f"{url(kind)}{token.pk}/history/").content.decode()
+    assert f"Revoked: {site.application}, alice: {token}" in history
 
 
 @each_token

@@ -28,8 +28,8 @@ from tests.helpers.rows import expire, refresh_token_row
 
 pytestmark = pytest.mark.usefixtures("named_devices")
 
-UNBOUND = "Not bound to a device"
-SHARED = "Not bound to a device (shared)"
+UNBOUND = "News on unknown devices"
+SHARED = "Mail on other devices"
 
 LIST = "/api/devices/"
 OTHERS = "/api/devices/sign-out-others/"
@@ -114,6 +114,9 @@ def test_a_device(make_bound: Callable[..., Site], user: User, token_type: str) 
         "id": f"binding-{binding.pk}",
         "application": {"client_id": site.application.client_id, "name": "Mail"},
         "name": "phone",
+        "description": "",
+        "address": "",
+        "place": "",
         "can_be_named": True,
         "binding_type": "client-request",
         "binding_ref": binding_reference("phone"),
@@ -127,6 +130,23 @@ def test_a_device(make_bound: Callable[..., Site], user: User, token_type: str) 
     assert {**listed, **seen} == device
     assert {**answer.data, "results": []} == {"count": 1, "next": None, "previous": None, "results": []}
     assert phone.get(f"{LIST}{device['id']}/").data == listed
+
+
+def test_what_a_device_looks_like_and_where_it_is(
+    make_bound: Callable[..., Site], user: User, settings: Any
+) -> None:
+    settings.OAUTH_BINDING = {"DEVICE_ADDRESSES": "shortened"}
+    site = make_bound()
+    site.http.defaults |= {"HTTP_USER_AGENT": "okhttp/4.12.0", "REMOTE_ADDR": "203.0.113.77"}
+    answer = site.token(tokenBindingId="a phone")
+    api = sign_in(user)
+    assert answer.status == 200
+    TokenBinding.objects.update(name="")
+
+    (device,) = api.get()["results"]
+
+    assert (device["name"], device["description"]) == ("okhttp", "okhttp")
+    assert (device["address"], device["place"]) == ("203.0.113.0", "")
 
 
 def test_a_device_that_proves_a_key(mail: Site, phone: Api) -> None:
@@ -158,7 +178,7 @@ def test_the_current_device_is_that_of_the_token(
     tokens = {
         "phone": mail.bound("phone", scope=READ),
         SHARED: mail.bound(None, scope=READ),
-        UNBOUND: make_site().token(scope=READ),
+        UNBOUND: make_site(name="News").token(scope=READ),
     }
 
     for name, token in tokens.items():
@@ -245,7 +265,7 @@ def test_a_device_gets_a_name_and_loses_it(phone: Api, user: User) -> None:
     assert [device.name for device in devices_of(user)] == ["My ☎"]
 
     unnamed = phone.send("PATCH", address, {"name": ""})
-    assert (unnamed.status, unnamed["name"]) == (200, binding_reference("phone")[:12])
+    assert (unnamed.status, unnamed["name"]) == (200, "Unnamed device")
     assert phone.get(address).data == unnamed.data
 
 
@@ -261,7 +281,7 @@ def test_what_may_stand_for_several_devices_has_no_name(
     mail: Site, make_site: Callable[..., Site], phone: Api
 ) -> None:
     mail.bound(None)
-    make_site().token()
+    make_site(name="News").token()
 
     for name in (SHARED, UNBOUND):
         answer = phone.send("PATCH", phone.address(name), {"name": "mine"})
@@ -368,7 +388,7 @@ def test_signing_a_device_out(make_bound: Callable[..., Site], token_type: str) 
 
 
 def test_signing_out_what_is_not_bound(mail: Site, make_site: Callable[..., Site], phone: Api) -> None:
-    news = make_site()
+    news = make_site(name="News")
     shared, unbound = mail.bound(None), news.token()
 
     assert phone.send("DELETE", phone.address(SHARED)).status == 204
@@ -616,21 +636,23 @@ def test_the_queries_do_not_grow_with_the_devices(
 ) -> None:
     for number in range(devices):
         mail.bound(str(number))
-        make_site().token()
+        make_site(name="News").token()
     device, unbound = phone.address("phone"), phone.address(UNBOUND)
     browser = sign_in(user)
 
     # The access token, and what devices_of() takes.
-    with django_assert_num_queries(1 + 5):
+    with django_assert_num_queries(1 + 6):
         phone.get()
     # The session and its user.
-    with django_assert_num_queries(2 + 5):
+    with django_assert_num_queries(2 + 6):
         browser.get()
     with django_assert_num_queries(1 + 1):
         phone.get(device)
     with django_assert_num_queries(1 + 3):
         phone.get(unbound)
-    with django_assert_num_queries(1 + 2):
+    phone.send("PATCH", device, {"name": "what it was"})
+    # The device, its name, and the history.
+    with django_assert_num_queries(1 + 3):
         phone.send("PATCH", device, {"name": "mine"})
 
 

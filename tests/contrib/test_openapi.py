@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import schemathesis
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, transaction
@@ -38,7 +39,7 @@ from oauth_binding.contrib.rest_framework import (
     IsSenderConstrained,
     PresentsBinding,
 )
-from oauth_binding.devices import MAX_NAME_LENGTH, devices_of
+from oauth_binding.devices import MAX_NAME_LENGTH, devices_of, validate_name
 from oauth_binding.models import TokenPolicy
 from tests.helpers.client import Site
 from tests.helpers.dpop import DeviceKey
@@ -243,17 +244,39 @@ def test_a_view_without_bearer_tokens_has_the_scheme_of_proofs() -> None:
     assert elsewhere["paths"]["/view/"]["get"]["security"] == [{"dpop": []}]
 
 
+def test_names_are_those_that_the_api_takes() -> None:
+    body = schema()["paths"]["/api/devices/{id}/"]["patch"]["requestBody"]
+    pattern = re.compile(body["content"]["application/json"]["schema"]["properties"]["name"]["pattern"])
+
+    def is_taken(name: str) -> bool:
+        try:
+            validate_name(name)
+        except ValidationError:
+            return False
+        return True
+
+    # Halves of characters are in no JSON, and others have two of them there.
+    characters = [chr(code) for code in range(0x10000) if not 0xD800 <= code < 0xE000]
+    assert [each for each in characters if (pattern.fullmatch(each) is not None) != is_taken(each)] == []
+    assert (is_taken("a \U0001f9d1\u200d\U0001f4bb"), is_taken("a\u202eb"), is_taken("\u200b")) == (
+        True,
+        False,
+        False,
+    )
+
+
 def test_the_token_endpoint_takes_a_proof(make_bound: Callable[..., Site], settings: Any) -> None:
     operation = schema()["paths"]["/oauth2/token/"]["post"]
-    ((name, place),) = [(each["name"], each["in"]) for each in operation["parameters"]]
+    parameters = {each["name"]: each["in"] for each in operation["parameters"]}
+    assert parameters == {"DPoP": "header", "Token-Binding-Name": "header"}
     settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "DPOP_NONCES": "token_endpoint"}
     site = make_bound()
     TokenPolicy.objects.create(application=site.application, sender_constraint="dpop")
     proof = DeviceKey().proof("POST", "/oauth2/token/")
 
-    refused = site.post("/oauth2/token/", site.grant(), headers={name: proof})
+    refused = site.post("/oauth2/token/", site.grant(), headers={"DPoP": proof})
 
-    assert (place, refused["error"]) == ("header", "use_dpop_nonce")
+    assert refused["error"] == "use_dpop_nonce"
     (told,) = operation["responses"][str(refused.status)]["headers"]
     assert told in refused.headers
 
@@ -274,10 +297,10 @@ def test_the_token_endpoint_takes_a_binding(make_bound: Callable[..., Site]) -> 
 # That the site does so
 
 
-#: What the schema has for the ids of devices, and the names that the devices have.
+#: What the schema has for the ids of devices, and their references, or else their names.
 DEVICES = {"this": binding_reference("phone")[:12], "another": binding_reference("laptop")[:12]}
-DEVICES["shared"] = "Not bound to a device (shared)"
-DEVICES["unbound"] = "Not bound to a device"
+DEVICES["shared"] = "Mail on other devices"
+DEVICES["unbound"] = "News on unknown devices"
 
 
 def described_site() -> Any:
@@ -336,7 +359,9 @@ def test_the_site_does_as_the_schema_says(case: Any, headers: dict[str, str], us
     case.freeze_metadata()
     device = DEVICES.get(case.path_parameters.get("id"))
     if device is not None:
-        (case.path_parameters["id"],) = [found.id for found in devices_of(user) if found.name == device]
+        (case.path_parameters["id"],) = [
+            found.id for found in devices_of(user) if device in (found.reference, found.name)
+        ]
     with transaction.atomic():
         case.call_and_validate(headers=headers)
         transaction.set_rollback(True)

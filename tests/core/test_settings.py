@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from ast import literal_eval
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import oauth_binding
 from oauth_binding.binding import ClientRequestBinder
 from oauth_binding.core.settings import SETTINGS, binding_settings
 from oauth_binding.proof import DPoPKeyBinder
+from oauth_binding.sessions import SSOSessionBinder
 
 DOCUMENTATION = Path(oauth_binding.__file__).parents[1] / "docs/settings.md"
 
@@ -35,9 +37,18 @@ def test_the_defaults_are_right_by_their_own_rules() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
+        ("AUDIT_LOG", True),
         ("BINDING_HEADER", "X-Device"),
+        ("DEVICE_ADDRESSES", "shortened"),
+        ("DEVICE_PLACES", "mysite.geo.place_of"),
         ("DPOP_ALGORITHMS", ["RS256"]),
         ("DPOP_REPLAY_CACHE", "default"),
+        ("LAST_USED_INTERVAL", 60),
+        ("LAST_USED_INTERVAL", None),
+        ("MAX_DEVICES", 5),
+        ("MAX_DEVICES", None),
+        ("NEW_SIGN_IN_MAIL", True),
+        ("REGISTRATION_LIMITS", {"login_lifetime": 60}),
         ("REVOCATION_FEED", True),
         ("SIGNING_ALGORITHM", "EdDSA"),
         ("SIGNING_KEYS", Path("/srv/signing-keys.json")),
@@ -55,9 +66,26 @@ def test_settings_are_read_live(settings: Any, key: str, value: Any) -> None:
     assert getattr(binding_settings, key.lower()) == SETTINGS[key].default
 
 
+def test_networks_are_read_live(settings: Any) -> None:
+    for value, networks in (
+        (["10.0.0.0/8", "::1"], [IPv4Network("10.0.0.0/8"), IPv6Network("::1")]),
+        # E041 says so.
+        (["10.0.0.0/8", "localhost"], [IPv4Network("10.0.0.0/8")]),
+        ("10.0.0.0/8", []),
+    ):
+        settings.OAUTH_BINDING = {"BACKCHANNEL_LOGOUT_NETWORKS": value}
+        assert binding_settings.backchannel_logout_networks == networks
+    settings.OAUTH_BINDING = {}
+    assert binding_settings.backchannel_logout_networks == []
+
+
 def test_binders_are_read_live(settings: Any) -> None:
     settings.OAUTH_BINDING = {}
-    assert list(binding_settings.binders) == [ClientRequestBinder.type, DPoPKeyBinder.type]
+    assert list(binding_settings.binders) == [
+        ClientRequestBinder.type,
+        DPoPKeyBinder.type,
+        SSOSessionBinder.type,
+    ]
     settings.OAUTH_BINDING = {"BINDERS": []}
     assert binding_settings.binders == {}
 

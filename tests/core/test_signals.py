@@ -35,6 +35,7 @@ class Log:
     def _receiver(self, name: str) -> Callable[..., None]:
         def receive(sender: Any, signal: Signal, **arguments: Any) -> None:
             self.senders.add((name, sender))
+            arguments.pop("facts", None)
             (subject,) = arguments.values()
             self.entries.append((name, subject))
 

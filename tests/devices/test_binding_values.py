@@ -23,10 +23,12 @@ from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.devices import devices_of
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
+from tests.helpers.devices_page import Page
 
 CANARY = "canary-0b2f6e1c-tweets-nowhere"
 #: What stands for it where it has no name.
-LABEL = binding_reference(CANARY)[:12]
+REFERENCE = binding_reference(CANARY)[:12]
+NAME = "Unnamed device"
 
 PAGE = "/oauth2/devices/"
 API = "/api/devices/"
@@ -68,16 +70,22 @@ def test_the_page_does_not_show_it(site: Site, browser: Client) -> None:
     (device,) = [f"binding-{b.pk}" for b in TokenBinding.objects.filter(binding_value=CANARY)]
     refused = browser.post(f"{PAGE}{device}/rename/", {"name": "x" * 101})
     pages = [browser.get(PAGE), refused]
-    assert all(f"<h3><bdi>{LABEL}</bdi></h3>" in page.content.decode() for page in pages)
+    for page in pages:
+        shown = Page(page.content.decode())
+        assert REFERENCE in [entry.facts["Reference"] for entry in shown.devices]
+        assert shown.names == [NAME, NAME]
 
     browser.post(f"{PAGE}{device}/rename/", {"name": "My phone"})
     pages.append(browser.get(PAGE))
     browser.post(f"{PAGE}{device}/rename/", {"name": ""})
     pages.append(browser.get(PAGE))
+    pages.append(browser.get(f"{PAGE}{device}/sign-out/"))
     pages.append(browser.post(f"{PAGE}{device}/sign-out/", follow=True))
-    assert f"Signed out: {LABEL}." in pages[-1].content.decode()
+    assert Page(pages[-1].content.decode()).messages[-1] == f"{NAME} is signed out."
     site.bound(CANARY)
-    pages.append(browser.post(f"{PAGE}{device}/sign-out-others/", follow=True))
+    pages.append(browser.get(f"{PAGE}?q={REFERENCE}"))
+    pages.append(browser.get(f"{PAGE}sign-out-others/"))
+    pages.append(browser.post(f"{PAGE}sign-out-others/", follow=True))
 
     assert [page.status_code for page in pages] == [200] * len(pages)
     assert [page for page in pages if CANARY.encode() in page.content] == []
@@ -112,7 +120,7 @@ def test_the_api_does_not_say_it(site: Site) -> None:
         *(200, 200, 200, 403, 200, 400, 200, 200, 204, 404, 200)
     ]
     shown = [device["name"] for device in (answers[n].json() for n in (1, 4, 6, 7))]
-    assert shown == [LABEL, LABEL, "My phone", LABEL]
+    assert shown == [NAME, NAME, "My phone", NAME]
     assert [answer for answer in answers if CANARY.encode() in answer.content] == []
 
 
@@ -120,7 +128,7 @@ def test_a_name_is_never_filled_from_it(site: Site, user: User) -> None:
     site.bound(CANARY)
 
     assert TokenBinding.objects.get().name == ""
-    assert [device.name for device in devices_of(user)] == [LABEL]
+    assert [device.name for device in devices_of(user)] == [NAME]
 
 
 def test_neither_signals_nor_logs_have_it(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import html
 import random
-import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
@@ -22,40 +20,22 @@ from oauth_binding.devices import devices_of
 from oauth_binding.devices.views import PAGE_SIZE
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
+from tests.helpers.devices_page import LIST, Page, UserAgent
 from tests.helpers.rows import make_devices, make_pairs
 
-LIST = "/oauth2/devices/"
 API = "/api/devices/"
 
 needs_rest_framework = pytest.mark.skipif(not apps.is_installed("rest_framework"), reason="the API needs it")
 
 
 @pytest.fixture
-def browser(user: User) -> Client:
-    browser = Client()
-    browser.force_login(user)
-    return browser
+def browser(user: User) -> UserAgent:
+    return UserAgent(user)
 
 
 @pytest.fixture
 def site(make_bound: Callable[..., Site]) -> Site:
     return make_bound(name="Mail")
-
-
-def text_of(response: Any) -> str:
-    assert response.status_code == 200
-    content: bytes = response.content
-    return content.decode()
-
-
-def names_on(response: Any) -> list[str]:
-    return [html.unescape(name) for name in re.findall(r"<h3><bdi>(.*?)</bdi>", text_of(response))]
-
-
-def links_on(response: Any) -> dict[str, str]:
-    """The links of the navigation, by what is read aloud."""
-    found = re.findall(r'<li><a href="([^"]*\?page=\d+)".*?>(.*?)</a></li>', text_of(response))
-    return {re.sub(r"<.*?>", "", name): address for address, name in found}
 
 
 @pytest.fixture
@@ -70,32 +50,34 @@ def five_pages(site: Site, user: User) -> list[str]:
 # The page
 
 
-def test_every_device_is_on_one_page(browser: Client, five_pages: list[str]) -> None:
-    pages = [browser.get(LIST)]
-    while "Next" in links_on(pages[-1]):
-        pages.append(browser.get(links_on(pages[-1])["Next"]))
+def test_every_device_is_on_one_page(browser: UserAgent, five_pages: list[str]) -> None:
+    pages = [browser.open()]
+    while "Next" in pages[-1].links():
+        pages.append(browser.open(pages[-1].links()["Next"]))
 
     assert len(pages) == 5
-    assert [name for page in pages for name in names_on(page)] == five_pages
+    assert [name for page in pages for name in page.names] == five_pages
 
 
-def test_the_navigation_says_where_one_is(browser: Client, five_pages: list[str]) -> None:
-    page = browser.get(f"{LIST}?page=2")
+def test_the_navigation_says_where_one_is(browser: UserAgent, five_pages: list[str]) -> None:
+    page = browser.open(f"{LIST}?page=2")
 
-    assert list(links_on(page)) == ["Previous", "Page 1", "Page 2", "Page 3", "Page 4", "Page 5", "Next"]
-    assert re.findall(r'\?page=(\d+)" aria-current="page"', text_of(page)) == ["2"]
-    assert '<nav class="oauth-devices-pages" aria-label="Pages">' in text_of(page)
-    german = browser.get(f"{LIST}?page=2", headers={"Accept-Language": "de"})
-    assert list(links_on(german))[0::3] == ["Vorherige", "Seite 3", "Nächste"]
+    assert list(page.links()) == ["Previous", "Page 1", "Page 2", "Page 3", "Page 4", "Page 5", "Next"]
+    assert f'<a href="{LIST}?page=2" aria-current="page">' in page.markup
+    assert page.markup.count("aria-current") == 1
+    german = browser.open(f"{LIST}?page=2", headers={"Accept-Language": "de"})
+    assert list(german.links("Seiten der Geräte"))[0::3] == ["Vorherige", "Seite 3", "Nächste"]
 
 
-def test_few_devices_have_no_navigation(browser: Client, site: Site, user: User) -> None:
+def test_few_devices_have_no_navigation_and_no_search(browser: UserAgent, site: Site, user: User) -> None:
     make_devices(user, site.application, PAGE_SIZE)
+    page = browser.open()
+    assert len(page.names) == PAGE_SIZE
+    assert "<nav" not in page.markup
+    assert 'role="search"' not in page.markup
 
-    page = browser.get(LIST)
-
-    assert len(names_on(page)) == PAGE_SIZE
-    assert "<nav" not in text_of(page)
+    make_devices(user, site.application, 1)
+    assert 'role="search"' in browser.open().markup
 
 
 @pytest.mark.parametrize(
@@ -107,76 +89,182 @@ def test_few_devices_have_no_navigation(browser: Client, site: Site, user: User)
     ids=lambda value: str(value)[:20],
 )
 def test_a_page_that_is_not_there_is_the_first_or_the_last(
-    browser: Client, five_pages: list[str], number: str, shown: int
+    browser: UserAgent, five_pages: list[str], number: str, shown: int
 ) -> None:
-    names = names_on(browser.get(f"{LIST}?page={number}"))
+    names = browser.open(f"{LIST}?page={number}").names
 
     assert names == five_pages[(shown - 1) * PAGE_SIZE : shown * PAGE_SIZE]
 
 
-@pytest.mark.parametrize("action", ["sign-out", "rename"])
-def test_one_comes_back_to_the_page_one_was_on(browser: Client, five_pages: list[str], action: str) -> None:
-    page = text_of(browser.get(f"{LIST}?page=3"))
-    form = re.search(rf'<form method="post" action="([^"]*/{action}/)">(.*?)</form>', page, re.S)
-    assert form is not None
-    assert '<input type="hidden" name="page" value="3">' in form[2]
+@pytest.mark.parametrize("query", ["page=3", "q=device&page=3", "q=device", "browsers=2&page=3"])
+def test_one_comes_back_to_where_one_was(browser: UserAgent, five_pages: list[str], query: str) -> None:
+    back = f"?{query}".replace("browsers=2&page=3", "page=3&browsers=2")
+    device, another = browser.open(f"{LIST}?{query}").devices[:2]
 
-    response = browser.post(form[1], {"page": "3", "name": "mine"})
+    assert device.sign_out.endswith(f"/sign-out/{back}")
+    assert f'href="{LIST}{back}"'.replace("&", "&amp;") in browser.open(device.sign_out).markup
+    for response in (browser.post(device.sign_out), browser.post(another.rename, name="device mine")):
+        assert (response.status_code, response["Location"]) == (302, f"{LIST}{back}")
 
-    assert (response.status_code, response["Location"]) == (302, f"{LIST}?page=3")
-    # By the last on the last page one comes back to the one before.
-    *_others, last = re.findall(r'action="([^"]*/sign-out/)"', text_of(browser.get(f"{LIST}?page=5")))
-    assert names_on(browser.post(last, {"page": "6"}, follow=True)) != []
+
+def test_by_the_last_on_the_last_page_one_comes_back_to_the_one_before(
+    browser: UserAgent, five_pages: list[str]
+) -> None:
+    for device in browser.open(f"{LIST}?page=5").devices:
+        after = browser.post(device.sign_out)
+
+    assert Page(browser.http.get(after["Location"]).content.decode()).names == five_pages[3 * PAGE_SIZE : -3]
 
 
 @pytest.mark.parametrize("number", ["", "0", "1", "-1", "x", "9" * 5000, "2\r\nX: y", "//example.com", "٣"])
 def test_what_is_no_later_page_leads_to_the_first(
-    browser: Client, five_pages: list[str], number: str
+    browser: UserAgent, five_pages: list[str], number: str
 ) -> None:
-    address = re.findall(r'action="([^"]*/sign-out/)"', text_of(browser.get(LIST)))[0]
+    address = browser.open().devices[0].sign_out
 
-    assert browser.post(address, {"page": number})["Location"] == LIST
+    query = urlencode({"page": number, "browsers": number, "next": "//example.com"})
+    assert browser.post(f"{address}?{query}")["Location"] == LIST
 
 
 def test_what_is_wrong_with_a_name_is_said_on_the_page_of_the_device(
-    browser: Client, five_pages: list[str]
+    browser: UserAgent, five_pages: list[str]
 ) -> None:
-    address = re.findall(r'action="([^"]*/rename/)"', text_of(browser.get(f"{LIST}?page=3")))[-1]
+    address = browser.open(f"{LIST}?page=3").devices[-1].rename.partition("?")[0]
 
     for number, first in (("3", 2 * PAGE_SIZE), ("1", 0)):
-        refused = browser.post(address, {"page": number, "name": "x" * 101})
-        assert "Ensure this value has at most 100 characters" in text_of(refused)
+        refused = browser.post(f"{address}?page={number}", name="x" * 101)
+        assert "Ensure this value has at most 100 characters" in refused.content.decode()
         names = five_pages[first : first + PAGE_SIZE]
         # Also where the device has moved to another page meanwhile.
-        assert names_on(refused) in (names, [five_pages[3 * PAGE_SIZE - 1], *names])
+        shown = Page(refused.content.decode()).names
+        assert shown in (names, [five_pages[3 * PAGE_SIZE - 1], *names])
     assert not TokenBinding.objects.filter(name__contains="x").exists()
 
 
-def test_a_page_of_2000_devices_is_small(browser: Client, site: Site, user: User) -> None:
+def test_a_page_of_2000_devices_is_small(browser: UserAgent, site: Site, user: User) -> None:
     make_devices(user, site.application, 2000)
     TokenBinding.objects.update(name="&" * 100)
 
     for number in (1, 40, 80):
-        assert len(browser.get(f"{LIST}?page={number}").content) < 200_000
-    assert len(links_on(browser.get(f"{LIST}?page=40"))) < 12
+        assert len(browser.open(f"{LIST}?page={number}").markup) < 200_000
+    assert len(browser.open(f"{LIST}?page=40").links()) < 12
+
+
+# Finding one
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        ("phone", ["My phone"]),
+        ("PHO", ["My phone"]),
+        ("  my   phone ", ["My phone"]),
+        ("phone mine", []),
+        ("firefox", ["Firefox on Windows"]),
+        ("Firefox on Windows", ["Firefox on Windows"]),
+        ("news", ["News on unknown devices", "tablet"]),
+        ("tablet News", ["tablet"]),
+        ("News unknown", ["News on unknown devices"]),
+        ("other-client", ["watch"]),
+        ("%", []),
+        ("_", []),
+        ("' OR 1=1 --", []),
+    ],
+)
+def test_devices_are_found_by_name_looks_and_application(
+    make_bound: Callable[..., Site],
+    make_site: Callable[..., Site],
+    browser: UserAgent,
+    user: User,
+    search: str,
+    found: list[str],
+) -> None:
+    mail, news, unnamed = make_bound(name="Mail"), make_bound(name="News"), make_bound(name="")
+    unnamed.application.client_id = "other-client"
+    unnamed.application.save()
+    for site, facts in (
+        (unnamed, {"name": "watch"}),
+        (mail, {"last_browser": "Firefox", "last_os": "Windows"}),
+        (mail, {"name": "My phone"}),
+        (news, {"name": "tablet"}),
+    ):
+        (device,) = make_devices(user, site.application, 1)
+        TokenBinding.objects.filter(pk=device.pk).update(**facts)
+    make_pairs(user, news.application, [None])
+
+    page = browser.open(f"{LIST}?{urlencode({'q': search})}")
+
+    assert sorted(page.names) == sorted(found)
+    number = "one device or browser" if len(found) == 1 else f"{len(found)} devices and browsers"
+    assert f"Found: {number}." in page.text
+    assert "Show all" in page.text
+
+
+def test_a_device_is_found_by_the_reference_that_is_shown(browser: UserAgent, five_pages: list[str]) -> None:
+    device = browser.open(f"{LIST}?page=4").devices[5]
+
+    found = browser.open(f"{LIST}?{urlencode({'q': device.facts['Reference']})}")
+
+    assert found.names == [device.name]
+
+
+def test_what_is_found_comes_in_pages_too(browser: UserAgent, five_pages: list[str]) -> None:
+    pages = [browser.open(f"{LIST}?q=device")]
+    while "Next" in pages[-1].links():
+        pages.append(browser.open(pages[-1].links()["Next"]))
+
+    assert [name for page in pages for name in page.names] == five_pages
+    assert len(pages) == 5
+
+
+@pytest.mark.parametrize("search", ["x" * 101, "a\x00b"], ids=["long", "null"])
+def test_what_cannot_be_looked_for_is_said(browser: UserAgent, five_pages: list[str], search: str) -> None:
+    page = browser.open(f"{LIST}?{urlencode({'q': search})}")
+
+    assert 'class="errorlist"' in page.markup
+    assert page.names == five_pages[:PAGE_SIZE]
+    assert "Found:" not in page.text
+
+
+def test_what_is_too_long_is_in_no_link(browser: UserAgent, five_pages: list[str]) -> None:
+    page = browser.open(f"{LIST}?{urlencode({'q': 'x' * 5000})}")
+
+    assert "x" * 200 not in page.markup
+
+
+def test_words_of_every_language_are_found_as_they_are_written(
+    browser: UserAgent, site: Site, user: User
+) -> None:
+    for name in ("Straße", "Ärger", "İstanbul"):
+        (device,) = make_devices(user, site.application, 1)
+        TokenBinding.objects.filter(pk=device.pk).update(name=name)
+
+        assert browser.open(f"{LIST}?{urlencode({'q': name})}").names == [name]
+
+
+def test_of_other_users_nothing_is_found(five_pages: list[str]) -> None:
+    mallory = UserAgent(User.objects.create_user("mallory"))
+
+    assert mallory.open(f"{LIST}?q=device").devices == []
+    assert mallory.open(f"{LIST}?q=Mail").devices == []
 
 
 # What it takes
 
 
 def queries_of(request: Callable[[], Any]) -> int:
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        text_of(request())
+    with CaptureQueriesContext(connection) as queries:
+        assert request().status_code == 200
     return len(queries)
 
 
-@pytest.mark.parametrize("path", [LIST, f"{LIST}?page=2", pytest.param(API, marks=needs_rest_framework)])
+@pytest.mark.parametrize(
+    "path", [LIST, f"{LIST}?page=2", f"{LIST}?q=m", pytest.param(API, marks=needs_rest_framework)]
+)
 def test_the_queries_and_rows_are_those_of_a_page(
     make_bound: Callable[..., Site],
     make_site: Callable[..., Site],
-    browser: Client,
+    browser: UserAgent,
     user: User,
     path: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -194,14 +282,14 @@ def test_the_queries_and_rows_are_those_of_a_page(
         application.application.token_binding_type = "none"
         application.application.save()
         application.token()
-    few = queries_of(lambda: browser.get(path))
+    few = queries_of(lambda: browser.http.get(path))
     for application in (mail, news):
         make_devices(user, application.application, 300)
     for _ in range(30):
         make_site(name="Others").token()
 
     monkeypatch.setattr(TokenBinding, "from_db", classmethod(count_bindings))
-    assert queries_of(lambda: browser.get(path)) == few
+    assert queries_of(lambda: browser.http.get(path)) == few
     assert 0 < len(made) <= 51
 
 
@@ -228,7 +316,6 @@ def test_a_slice_is_that_of_the_whole(make_bound: Callable[..., Site], user: Use
     total = len(whole)
 
     order = sorted(whole, key=lambda device: device.last_used, reverse=True)
-    order.sort(key=lambda device: (str(device.application).casefold(), str(device.application.pk)))
     assert [device.id for device in whole] == [device.id for device in order]
     assert len({device.id for device in whole}) == total
     for start in range(total + 2):

@@ -114,4 +114,4 @@ def assert_lines_alike(shown: str, printed: str) -> None:
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "<date>", text)
         return re.sub(r"(?<![\w-])[\w-]{43}(?![\w-])", "<key>", text).strip()
 
-    assert plain(printed) == plain(shown)
+    assert plain(printed) == plain(shown), printed

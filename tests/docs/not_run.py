@@ -6,6 +6,10 @@ from typing import Final
 
 _PIP: Final = ".ci/wheel installs the package into an environment of its own"
 
+_RECIPE: Final = "tests/clients/test_backend_of_a_page.py runs it as a project of its own"
+
+_PROXY: Final = "tests/docs/test_brute_force.py has nginx do it"
+
 #: The page and the beginning of a block -> the reason. There is an entry for each such block, and no other.
 NOT_RUN: Final = {
     (
@@ -17,6 +21,12 @@ NOT_RUN: Final = {
     ),
     ("README.md", "pip install django-oauth-binding  # or, from a clone: pip in"): _PIP,
     ("docs/apis.md", "pip install 'django-oauth-binding[drf]'"): _PIP,
+    ("docs/brute-force.md", "pip install 'django-axes>=8'"): "it comes with the extra dev",
+    (
+        "docs/brute-force.md",
+        "# Your own backends and APIs, which ask for many users, are ",
+    ): _PROXY,
+    ("docs/brute-force.md", "HTTP/1.1 429 Too Many Requests"): _PROXY,
     ("docs/getting-started.md", "python -m pip install django-oauth-binding"): _PIP,
     (
         "docs/how-it-works.md",
@@ -26,6 +36,9 @@ NOT_RUN: Final = {
         "docs/processes.md",
         "DATABASES = {",
     ): "a cluster of servers: tests/concurrency has it, with these options",
+    ("docs/logout.md", "import os"): _RECIPE,
+    ("docs/logout.md", "from django.urls import path"): _RECIPE,
+    ("docs/logout.md", "from urllib.parse import urlencode"): _RECIPE,
     ("docs/resource-server.md", "pip install 'django-oauth-binding[drf]'"): _PIP,
     (
         "docs/speed.md",

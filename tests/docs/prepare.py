@@ -91,6 +91,15 @@ def devices(reader: Reader) -> None:
     reader.site.environment["TOKEN"] = log_in(reader, scope="devices:read devices:write")
 
 
+def named_devices(reader: Reader) -> None:
+    """Let alice have signed in on two devices, of which one has a name."""
+    log_in(reader)
+    reader.site.python(
+        "from oauth_binding.models import TokenBinding\nTokenBinding.objects.update(name='Red phone')"
+    )
+    log_in(reader, binding="laptop")
+
+
 def a_key_in_use(reader: Reader) -> None:
     """Let the announcement of a key be over."""
     file = reader.site.directory / "signing-keys.json"
@@ -191,6 +200,7 @@ BEFORE: Final[dict[tuple[str, str], Callable[[Reader], None]]] = {
         "docs/apis.md",
         'curl -i -H "Authorization: Bearer <expired access token>" ht',
     ): an_api,
+    ("docs/commands.md", "$ python manage.py bindings --user alice"): named_devices,
     ("docs/devices.md", 'curl -H "Authorization: Bearer $TOKEN" https://example.com/a'): devices,
     ("docs/existing-sites.md", "from hashlib import sha256"): a_bound_jwt,
     ("docs/resource-server.md", 'OAUTH_BINDING = {"REVOCATION_FEED": True}'): a_new_site,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,6 +15,7 @@ from typing import Final
 import requests
 
 from tests.docs.pages import ROOT
+from tests.helpers.servers import free_port
 
 #: How long a command, or the start of the server, may take, in seconds.
 TIMEOUT: Final = 120
@@ -45,7 +43,7 @@ class DocumentedSite:
     environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.address = f"http://127.0.0.1:{_free_port()}"
+        self.address = f"http://127.0.0.1:{free_port()}"
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / ".curlrc").write_text(
             'silent\nshow-error\nwrite-out = "%{stderr}HTTP %{http_code}\\n"\n'
@@ -153,15 +151,6 @@ class DocumentedSite:
             "CURL_HOME": str(self.directory),
             **self.environment,
         }
-
-
-def _free_port() -> int:
-    """Return a port for later, so none of those that the system hands out to others meanwhile."""
-    numbers = random.SystemRandom()  # pytest-randomly gives all processes the same others
-    while True:
-        port = numbers.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def fill_in(text: str) -> str:

@@ -14,28 +14,13 @@ import pytest
 
 from tests.docs.not_run import NOT_RUN
 from tests.docs.pages import PAGES, blocks, name_of, parse
-from tests.docs.prepare import ACCOUNTS, BEFORE, FIRST, START
+from tests.docs.prepare import BEFORE, FIRST
 from tests.docs.reader import Reader
 from tests.docs.site import DocumentedSite
 from tests.helpers.servers import RSA_KEY, jwk, send, serve
 
 MISSING = [program for program in ("bash", "curl", "openssl") if shutil.which(program) is None]
 WITH_BLOCKS = [page for page in PAGES if blocks(page)]
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> DocumentedSite:
-    """Return the site of Getting started with its tables and accounts, which other pages go on from."""
-    site = DocumentedSite(tmp_path_factory.mktemp("documented") / "site")
-    site.run(f"{START}\nopenssl genrsa -out signing-key.pem 2048")
-    for block in blocks(Path(next(page for page in PAGES if page.name == "getting-started.md"))):
-        if block.title:
-            site.extend(f"mysite/{block.title}", block.text)
-    # Cheap on purpose: each request of a client checks its secret.
-    site.extend("mysite/settings.py", 'PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]')
-    site.run("python manage.py migrate --verbosity 0")
-    site.python(ACCOUNTS)
-    return site
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from django.urls import NoReverseMatch, reverse
 from oauth2_provider.models import get_application_model
 
 from oauth_binding.core.errors import SlotContendedError
-from oauth_binding.models import TokenPolicy
+from oauth_binding.core.reasons import Reason
 from tests.docs.pages import ROOT
 from tests.helpers.client import PASSWORD, Answer, Site
 from tests.helpers.dpop import DeviceKey
@@ -92,7 +92,7 @@ def inactive_user(make_bound: Callable[..., Site]) -> Answer:
 
 
 def no_identifier(make_bound: Callable[..., Site]) -> Answer:
-    return make_bound(require_binding=True).bound(None)
+    return make_bound(require_binding="yes").bound(None)
 
 
 def identifier_in_the_address(make_bound: Callable[..., Site]) -> Answer:
@@ -134,18 +134,16 @@ def no_binder(make_bound: Callable[..., Site]) -> Answer:
 
 def contended(make_bound: Callable[..., Site]) -> Answer:
     # What leads to it is in tests/concurrency, and takes ten seconds.
-    return Answer(SlotContendedError.status_code, dict(SlotContendedError().twotuples), {})
+    return Answer(
+        SlotContendedError.status_code, dict(SlotContendedError(Reason.SLOT_CONTENDED).twotuples), {}
+    )
 
 
 TOKEN_ENDPOINT: Final = "http://testserver/oauth2/token/"
 
 
 def with_proofs(make_bound: Callable[..., Site], demand: str = "no", **fields: str) -> Site:
-    site = make_bound(**fields)
-    TokenPolicy.objects.create(
-        application=site.application, sender_constraint="dpop", require_sender_constraint=demand
-    )
-    return site
+    return make_bound(sender_constraint="dpop", require_sender_constraint=demand, **fields)
 
 
 def proven(site: Site, proof: str, **form: str) -> Answer:
@@ -247,15 +245,15 @@ def of_an_inactive_user(make_bound: Callable[..., Site]) -> Answer:
 
 
 def unbound(make_bound: Callable[..., Site]) -> Answer:
-    return call(f"Bearer {make_bound(require_presented_binding=True).bound(None).access}")
+    return call(f"Bearer {make_bound(require_presented_binding='yes').bound(None).access}")
 
 
 def no_header(make_bound: Callable[..., Site]) -> Answer:
-    return call(f"Bearer {make_bound(require_presented_binding=True).bound('phone').access}")
+    return call(f"Bearer {make_bound(require_presented_binding='yes').bound('phone').access}")
 
 
 def another_header(make_bound: Callable[..., Site]) -> Answer:
-    token = make_bound(require_presented_binding=True).bound("phone").access
+    token = make_bound(require_presented_binding="yes").bound("phone").access
     return call(f"Bearer {token}", **{"Token-Binding-Id": "laptop"})
 
 

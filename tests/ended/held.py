@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from django.contrib.auth.models import User
@@ -35,6 +35,15 @@ SCOPE = "openid read devices:read"
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
+class Kind(NamedTuple):
+    """A kind of tokens."""
+
+    is_bound: bool
+    is_jwt: bool
+    #: Whether they are bound to the login session of the browser, and not to a device.
+    is_of_session: bool = False
+
+
 @dataclass
 class Applications:
     """An application of devices, and one that exchanges its tokens."""
@@ -53,6 +62,7 @@ class Held:
 
     applications: Applications
     user: User
+    #: Where the user has authorized the login, and the code that is not redeemed yet.
     browser: Client
     #: A device that waits for the user's approval.
     user_code: str
@@ -97,7 +107,7 @@ def hold(applications: Applications, user: User, scope: str = SCOPE) -> Held:
     binding = secrets.token_hex(8)
     browser = Client()
     assert browser.login(username=user.username, password=PASSWORD)
-    login_form = {**mobile.authorization_code(scope=scope), "tokenBindingId": binding}
+    login_form = {**mobile.authorization_code(scope, browser), "tokenBindingId": binding}
     login = mobile.post("/oauth2/token/", login_form)
     assert login.status == 200, login.data
     exchanged = exchange(applications.backend, login.access, tokenBindingId=binding)
@@ -107,7 +117,8 @@ def hold(applications: Applications, user: User, scope: str = SCOPE) -> Held:
         user,
         browser,
         user_code=str(mobile.start_device(SCOPE)["user_code"]),
-        code=mobile.authorization_code(scope=SCOPE),
+        # With less scope than the login, whose slot it would take where that is the browser's.
+        code=mobile.authorization_code("openid read", browser),
         device_code=mobile.device_code(SCOPE),
         login_form=login_form,
         login=login,

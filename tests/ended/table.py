@@ -9,14 +9,15 @@ import pytest
 
 from tests.ended.doors import DOORS, ELSEWHERE, GIVES_NOTHING
 from tests.ended.events import EVENTS, Event
-from tests.ended.held import CREDENTIALS
+from tests.ended.held import CREDENTIALS, Kind
 
-#: Whether tokens are bound, and JWTs.
 KINDS: Final = {
-    "bound JWTs": (True, True),
-    "unbound opaque tokens": (False, False),
-    "bound opaque tokens": (True, False),
-    "unbound JWTs": (False, True),
+    "bound JWTs": Kind(is_bound=True, is_jwt=True),
+    "unbound opaque tokens": Kind(is_bound=False, is_jwt=False),
+    "JWTs of a login session": Kind(is_bound=True, is_jwt=True, is_of_session=True),
+    "bound opaque tokens": Kind(is_bound=True, is_jwt=False),
+    "unbound JWTs": Kind(is_bound=False, is_jwt=True),
+    "opaque tokens of a login session": Kind(is_bound=True, is_jwt=False, is_of_session=True),
 }
 
 ALL_DOORS: Final = (*DOORS, *ELSEWHERE, *GIVES_NOTHING)
@@ -36,7 +37,7 @@ def excepted(event: Event, credential: str, door: str) -> str | None:
 
 def applies(event: Event, kind: str) -> bool:
     """Return whether an event is about a kind of tokens."""
-    return event.kinds(*KINDS[kind])
+    return event.kinds(KINDS[kind])
 
 
 def cells() -> Iterator[tuple[Event, str, str]]:

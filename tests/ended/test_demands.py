@@ -5,24 +5,35 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client, override_settings
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
+from django.test import Client, TestCase, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model
+from time_machine import travel
 
+from oauth_binding.models import TokenBinding
 from oauth_binding.resource_server import BearerTokenMiddleware
 from oauth_binding.storage.token_values import token_checksum
 from tests.ended.doors import ACCESS_TOKENS, DOORS, HAS_REST_FRAMEWORK, TOKENS, exchange_as_subject
 from tests.ended.held import Applications, Held, hold
 from tests.ended.table import KINDS
-from tests.helpers.client import PASSWORD, Site
+from tests.helpers.client import PASSWORD, Site, set_policy
 from tests.helpers.dpop import DeviceKey
 from tests.helpers.provider import provider
+from tests.helpers.reports import noted, reports
 
 Call = Callable[[str, dict[str, str]], Any]
+
+DEMAND: Final = "require_presented_binding"
 
 MISSING: Final = "Token-Binding-Id does not name what the access token is bound to."
 
@@ -147,11 +158,10 @@ def holding(
     """Return a factory of what a user holds of applications that demand the binding, or do not."""
     settings.ROOT_URLCONF = "tests.ended.urls"
 
-    def make(kind: str, *, demanding: bool = True) -> Held:
+    def make(kind: str, *, demand: str = "yes") -> Held:
         applications = make_applications(kind)
         for site in (applications.mobile, applications.backend):
-            site.application.require_presented_binding = demanding
-            site.application.save()
+            set_policy(site.application, require_presented_binding=demand)
         # "introspection" is for the door that it opens.
         return hold(applications, user, scope="openid read devices:read introspection")
 
@@ -180,7 +190,7 @@ def test_the_table_is_total() -> None:
 def test_a_demand_holds_at_every_door(
     holding: Callable[..., Held], door: BearerDoor, credential: str, kind: str
 ) -> None:
-    assert KINDS[kind][0]
+    assert KINDS[kind].is_bound
     held = holding(kind)
     text = held.text(credential)
 
@@ -197,10 +207,87 @@ def test_a_demand_holds_at_every_door(
 def test_without_a_demand_nothing_is_asked(
     holding: Callable[..., Held], door: BearerDoor, credential: str
 ) -> None:
-    held = holding("bound JWTs", demanding=False)
+    held = holding("bound JWTs", demand="no")
 
     for headers in ({}, {"Token-Binding-Id": "another"}):
         assert door.call(held.text(credential), headers).status_code == 200
+
+
+@pytest.mark.parametrize(("door", "credential"), CASES)
+def test_a_report_lets_everybody_in_and_says_so(
+    holding: Callable[..., Held], door: BearerDoor, credential: str
+) -> None:
+    held = holding("bound JWTs", demand="report")
+    text = held.text(credential)
+
+    with reports() as heard:
+        assert door.call(text, {"Token-Binding-Id": held.binding}).status_code == 200
+    if door.reads_header:
+        assert heard == []
+        assert noted(DEMAND) == []
+    TokenBinding.objects.update(presented_binding_missed=None)
+
+    with reports() as heard:
+        assert door.call(text, {}).status_code == 200
+    assert {(each["demand"], each["user"].username) for each in heard} == {(DEMAND, "alice")}
+    assert {each["binding"].binding_value for each in heard} == {held.binding}
+    assert noted(DEMAND) == [held.binding]
+
+
+@pytest.mark.parametrize(("door", "credential"), CASES)
+def test_a_report_lets_a_token_in_that_is_bound_to_nothing(
+    holding: Callable[..., Held], door: BearerDoor, credential: str
+) -> None:
+    held = holding("unbound opaque tokens", demand="report")
+
+    with reports() as heard:
+        assert door.call(held.text(credential), {"Token-Binding-Id": held.binding}).status_code == 200
+
+    assert {(each["demand"], each["binding"]) for each in heard} == {(DEMAND, None)}
+
+
+def test_a_device_is_reported_once_a_minute(holding: Callable[..., Held], caplog: Any) -> None:
+    held = holding("bound opaque tokens", demand="report")
+    text = held.text("access token")
+
+    def ask(after: timedelta) -> tuple[int, int]:
+        """Return how often receivers hear of a request, and how many rows are written for it."""
+        queries = CaptureQueriesContext(connection)
+        with travel(beginning + after, tick=False), queries, reports() as heard:
+            assert BEARER_DOORS["userinfo"].call(text, {}).status_code == 200
+        return len(heard), sum(query["sql"].startswith("UPDATE") for query in queries.captured_queries)
+
+    beginning = timezone.now()
+    with caplog.at_level("INFO", logger="oauth_binding"):
+        asked = [ask(timedelta(seconds=seconds)) for seconds in (0, 1, 59, 60, 61)]
+
+    assert asked == [(1, 1), (0, 0), (0, 0), (1, 1), (0, 0)]
+    assert len(caplog.messages) == 2
+    assert all(DEMAND in message and held.binding not in message for message in caplog.messages)
+
+
+def test_a_report_is_written_when_the_request_is_done(holding: Callable[..., Held]) -> None:
+    """A view may have a transaction of its own, in which the binding must not be locked."""
+    held = holding("bound opaque tokens", demand="report")
+
+    with TestCase.captureOnCommitCallbacks() as callbacks:
+        assert BEARER_DOORS["userinfo"].call(held.text("access token"), {}).status_code == 200
+        assert noted(DEMAND) == []
+
+    for callback in callbacks:
+        callback()
+    assert noted(DEMAND) == [held.binding]
+
+
+def test_a_report_that_cannot_be_noted_breaks_nothing(holding: Callable[..., Held], caplog: Any) -> None:
+    held = holding("bound opaque tokens", demand="report")
+    refused = mock.patch.object(QuerySet, "update", side_effect=OperationalError("read-only"))
+
+    with refused, caplog.at_level("INFO", logger="oauth_binding"), reports() as heard:
+        assert BEARER_DOORS["userinfo"].call(held.text("access token"), {}).status_code == 200
+
+    assert [each["demand"] for each in heard] == [DEMAND]
+    assert "A report could not be noted: OperationalError" in caplog.text
 
 
 @pytest.mark.parametrize(("door", "credential"), CASES)
@@ -219,7 +306,7 @@ def test_a_sender_constrained_token_is_no_bearer_token(
     holding: Callable[..., Held], door: BearerDoor, credential: str, kind: str
 ) -> None:
     """Whoever has stolen it has nothing, also at doors that know nothing of proofs (RFC 9449 section 7.2)."""
-    held = holding(kind, demanding=False)
+    held = holding(kind, demand="no")
     key = DeviceKey()
     get_access_token_model().objects.update(binding_confirmation=f"jkt:{key.thumbprint}")
 
@@ -270,25 +357,31 @@ def test_a_registration_access_token_manages_the_registration(user: User) -> Non
             json.dumps({"grant_types": ["client_credentials"], "client_name": "registered"}),
             content_type="application/json",
         ).json()
-        get_application_model().objects.filter(client_id=registered["client_id"]).update(
-            token_binding_type="client-request", require_presented_binding=True
-        )
+        application = get_application_model().objects.get(client_id=registered["client_id"])
+        application.token_binding_type = "client-request"
+        application.save()
+        set_policy(application, require_presented_binding="yes")
         path = f"/oauth2/register/{registered['client_id']}/"
         headers = {"Authorization": f"Bearer {registered['registration_access_token']}"}
 
         assert Client().get(path, headers=headers).status_code == 200
         assert Client().get("/toolkit/view/", headers=headers).status_code == 403
 
+        set_policy(application, require_presented_binding="report")
+        with reports() as heard:
+            assert Client().get(path, headers=headers).status_code == 200
+        assert heard == []
+
 
 def test_an_access_token_for_all_is_no_registration_access_token(make_bound: Callable[..., Site]) -> None:
     """A bound token that has the scope of registrations, too, still has to be presented."""
     scopes = {"read": "Read", "oauth2_provider:registration": "Manage it"}
     with provider(DCR_ENABLED=True, SCOPES=scopes):
-        site = make_bound(require_presented_binding=True, registration_source="dcr")
+        site = make_bound(require_presented_binding="yes", registration_source="dcr")
         token = site.bound("phone", scope="oauth2_provider:registration").access
         path = f"/oauth2/register/{site.application.client_id}/"
         headers = {"Authorization": f"Bearer {token}"}
 
         assert Client().get(path, headers=headers).status_code == 401
-        get_application_model().objects.update(require_presented_binding=False)
+        set_policy(site.application, require_presented_binding="no")
         assert Client().get(path, headers=headers).status_code == 200

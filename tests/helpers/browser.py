@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import subprocess
+import sys
+from dataclasses import dataclass, field
 from typing import Any
 
 import requests
@@ -16,11 +18,23 @@ User.objects.create_user("alice", password={PEOPLE["alice"]!r})
 """
 
 
+def manage(*command: str) -> None:
+    """Run a command of the example project, with the settings and the database of the environment."""
+    subprocess.run([sys.executable, "manage.py", *command], check=True)
+
+
+def run(code: str) -> None:
+    """Run Python in the example project."""
+    manage("shell", "--verbosity", "0", "-c", code)
+
+
 @dataclass
 class Example:
     """The example project, as a client application sees it."""
 
     address: str
+    #: What ``manage.py`` is to be run with.
+    environment: dict[str, str] = field(default_factory=dict)
 
     def post(self, path: str, client: tuple[str, str], **form: str) -> dict[str, Any]:
         """Do what the guide does with curl."""

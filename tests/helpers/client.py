@@ -34,9 +34,31 @@ GRANTS = {
 }
 
 
+def create_application(**fields: Any) -> Any:
+    """Make an application, and its token policy where there are fields of that among those given."""
+    # Here, as processes without the app import this module, too.
+    from oauth_binding.models import TokenPolicy
+
+    of_policy = fields.keys() & {field.name for field in TokenPolicy._meta.fields} - {"id"}
+    policy = {name: fields.pop(name) for name in of_policy}
+    application = get_application_model().objects.create(**fields)
+    if policy:
+        set_policy(application, **policy)
+    return application
+
+
+def set_policy(application: Any, **fields: Any) -> Any:
+    """Set fields of the token policy of an application; what is not given stays as it is."""
+    from oauth_binding.models import TokenPolicy
+
+    policy, _is_new = TokenPolicy.objects.update_or_create(application=application, defaults=fields)
+    application.token_policy = policy
+    return policy
+
+
 def make_application(token_type: str, **fields: Any) -> Any:
     """Make an application with the password grant whose tokens are bound, called like its token type."""
-    return get_application_model().objects.create(
+    return create_application(
         name=token_type,
         client_type="confidential",
         authorization_grant_type="password",
@@ -173,13 +195,19 @@ class Site:
             return self.http.get("/api/me/", headers=self.key.headers("GET", "/api/me/", token)).status_code
         return self.http.get("/api/me/", headers={"Authorization": f"Bearer {token}"}).status_code
 
-    def authorization_code(self, scope: str = "read write", **extra: str) -> dict[str, str]:
-        """Sign in, consent, and return the form that redeems the code."""
+    def authorization_code(
+        self, scope: str = "read write", browser: Any = None, **extra: str
+    ) -> dict[str, str]:
+        """Sign in, consent, and return the form that redeems the code.
+
+        :param browser: one in which the user is signed in already; None for a new one.
+        """
         assert self.user is not None
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-        browser = Client()
-        browser.force_login(self.user)
+        if browser is None:
+            browser = Client()
+            browser.force_login(self.user)
         query = {
             "response_type": "code",
             "client_id": self.application.client_id,

@@ -22,19 +22,33 @@ ADDED = {
         "token_type",
         "access_token_algorithm",
         "token_binding_type",
-        "require_binding",
-        "require_presented_binding",
         "additional_grant_types",
     },
     "oauth2_provider_accesstoken": {
-        *("binding_id", "slot", "token_seed", "exchange_id", "jti", "binding_may_act", "binding_confirmation")
+        *(
+            "binding_id",
+            "slot",
+            "token_seed",
+            "exchange_id",
+            "jti",
+            "binding_may_act",
+            "binding_confirmation",
+        ),
+        "binding_login_started",
+        "binding_session_id",
     },
-    "oauth2_provider_refreshtoken": {"binding_id", "token_seed", "exchange_id", "binding_confirmation"},
+    "oauth2_provider_refreshtoken": {
+        *("binding_id", "token_seed", "exchange_id", "binding_confirmation"),
+        *("binding_login_started", "binding_session_id"),
+    },
 }
 
 #: Its own tables.
 OWN = {
     "oauth_binding_codecontext",
+    "oauth_binding_loginsession",
+    "oauth_binding_loginsessionclient",
+    "oauth_binding_logoutnotification",
     "oauth_binding_revokedtoken",
     "oauth_binding_tokenbinding",
     "oauth_binding_tokenexchange",
@@ -101,7 +115,7 @@ class Project:
 
         :raises AssertionError: it failed; what it printed is the message.
         """
-        process = self._start(settings, *arguments, **environment)
+        process = self.start(settings, *arguments, **environment)
         output, _ = process.communicate()
         assert process.returncode == 0, output
 
@@ -113,7 +127,7 @@ class Project:
         :raises AssertionError: it failed; what it printed is the message.
         """
         if settings not in self.processes:
-            self.processes[settings] = self._start(settings, "-c", _ANSWER_CALLS)
+            self.processes[settings] = self.start(settings, "-c", _ANSWER_CALLS)
         process = self.processes[settings]
         assert process.stdin
         assert process.stdout
@@ -131,7 +145,8 @@ class Project:
         for process in self.processes.values():
             process.communicate()
 
-    def _start(self, settings: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    def start(self, settings: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start Python with a settings module; the caller waits for it."""
         return subprocess.Popen(
             [sys.executable, *arguments],
             cwd=ROOT,

@@ -41,18 +41,26 @@ def form(**fields: Any) -> dict[str, Any]:
 
 
 def policy(
-    sender_constraint: str = "none", require_sender_constraint: str = "no", row: int | None = None
+    sender_constraint: str = "none",
+    require_sender_constraint: str = "no",
+    row: int | str | None = None,
+    **fields: str,
 ) -> dict[str, Any]:
     """Return what the section of the token policy posts.
 
     :param row: the primary key of the row that is there already.
+    :param fields: its other fields, where they are not as by default.
     """
+    others = {"require_binding": "no", "require_presented_binding": "no", **fields}
     return {
+        **{f"token_policy-0-{name}": value for name, value in others.items()},
         "token_policy-TOTAL_FORMS": "1",
         "token_policy-INITIAL_FORMS": "0" if row is None else "1",
         "token_policy-0-id": "" if row is None else row,
         "token_policy-0-sender_constraint": sender_constraint,
         "token_policy-0-require_sender_constraint": require_sender_constraint,
+        "token_policy-0-max_devices": "",
+        "token_policy-0-device_limit_action": "evict",
     }
 
 

@@ -23,8 +23,10 @@ ROOMS = [
     "models",
     "storage",
     "proof",
+    "sessions",
     "resource_server",
     "authorization_server.signing",
+    "authorization_server.backchannel",
     "authorization_server.issuing",
     "authorization_server.revocation",
     "authorization_server.exchange",
@@ -37,6 +39,7 @@ ROOMS = [
     "contrib",
     "management",
     "migrations",
+    "templatetags",
     # Django's doors.
     "signals",
     "admin",
@@ -56,6 +59,7 @@ DISTRIBUTIONS = {
     "jwt": "PyJWT",
     "oauth2_provider": "django-oauth-toolkit",
     "oauthlib": "oauthlib",
+    "ua_parser": "ua-parser",
 }
 
 

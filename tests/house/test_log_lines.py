@@ -25,17 +25,24 @@ ROOT = Path(oauth_binding.__file__).parent
 
 #: What else is logged, by module: what the server or its operators have written themselves.
 OWN = {
+    "authorization_server/backchannel/delivery.py": {"row.attempts", "result.failure"},
     "authorization_server/exchange/foreign_tokens.py": {
         *("type(error).__name__", "issuer.name", "len(users)", "issuer.user_field", "fields", "name", "error")
     },
+    "authorization_server/issuing/device_limit.py": {"len(surplus)", "plan.binding.user_id", "limit"},
     "authorization_server/issuing/save.py": {"error.__cause__ or error"},  # with %r
     "authorization_server/signing/jwt_access_tokens.py": {"error", "name"},
     "authorization_server/signing/key_file.py": {
         *("problem", "'' if self.good is None else ' Those read before stay in use.'")
     },
+    "authorization_server/signing/user_claims.py": {"type(error).__name__"},
+    "core/audit.py": {"json.dumps(entry)"},
     "core/jose/remote_document.py": {"self.name", "self.url"},
+    "core/places.py": {"error"},  # the name of a type
     "proof/replay.py": {"self.alias", "type(error).__name__"},
     "proof/replay_table.py": {"type(error).__name__"},
+    "storage/last_used.py": {"type(error).__name__"},
+    "storage/reports.py": {"demand", "type(error).__name__"},
     "resource_server/introspection_client.py": {"url", "error.code", "type(error).__name__"},
 }
 

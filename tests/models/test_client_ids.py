@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import models
 from django.test import Client
 from oauth2_provider.models import Application
@@ -62,11 +62,9 @@ def by_the_admin(user: User, client_id: str) -> None:
 
 
 def by_the_command(user: User, client_id: str) -> None:
-    out = StringIO()
-    call_command(
-        "createapplication", "confidential", "client-credentials", f"--client-id={client_id}", stdout=out
-    )
-    assert "created" in out.getvalue() or "client_id" in out.getvalue()
+    arguments = ("confidential", "client-credentials", f"--client-id={client_id}")
+    with suppress(CommandError):
+        call_command("createapplication", *arguments, stdout=StringIO())
 
 
 def by_full_clean(user: User, client_id: str) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import redis
 import time_machine
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
@@ -23,6 +24,7 @@ from oauth_binding.proof.dpop_proof import Proof
 from oauth_binding.proof.errors import InvalidProofError, StoreUnavailableError
 from oauth_binding.proof.replay import CacheStore, ReplayStore
 from oauth_binding.proof.replay_table import TableStore
+from tests.helpers.redis_server import PROGRAM, redis_server
 
 JTI = "a-secret-of-the-client"
 
@@ -218,6 +220,34 @@ class TestCaches:
             make_cache(Broken, error=ConnectionError(JTI)).record(proof())
 
         assert JTI not in caplog.text + str(raised.value) + raised.value.description
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="there is no redis-server")
+@pytest.mark.parametrize(
+    "backend", ["django.core.cache.backends.redis.RedisCache", "django_redis.cache.RedisCache"]
+)
+class TestRedis:
+    """Both kinds of caches in Redis that the documentation names."""
+
+    def test_a_proof_is_accepted_once(self, backend: str, settings: Any) -> None:
+        with redis_server() as server:
+            settings.CACHES = {"proofs": {"BACKEND": backend, "LOCATION": server.url}}
+            CacheStore("proofs").record(proof())
+            assert_used(CacheStore("proofs"), proof())
+            CacheStore("proofs").record(proof(jti="another"))
+            server.stop()
+            with pytest.raises(StoreUnavailableError):
+                CacheStore("proofs").record(proof(jti="a third"))
+
+    def test_it_is_forgotten_once_it_can_t_be_used_any_more(self, backend: str, settings: Any) -> None:
+        with redis_server() as server:
+            settings.CACHES = {"proofs": {"BACKEND": backend, "LOCATION": server.url}}
+            old = proof(issued_at=time.time() - 69.5)
+            CacheStore("proofs").record(old)
+            assert_used(CacheStore("proofs"), old)
+            assert redis.Redis.from_url(server.url).dbsize() == 1
+            time.sleep(1.1)
+            assert redis.Redis.from_url(server.url).dbsize() == 0
 
 
 @pytest.mark.django_db

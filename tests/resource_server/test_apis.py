@@ -371,13 +371,24 @@ def test_a_binding_of_any_characters_is_named_in_utf_8(make_bound: Callable[...,
 
 
 def test_an_application_can_want_the_binding_named_everywhere(make_bound: Callable[..., Site]) -> None:
-    site = make_bound(require_presented_binding=True)
+    site = make_bound(require_presented_binding="yes")
     token = site.bound("phone").access
 
     for kind in KINDS:
         assert call(kind, token, Token_Binding_Id="phone").status_code == 200
         assert call(kind, token).status_code == 401
         assert call(kind, site.bound(None).access).status_code == 401
+
+
+def test_a_report_of_the_application_leaves_what_an_api_demands(make_bound: Callable[..., Site]) -> None:
+    site = make_bound(require_presented_binding="report")
+    token = site.bound("phone").access
+
+    for kind in KINDS:
+        assert call(kind, token).status_code == 200
+    for kind in PRESENTED:
+        assert call(kind, token, Token_Binding_Id="phone").status_code == 200
+        assert call(kind, token).status_code == 401
 
 
 def test_the_header_can_be_another(make_bound: Callable[..., Site]) -> None:

@@ -143,7 +143,7 @@ class TestIncluded:
         browser.force_login(user)
 
         page = browser.get("/oauth2/devices/").content.decode()
-        (action, _other) = re.findall(r'action="(/oauth2/devices/[^"]+/sign-out/)"', page)
+        (action, _other) = re.findall(r'href="(/oauth2/devices/[^"]+/sign-out/)"', page)
         assert browser.post(action)["Location"] == "/oauth2/devices/"
 
     def test_the_pages_of_the_toolkit(self, make_site: Callable[..., Site], user: User) -> None:

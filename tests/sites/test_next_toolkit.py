@@ -38,8 +38,6 @@ OLD_NAMES = {
     "binding",
     "exchange",
     "jti",
-    "require_binding",
-    "require_presented_binding",
     "slot",
     "token_binding_type",
     "token_seed",

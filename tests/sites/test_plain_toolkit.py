@@ -145,6 +145,7 @@ def tell(answers: Iterator[Answer]) -> list[Any]:
                 data[key] = name(key, data[key])
         if "id_token" in data:
             claims = verify_jwt(data["id_token"])
+            claims.pop("sid", None)  # which this app adds where the user signed in with a browser
             data["id_token"] = sorted(claims)
         challenge = answer.headers.get("WWW-Authenticate")
         # django-oauth-toolkit names that scheme to all clients, and takes HTTP Basic.
@@ -195,6 +196,8 @@ ADDED = {
     "token_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic", "none"],
     "revocation_endpoint_auth_methods_supported": ["client_secret_post", "client_secret_basic", "none"],
     "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "PS256"],
+    "backchannel_logout_supported": True,
+    "backchannel_logout_session_supported": True,
 }
 
 

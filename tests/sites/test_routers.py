@@ -83,7 +83,7 @@ def use() -> None:
         assert not site.active(refreshed.access)
         assert site.active(tablet.access)
 
-        assert [device.name for device in devices_of(user)] == [binding_reference("tablet")[:12]]
+        assert [device.reference for device in devices_of(user)] == [binding_reference("tablet")[:12]]
         application.token_binding_type = "none"
         application.save()
         unbound = site.token()

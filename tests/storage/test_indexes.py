@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -15,22 +14,23 @@ from django.utils import timezone
 from oauth2_provider.models import AccessToken, Application, RefreshToken
 
 from oauth_binding.authorization_server import revoke_binding, revoke_unbound_tokens
-from oauth_binding.devices import devices_of
-from oauth_binding.models import TokenBinding
+from oauth_binding.devices import devices_of, login_sessions_of, sign_out_browser
+from oauth_binding.devices.login_sessions import applications_of
+from oauth_binding.models import LoginSession, TokenBinding
 from tests.helpers.client import Site
 from tests.helpers.exchange import allow, exchange
+from tests.helpers.login_sessions import login, signed_in
+from tests.helpers.plans import TABLES, by_index
 from tests.helpers.rows import access_token_row
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROWS = 500
 
-TABLES = [model._meta.db_table for model in (TokenBinding, AccessToken, RefreshToken)]
-
 
 @pytest.fixture(autouse=True)
 def others(transactional_db: None) -> None:
-    """Make a device of each of many users."""
+    """Make a device and a login session of each of many users."""
     application = Application.objects.create(
         client_type="confidential", authorization_grant_type="password", name="another application"
     )
@@ -47,8 +47,19 @@ def others(transactional_db: None) -> None:
         for user in users
     )
     bindings = list(TokenBinding.objects.all())
+    now = timezone.now()
+    LoginSession.objects.bulk_create(
+        LoginSession(user=user, authenticated_at=now, expires=now + timedelta(days=1)) for user in users
+    )
+    sessions: dict[Any, int] = {session.user_id: session.pk for session in LoginSession.objects.all()}
     common = [
-        {"user_id": binding.user_id, "application": application, "binding": binding} for binding in bindings
+        {
+            "user_id": binding.user_id,
+            "application": application,
+            "binding": binding,
+            "binding_session_id": sessions[binding.user_id],
+        }
+        for binding in bindings
     ]
     AccessToken.objects.bulk_create(
         AccessToken(
@@ -69,30 +80,6 @@ def others(transactional_db: None) -> None:
         with connection.cursor() as cursor:
             tables = ", ".join(TABLES)
             cursor.execute(f"ANALYZE TABLE {tables}" if connection.vendor == "mysql" else f"ANALYZE {tables}")
-
-
-@contextmanager
-def by_index() -> Iterator[None]:
-    """Fail if a query looks through a whole table of bindings or tokens."""
-    scans = []
-
-    def explain(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-        if sql.startswith(("SELECT", "UPDATE", "DELETE")):
-            prefix = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
-            execute(f"{prefix} {sql}", parameters, False, context)
-            for row in context["cursor"].fetchall():
-                if connection.vendor == "mysql":
-                    is_scan = row[2] in TABLES and row[3] in ("ALL", "index")
-                else:
-                    scan = "SCAN {}" if connection.vendor == "sqlite" else "Seq Scan on {} "
-                    is_scan = any(scan.format(table) in row[-1] for table in TABLES)
-                if is_scan:
-                    scans.append(f"{sql}: {row}")
-        return execute(sql, parameters, many, context)
-
-    with connection.execute_wrapper(explain):
-        yield
-    assert not scans
 
 
 @pytest.mark.parametrize("token_type", ["opaque", "jwt"])
@@ -138,6 +125,17 @@ def test_signing_out(make_bound: Callable[..., Site], make_site: Callable[..., S
         revoke_unbound_tokens(user, plain.application)
     assert not site.active(token)
     assert not plain.active(other)
+
+
+def test_signing_a_browser_out(make_site: Callable[..., Site], user: User) -> None:
+    site = make_site("authorization_code", revoke_on_logout="session")
+    token = login(site, signed_in(user), "read").access
+
+    with by_index():
+        (session,) = login_sessions_of(user)
+        assert applications_of([session]) == {session.pk: [site.application]}
+        sign_out_browser(session)
+    assert not site.active(token)
 
 
 @pytest.mark.parametrize("binding_type", ["none", "client-request"])

@@ -12,6 +12,8 @@ import time_machine
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.forms.models import model_to_dict
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
 from oauth_binding.models import TokenBinding
@@ -108,10 +110,11 @@ def test_values_of_a_row(site: Site, user: User, lock: prepared_sql.Lock) -> Non
 
 
 def test_a_row(site: Site, make_site: Callable[..., Site]) -> None:
-    bound, unbound = site.bound("phone"), make_site().token()
+    bound, unbound = site.bound("phone"), make_site(require_binding="report").token()
     assert bound.status == unbound.status == 200
     model = get_access_token_model()
-    related = ("application", "user", "binding")
+    of_nobody = model.objects.create(token="of nobody", expires=timezone.now())
+    related = ("application", "application__token_policy", "user", "binding")
     checksums = [*model.objects.values_list("token_checksum", flat=True), "0" * 64]
     cases: list[tuple[Any, str, Any, tuple[str, ...]]] = [
         *((model, "token_checksum", checksum, related) for checksum in checksums),
@@ -125,4 +128,16 @@ def test_a_row(site: Site, make_site: Callable[..., Site]) -> None:
         assert row == expected
         assert row is None or model_to_dict(row) == model_to_dict(expected)
         for name in names if row is not None else ():
-            assert getattr(row, name) == getattr(expected, name)
+            assert related_row(row, name) == related_row(expected, name)
+
+    found = prepared_sql.find(connection.alias, type(of_nobody), "pk", of_nobody.pk, related)
+    assert (found.application, found.user, found.binding) == (None, None, None)
+
+
+def related_row(row: Any, path: str) -> Any:
+    """Return a row that another one refers to, without a query for it, or None."""
+    with CaptureQueriesContext(connection) as queries:
+        for name in path.split("__"):
+            row = getattr(row, name, None)
+    assert not queries.captured_queries
+    return row

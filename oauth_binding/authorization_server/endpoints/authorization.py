@@ -12,24 +12,45 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import get_application_model, get_grant_model
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import (
-    CustomOAuth2Error,
-    InvalidClientIdError,
-    InvalidRequestError,
-    MismatchingRedirectURIError,
-)
+from oauthlib.oauth2.rfc6749.errors import InvalidClientIdError, MismatchingRedirectURIError
 from oauthlib.openid.connect.core.exceptions import ConsentRequired
 
 from oauth_binding.authorization_server.endpoints.responses import check_repetition
+from oauth_binding.authorization_server.issuing.audiences import check_asked, could_be_for, inherit
 from oauth_binding.authorization_server.issuing.presented_proof import takes_proofs
-from oauth_binding.authorization_server.issuing.request_state import REQUESTED_KEY
+from oauth_binding.authorization_server.issuing.request_state import LOGIN_SESSION, REQUESTED_KEY
 from oauth_binding.binding.confirmation import JWK_THUMBPRINT, Confirmation, is_thumbprint
+from oauth_binding.core import audit
 from oauth_binding.core.addresses import get_issuer
+from oauth_binding.core.audit import Event, Facts
+from oauth_binding.core.databases import write_alias
+from oauth_binding.core.errors import (
+    AccessDeniedError,
+    InvalidRequestError,
+    InvalidScopeError,
+    InvalidTargetError,
+)
+from oauth_binding.core.reasons import BY_ERROR, Reason
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
+from oauth_binding.models import OFFLINE_ACCESS, policy_of
+from oauth_binding.sessions.browser import LoggedOutError, begin_or_continue
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
+
+#: The errors of requests with prompt=none that no user was asked about (OpenID Connect Core section 3.1.2.6).
+_SILENT: Final = frozenset({"consent_required", "interaction_required", "login_required"})
+
+#: Why oauthlib refuses, where its error codes do not tell: by the class of the error.
+_BY_CLASS: Final = {
+    "InvalidClientIdError": Reason.CLIENT_UNKNOWN,
+    "InvalidRedirectURIError": Reason.REDIRECT_URI_MISMATCH,
+    "MismatchingRedirectURIError": Reason.REDIRECT_URI_MISMATCH,
+    "MissingClientIdError": Reason.CLIENT_UNKNOWN,
+    "MissingCodeChallengeError": Reason.CODE_CHALLENGE_MISSING,
+    "MissingRedirectURIError": Reason.REDIRECT_URI_MISMATCH,
+}
 
 _SALT: Final = "oauth_binding.authorization.dpop_jkt"
 
@@ -83,9 +104,14 @@ class AuthorizationView(views.AuthorizationView):
         scopes, credentials = super().validate_authorization_request(request)
         asked = " ".join(request.GET.getlist("resource"))
         _check_resources(asked, credentials["redirect_uri"], credentials.get("state"))
-        self._take_key(credentials["client_id"], credentials["redirect_uri"], credentials.get("state"))
+        application = self._find_application(credentials["client_id"])
+        _check_audiences(application, asked, credentials)
+        self._take_key(application, credentials["redirect_uri"], credentials.get("state"))
         prompt = request.GET.get("approval_prompt", oauth2_settings.REQUEST_APPROVAL_PROMPT)
-        if prompt == "auto" and not _has_consented(request, credentials["client_id"], set(scopes)):
+        resources = {*asked.split()}
+        if not resources and application is not None:
+            resources = could_be_for(policy_of(application), credentials["response_type"])
+        if prompt == "auto" and not _has_consented(request, credentials["client_id"], set(scopes), resources):
             query = request.GET.copy()
             query["approval_prompt"] = "force"
             request.GET = query  # type: ignore[assignment]
@@ -99,7 +125,9 @@ class AuthorizationView(views.AuthorizationView):
         try:
             given = form.cleaned_data
             _check_resources(given["resource"] or "", given["redirect_uri"], given["state"])
-            self._take_key_of_form(given)
+            application = self._find_application(given["client_id"])
+            _check_audiences(application, given["resource"] or "", given)
+            self._take_key_of_form(application, given)
             response: HttpResponse = super().form_valid(form)
         except OAuthToolkitError as error:
             applications = get_application_model().objects
@@ -114,7 +142,17 @@ class AuthorizationView(views.AuthorizationView):
         if not (self.request.user.is_authenticated or self._is_silent()):
             # With prompt=create: nobody is sent to a client before they sign in (RFC 9700 section 4.11.2).
             error = FatalClientError(error=error.oauthlib_error)
+        self._tell_refused(error.oauthlib_error, application)
         return super().error_response(error, application, **kwargs)  # type: ignore[no-any-return]
+
+    def _tell_refused(self, error: Any, application: Any) -> None:
+        """Have the audit log say that a request was refused, by its user or by the server."""
+        if error.error in _SILENT or not audit.is_on():
+            return
+        by_library = _BY_CLASS.get(type(error).__name__) or BY_ERROR.get(error.error, Reason.OTHER)
+        client_id = self._asked("client_id") if application is None else application.client_id
+        facts = Facts(client_id=client_id, user=self.request.user.pk, meta=self.request.META)
+        audit.refuse(Event.AUTHORIZATION_REFUSED, getattr(error, "reason", by_library), facts)
 
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """Redirect with a response, which names the issuer, errors included (RFC 9207 section 2).
@@ -133,44 +171,102 @@ class AuthorizationView(views.AuthorizationView):
         initial: dict[str, Any] = super().get_initial()
         return initial | {"dpop_jkt": self.signed_key}
 
-    def _take_key(self, client_id: str, redirect_uri: str, state: str | None) -> None:
+    def create_authorization_response(
+        self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
+    ) -> Any:
+        """Answer an authorization request, as one of the login session of the browser.
+
+        :raises OAuthToolkitError: the user has been logged out in the browser meanwhile, or the request is
+            refused for another reason.
+        """
+        if allow:
+            try:
+                request.META[LOGIN_SESSION] = begin_or_continue(request)
+            except LoggedOutError as error:
+                denied = AccessDeniedError(
+                    Reason.SESSION_ENDED, description=str(error), state=credentials.get("state")
+                )
+                raise OAuthToolkitError(error=denied, redirect_uri=credentials["redirect_uri"]) from error
+            scopes = self._without_offline_access(scopes, credentials)
+        answer = super().create_authorization_response(request, scopes, credentials, allow)
+        self._tell_granted(request, credentials["client_id"])
+        return answer
+
+    @staticmethod
+    def _tell_granted(request: HttpRequest, client_id: str) -> None:
+        """Have the audit log say that a request was granted: by its user, or as it always is."""
+        session = request.META[LOGIN_SESSION]
+        facts = Facts(
+            client_id=client_id,
+            user=request.user.pk,
+            sid=None if session is None else session.sid,
+            meta=request.META,
+        )
+        audit.tell(Event.AUTHORIZATION_GRANTED, write_alias(get_grant_model()), facts)
+
+    def _without_offline_access(self, scopes: str, credentials: dict[str, Any]) -> str:
+        """Return scopes without the one that outlasts a logout, where no user is asked.
+
+        That is OpenID Connect Core section 11. It means that for those applications alone whose tokens end
+        with a logout.
+
+        :raises OAuthToolkitError: none is left.
+        """
+        application = self._find_application(credentials["client_id"])
+        if self.request.method == "POST" or application is None or not application.skip_authorization:
+            return scopes
+        if not policy_of(application).ends_with_session:
+            return scopes
+        left = [scope for scope in scopes.split() if scope != OFFLINE_ACCESS]
+        if not left and scopes:
+            error = InvalidScopeError(
+                Reason.SCOPE_NOT_ALLOWED,
+                description="offline_access: the user is not asked by this client.",
+                state=credentials.get("state"),
+            )
+            raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])
+        return " ".join(left)
+
+    def _take_key(self, application: Any, redirect_uri: str, state: str | None) -> None:
         """Keep the ``dpop_jkt`` of a request (RFC 9449 section 10), for the code or for the page of consent.
 
         :raises OAuthToolkitError: it is no thumbprint.
         """
-        if not self._takes_proofs(client_id):
+        if application is None or not takes_proofs(application):
             return
         thumbprint = self.request.GET.get("dpop_jkt", "")
         if thumbprint and not is_thumbprint(thumbprint):
-            error = InvalidRequestError(description="dpop_jkt is not a JWK thumbprint.", state=state)
+            error = InvalidRequestError(
+                Reason.PARAMETER_INVALID, description="dpop_jkt is not a JWK thumbprint.", state=state
+            )
             raise OAuthToolkitError(error=error, redirect_uri=redirect_uri)
         # Also that there is none: what is lost on the way can't be told from that otherwise.
-        self.signed_key = signing.dumps([client_id, thumbprint], salt=_SALT)
+        self.signed_key = signing.dumps([application.client_id, thumbprint], salt=_SALT)
         self._note_key(thumbprint)
 
-    def _take_key_of_form(self, given: dict[str, Any]) -> None:
+    def _take_key_of_form(self, application: Any, given: dict[str, Any]) -> None:
         """Keep the ``dpop_jkt`` that the page of consent was shown for.
 
         :raises OAuthToolkitError: the form has lost it, as that of a site's own template may.
         """
-        client_id = given["client_id"]
-        if not self._takes_proofs(client_id):
+        if application is None or not takes_proofs(application):
             return
         try:
             signed_for, thumbprint = signing.loads(given["dpop_jkt"], salt=_SALT)
         except signing.BadSignature:
             signed_for = None
-        if signed_for != client_id:
+        if signed_for != application.client_id:
             error = InvalidRequestError(
+                Reason.PARAMETER_MISSING,
                 description="The dpop_jkt of the request is lost: the form has no such field.",
                 state=given["state"],
             )
             raise OAuthToolkitError(error=error, redirect_uri=given["redirect_uri"])
         self._note_key(thumbprint)
 
-    def _takes_proofs(self, client_id: str) -> bool:
-        application = self.get_oauthlib_core().server.request_validator.find_application(client_id)
-        return application is not None and takes_proofs(application)  # None: deleted meanwhile
+    def _find_application(self, client_id: str) -> Any:
+        """Return the application of a request, or None: it was deleted meanwhile."""
+        return self.get_oauthlib_core().server.request_validator.find_application(client_id)
 
     def _note_key(self, thumbprint: str) -> None:
         if thumbprint:
@@ -226,17 +322,38 @@ def _check_resources(resources: str, redirect_uri: str, state: str | None) -> No
         for resource in resources.split():
             urlsplit(resource)
     except ValueError:
-        error = CustomOAuth2Error("invalid_target", description="A resource is not a valid URI.", state=state)
+        error = InvalidTargetError(
+            Reason.PARAMETER_INVALID, description="A resource is not a valid URI.", state=state
+        )
         raise OAuthToolkitError(error=error, redirect_uri=redirect_uri) from None
 
 
-def _has_consented(request: HttpRequest, client_id: str, scopes: set[str]) -> bool:
-    """Return whether a live token of the user and a client covers scopes and the resources of a request.
+def _check_audiences(application: Any, resources: str, asked: dict[str, Any]) -> None:
+    """Refuse what the application's tokens may not be for, before the user is asked.
+
+    :param resources: those of a request, between spaces.
+    :param asked: the other parameters of the request.
+    :raises OAuthToolkitError: ``invalid_target`` (RFC 8707 section 2), for the client.
+    """
+    if application is None:
+        return
+    policy, state = policy_of(application), asked.get("state")
+    try:
+        check_asked(policy, resources.split(), state=state)
+        if not resources.split() and "token" in (asked.get("response_type") or "").split():
+            inherit(policy, [], state=state)
+    except InvalidTargetError as error:
+        raise OAuthToolkitError(error=error, redirect_uri=asked["redirect_uri"]) from None
+
+
+def _has_consented(request: HttpRequest, client_id: str, scopes: set[str], asked: set[str]) -> bool:
+    """Return whether a live token of the user and a client covers scopes and resources.
 
     What a client has exchanged is no consent to it.
+
+    :param asked: the resources; empty for a token for anything.
     """
     user: Any = request.user
-    asked = {*request.GET.getlist("resource")}
     tokens = access_tokens().filter(
         live_access_tokens(), user=user.pk, application__client_id=client_id, exchange__isnull=True
     )

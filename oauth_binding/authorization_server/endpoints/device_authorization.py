@@ -9,10 +9,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
+from oauth2_provider.models import get_device_grant_model
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 from oauthlib.oauth2.rfc8628.endpoints import device_authorization as oauthlib_endpoint
 
+from oauth_binding.authorization_server.endpoints.audited import audited
 from oauth_binding.authorization_server.endpoints.responses import (
     NO_STORE,
     challenge_as_tried,
@@ -23,15 +25,22 @@ from oauth_binding.authorization_server.endpoints.responses import (
     json_errors,
     posted_parameters,
 )
+from oauth_binding.authorization_server.issuing.audiences import check_asked
 from oauth_binding.authorization_server.issuing.in_flight import is_as_authenticated
 from oauth_binding.authorization_server.issuing.limits import DEVICE_AUTHORIZATION, check_stored
+from oauth_binding.core import audit
 from oauth_binding.core.addresses import endpoint_path
+from oauth_binding.core.audit import Event, Facts
+from oauth_binding.core.databases import write_alias, written
 from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.reasons import Reason
+from oauth_binding.models import policy_of
+from oauth_binding.sessions.browser import hold
 from oauth_binding.storage import codes
 from oauth_binding.storage.attempts import in_transaction
 
 
-@method_decorator((json_errors, challenge_as_tried), name="dispatch")
+@method_decorator((audited(Event.DEVICE_CODE_REFUSED), json_errors, challenge_as_tried), name="dispatch")
 class DeviceAuthorizationView(views.DeviceAuthorizationView):
     """The device authorization endpoint (RFC 8628 section 3.1)."""
 
@@ -52,6 +61,8 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
             asking = self.get_oauthlib_core().validate_device_authorization_request(request)
             # HTTP Basic may have named it.
             check_stored(DEVICE_AUTHORIZATION, [("client_id", asking.client_id)])
+            # It has no effect here, but a token request can't ask for it either.
+            check_asked(policy_of(asking.client), filter(None, request.POST.getlist("resource")))
             answer = self._answer(request)
         except OAuth2Error as error:
             return error_response(error)
@@ -62,6 +73,11 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
             " ".join(asking.scopes),
             answer["expires_in"],
             answer["interval"],
+        )
+        audit.tell(
+            Event.DEVICE_CODE_ISSUED,
+            write_alias(get_device_grant_model()),
+            Facts(client_id=asking.client_id, meta=request.META),
         )
         return JsonResponse(answer, headers=NO_STORE)
 
@@ -97,7 +113,9 @@ def _page_of_user_codes() -> str:
     """
     page = endpoint_path("device")
     if page is None:
-        raise MisconfiguredError(description="The page on which users enter codes is not set up.")
+        raise MisconfiguredError(
+            Reason.MISCONFIGURED, description="The page on which users enter codes is not set up."
+        )
     return page
 
 
@@ -113,9 +131,26 @@ class DeviceConfirmView(views.DeviceConfirmView):
         approve = super().form_valid
 
         def approve_now() -> HttpResponse:
-            if not is_as_authenticated(self.request.user):
-                raise PermissionDenied  # deactivated, or with another password, since this request began
+            # Since this request began: deactivated, with another password, or logged out from elsewhere.
+            if not (is_as_authenticated(self.request.user) and hold(self.request)):
+                raise PermissionDenied
             response: HttpResponse = approve(form)
             return response
 
-        return in_transaction(approve_now)
+        response = in_transaction(approve_now)
+        self._tell()
+        return response
+
+    def _tell(self) -> None:
+        """Have the audit log say what the user has decided, if so."""
+        if not audit.is_on():
+            return
+        grants = written(get_device_grant_model())
+        grant = grants.filter(user_code=self.kwargs["user_code"]).first()
+        if grant is not None and grant.status in (grant.AUTHORIZED, grant.DENIED):
+            is_approved = grant.status == grant.AUTHORIZED
+            audit.tell(
+                Event.DEVICE_APPROVED if is_approved else Event.DEVICE_DENIED,
+                grants.db,
+                Facts(client_id=grant.client_id, user=self.request.user.pk, meta=self.request.META),
+            )

@@ -11,8 +11,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
 from oauth2_provider.models import AbstractApplication, get_access_token_model, get_refresh_token_model
-from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError, OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
+from oauth_binding.authorization_server.endpoints.audited import audited
 from oauth_binding.authorization_server.endpoints.responses import (
     BASIC,
     challenge_for,
@@ -21,17 +22,28 @@ from oauth_binding.authorization_server.endpoints.responses import (
     error_response,
     json_errors,
 )
-from oauth_binding.authorization_server.signing.jwt_access_tokens import REGISTERED_CLAIMS, read_claims
+from oauth_binding.authorization_server.signing.jwt_access_tokens import read_claims
+from oauth_binding.authorization_server.signing.user_claims import user_claims
 from oauth_binding.binding.confirmation import Confirmation
+from oauth_binding.core import audit
 from oauth_binding.core.addresses import get_issuer
+from oauth_binding.core.audit import Event
+from oauth_binding.core.claim_sources import REGISTERED_CLAIMS
 from oauth_binding.core.databases import deciding, written
+from oauth_binding.core.errors import InvalidClientError, InvalidRequestError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.toolkit_paths import ProtectedResourceMetadataMixin
 from oauth_binding.models import client_subject
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.proof.server_rules import api_rules
 from oauth_binding.resource_server.bearer import UnavailableError, add_proof_headers, is_proof_tried
 from oauth_binding.resource_server.proven_request import with_proof_challenge
-from oauth_binding.storage.liveness import is_live, refresh_token_expiry
+from oauth_binding.storage.last_used import note_use
+from oauth_binding.storage.liveness import (
+    access_token_faults,
+    refresh_token_expiry,
+    refresh_token_faults,
+)
 from oauth_binding.storage.standing import offered_scopes, token_has_standing
 from oauth_binding.storage.token_values import token_checksum
 
@@ -44,7 +56,17 @@ _CREDENTIALS: Final = ("client_secret", "client_assertion", "access_token")
 
 
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
-@method_decorator((csrf_exempt, login_not_required, never_cache, deciding(), json_errors), name="dispatch")
+@method_decorator(
+    (
+        csrf_exempt,
+        login_not_required,
+        never_cache,
+        deciding(),
+        audited(Event.INTROSPECTION_REFUSED),
+        json_errors,
+    ),
+    name="dispatch",
+)
 class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
@@ -66,7 +88,9 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
             return response
         except ValueError:
             # oauthlib could not decode the query string.
-            return error_response(InvalidRequestError(description="The query string is malformed."))
+            return error_response(
+                InvalidRequestError(Reason.REQUEST_MALFORMED, description="The query string is malformed.")
+            )
         add_proof_headers(request, response)
         return response
 
@@ -91,6 +115,8 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         # Public clients have nothing that others could not send, whatever grant_type they name.
         is_known = client is not None and client.client_type == AbstractApplication.CLIENT_CONFIDENTIAL
         self.client = client if is_known else None
+        if client is not None and not is_known:
+            audit.note("invalid_client", Reason.CLIENT_NOT_CONFIDENTIAL)
         return is_known
 
     def verify_request(self, request: HttpRequest) -> tuple[bool, Any]:
@@ -111,7 +137,9 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
 
     def _introspect(self, request: HttpRequest, token: str | None) -> HttpResponse:
         if not token:
-            return error_response(InvalidRequestError(description="Missing token parameter."))
+            return error_response(
+                InvalidRequestError(Reason.PARAMETER_MISSING, description="Missing token parameter.")
+            )
         validator = self.get_oauthlib_core().server.request_validator
         row = validator.find_access_token(token)
         if row is not None:
@@ -119,7 +147,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
                 return JsonResponse({"active": False})
             return self._access_token_response(request, row, token)
         checksum = token_checksum(token)
-        related = ("user", "application", "binding", "exchange", "access_token")
+        related = ("user", "application__token_policy", "binding", "exchange", "access_token")
         refresh = written(get_refresh_token_model()).select_related(*related)
         unrevoked = refresh.filter(token_checksum=checksum, revoked__isnull=True)
         row = unrevoked.filter(application=self.client).first()
@@ -138,25 +166,28 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         return " ".join(offered_scopes(scope.split(), row.application, oauthlib_request))
 
     def _access_token_response(self, request: HttpRequest, row: BoundAccessToken, token: str) -> HttpResponse:
-        if not is_live(row.expires):
+        if next(access_token_faults(row), None) is not None:
             return JsonResponse({"active": False})
+        note_use(row.binding)  # somebody calls an API elsewhere with it
         answer = self._common(request, row) | {
             "scope": self._scope(request, row, row.scope),
             "token_type": "Bearer" if row.binding_confirmation is None else DPOP.scheme,
             "exp": int(row.expires.timestamp()),
         }
-        claims = read_claims(token) or {}
+        claims = read_claims(token)
+        if claims is None:
+            # An opaque token says nothing itself, so this is what holds now.
+            claims = {} if row.application is None else user_claims(row.application, row.user)
         said = {name: claims[name] for name in ("iss", "iat", "jti", "aud") if name in claims}
         own = {name: value for name, value in claims.items() if name not in REGISTERED_CLAIMS}
         # A claim of the site's own may be called like something that is said of every token.
         return JsonResponse(own | answer | said)
 
     def _refresh_token_response(self, request: HttpRequest, row: BoundRefreshToken) -> HttpResponse:
-        if row.access_token is None:
+        if next(refresh_token_faults(row), None) is not None:
             return JsonResponse({"active": False})
-        expires = refresh_token_expiry(row.access_token)
-        if not is_live(expires):
-            return JsonResponse({"active": False})
+        assert row.access_token is not None  # noqa: S101
+        expires = refresh_token_expiry(row)
         answer = self._common(request, row) | {
             "scope": self._scope(request, row, row.access_token.scope),
             "token_type": "refresh_token",
@@ -197,5 +228,8 @@ def _check_request(request: HttpRequest) -> None:
     check_form(request)
     for name in _CREDENTIALS:
         if name in request.GET:
-            raise InvalidRequestError(description=f"{name} must be in the body, not in the query string.")
+            raise InvalidRequestError(
+                Reason.PARAMETER_MISPLACED,
+                description=f"{name} must be in the body, not in the query string.",
+            )
     check_repetition(request.GET, request.POST)

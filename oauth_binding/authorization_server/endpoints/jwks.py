@@ -20,6 +20,7 @@ from oauth_binding.authorization_server.endpoints.responses import (
 from oauth_binding.authorization_server.signing.key_file import KeyFileError
 from oauth_binding.authorization_server.signing.signing_key import get_published_jwks
 from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
 
 
@@ -47,7 +48,9 @@ class JwksInfoView(views.JwksInfoView):
             published = get_published_jwks()
         except KeyFileError:
             # Not a part of the set: who has the whole one keeps it.
-            return error_response(MisconfiguredError(description="The keys can't be read."))
+            return error_response(
+                MisconfiguredError(Reason.MISCONFIGURED, description="The keys can't be read.")
+            )
         if published:
             jwks = {jwk["kid"]: jwk for jwk in [*json.loads(response.content)["keys"], *published]}
             response.content = json.dumps({"keys": list(jwks.values())})

@@ -8,11 +8,42 @@ from django.http import HttpResponse
 from oauth2_provider import views
 from oauth2_provider.settings import oauth2_settings
 
+from oauth_binding.authorization_server.revocation.login_sessions import end_session
 from oauth_binding.authorization_server.revocation.revoke import revoke_tokens_of_clients
+from oauth_binding.core.jose import jws
+from oauth_binding.models import LoginSession, TerminationReason
+from oauth_binding.sessions.browser import current
+from oauth_binding.storage import login_sessions
 
 
 class RPInitiatedLogoutView(views.RPInitiatedLogoutView):
-    """Logs a user out, and ends what was exchanged from the tokens that django-oauth-toolkit deletes."""
+    """Logs a user out, and ends what the policies of applications say that a logout ends.
+
+    Of applications that say nothing, django-oauth-toolkit deletes all tokens of the user, wherever they are;
+    what was exchanged from them ends, too.
+    """
+
+    token_deletion_client_types: list[str] = views.RPInitiatedLogoutView.token_deletion_client_types
+    token_deletion_grant_types: list[str] = views.RPInitiatedLogoutView.token_deletion_grant_types
+
+    #: The login session that the ``id_token_hint`` was issued in, where there was one.
+    hinted_session: LoginSession | None = None
+
+    def validate_logout_request_user(self, id_token_hint: str | None, client_id: str | None) -> Any:
+        id_token = super().validate_logout_request_user(id_token_hint, client_id)
+        if id_token is not None and id_token_hint:
+            # It has been verified; but where the key is the client's secret, it can write a sid itself.
+            hinted = login_sessions.find(jws.unverified_claims(id_token_hint).get("sid"))
+            if hinted is not None and login_sessions.has_client(hinted, id_token.application):
+                self.hinted_session = hinted
+        return id_token
+
+    def must_prompt(self, token_user: Any) -> bool:
+        """Return whether the user is asked: also where the ID token is of another browser (section 2)."""
+        if super().must_prompt(token_user):
+            return True
+        is_signed_in = self.request.user.is_authenticated
+        return is_signed_in and self.hinted_session not in {None, current(self.request)}
 
     def do_logout(
         self,
@@ -28,5 +59,10 @@ class RPInitiatedLogoutView(views.RPInitiatedLogoutView):
                 client_types=self.token_deletion_client_types,
                 grant_types=self.token_deletion_grant_types,
             )
+        if self.hinted_session is not None and not self.request.user.is_authenticated:
+            # The application's request may have come without the cookie of the browser.
+            end_session(self.hinted_session, TerminationReason.LOGOUT)
+        # It would delete those of applications that have it otherwise.
+        self.token_deletion_client_types, self.token_deletion_grant_types = [], []
         response: HttpResponse = super().do_logout(application, post_logout_redirect_uri, state, token_user)
         return response

@@ -153,4 +153,7 @@ def _openid(request: HttpRequest) -> dict[str, Any]:
         "id_token_signing_alg_values_supported": [*algorithms, AbstractApplication.HS256_ALGORITHM],
         "claims_supported": sorted(set(claims)),
         "prompt_values_supported": ["none", "login", *creates],
+        # OpenID Connect Back-Channel Logout 1.0 section 2.1.
+        "backchannel_logout_supported": True,
+        "backchannel_logout_session_supported": True,
     }

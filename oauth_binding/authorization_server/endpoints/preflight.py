@@ -9,6 +9,12 @@ from django.utils.cache import patch_vary_headers
 from oauth2_provider.models import get_application_model
 from oauthlib.oauth2.rfc6749.utils import is_secure_transport
 
+from oauth_binding.authorization_server.issuing.presented_name import NAME_HEADER
+from oauth_binding.proof.dpop import DPOP
+
+#: What scripts may send beside what any page may.
+_ALLOWED_HEADERS: Final = f"{DPOP.header}, {NAME_HEADER}"
+
 #: How long a browser may go by the answer, in seconds.
 _MAX_AGE: Final = 600
 
@@ -17,7 +23,7 @@ _MAX_LENGTH: Final = 300
 
 
 def allow_origin(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Return the answer to an OPTIONS request: that scripts of an application may post with a proof.
+    """Return the answer to an OPTIONS request: which scripts may post, with a proof and a name.
 
     Which application will ask, a preflight request does not say. So it is allowed to the origins that any has
     among its ``allowed_origins``; the answer to the token request itself is for those of its application.
@@ -31,7 +37,7 @@ def allow_origin(request: HttpRequest, response: HttpResponse) -> HttpResponse:
             headers={
                 "Access-Control-Allow-Origin": origin,
                 "Access-Control-Allow-Methods": "POST",
-                "Access-Control-Allow-Headers": "DPoP",
+                "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
                 "Access-Control-Max-Age": str(_MAX_AGE),
             },
         )

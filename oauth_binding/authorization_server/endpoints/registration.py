@@ -1,4 +1,4 @@
-"""Dynamic client registration (RFC 7591, RFC 7592): several grant types, and sender-constrained tokens.
+"""Dynamic client registration (RFC 7591, RFC 7592): several grant types, constrained tokens, logout.
 
 django-oauth-toolkit registers one grant type. It is given the primary one here; what it answers and stores is
 completed with the others and with the token policy, and its answer with what RFC 7591 requires.
@@ -19,9 +19,15 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.csrf import csrf_exempt
 from oauth2_provider import views
 from oauth2_provider.models import get_application_model
+from oauth2_provider.settings import oauth2_settings
 
+from oauth_binding.authorization_server.endpoints.audited import audited
 from oauth_binding.authorization_server.endpoints.responses import json_errors, tried_scheme
+from oauth_binding.core import audit
+from oauth_binding.core.audit import Event, Facts
 from oauth_binding.core.databases import write_alias, written
+from oauth_binding.core.setting_rules import is_positive
+from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import (
     GRANT_TYPE_MAP,
     IGNORED_GRANT_TYPES,
@@ -34,6 +40,13 @@ from oauth_binding.storage.presented import presenting
 
 #: The metadata by which a client has all its tokens sender-constrained (RFC 9449 section 5.2).
 _BOUND_TOKENS: Final = "dpop_bound_access_tokens"
+
+#: That of OpenID Connect Back-Channel Logout 1.0 section 2.2, called as in the token policy: the type, and
+#: how it is called in errors. What is left out is as if it were the empty value.
+_LOGOUT: Final[dict[str, tuple[type[Any], str]]] = {
+    "backchannel_logout_uri": (str, "a string"),
+    "backchannel_logout_session_required": (bool, "true or false"),
+}
 
 _RFC_NAMES = {constant: name for name, constant in GRANT_TYPE_MAP.items()}
 
@@ -76,7 +89,9 @@ def _application(client_id: str) -> Any:
 
 
 def _store_policy(application: Any, metadata: dict[str, Any]) -> None:
-    """Demand proofs of a client that asks for it; it does not lift a demand, which may be the operator's.
+    """Demand proofs of a client that asks for it, and keep where it wants its logout tokens.
+
+    It does not lift a demand, which may be the operator's.
 
     :raises ValidationError: it asks for what can't be, or is demanded what it could not do.
     """
@@ -86,13 +101,62 @@ def _store_policy(application: Any, metadata: dict[str, Any]) -> None:
     policy = policy_of(application)
     if is_bound is False and policy.demands_proof:
         raise ValidationError(f"{_BOUND_TOKENS} is true, and can't be changed by the client")
+    chosen = _limited(policy, metadata)
+    chosen |= _logout(policy, metadata)
     if is_bound and not policy.demands_proof:
-        demanded = {"sender_constraint": DPOP, "require_sender_constraint": Demand.YES}
-        policy, _is_new = written(TokenPolicy).update_or_create(application=application, defaults=demanded)
-        application.token_policy = policy
-    if policy.demands_proof:
-        for _field, error in policy_problems(application, policy):
+        chosen |= {"sender_constraint": DPOP, "require_sender_constraint": Demand.YES}
+    for field, value in chosen.items():
+        setattr(policy, field, value)
+    # Before it is written: not each value fits into a column.
+    for field, error in policy_problems(application, policy):
+        if field in _LOGOUT:
+            # An algorithm is for the operator to choose, before the client gets ID tokens.
+            if error.code != "no_signing_algorithm":
+                raise ValidationError(f"{field}: {' '.join(error.messages)}")
+        elif chosen or error.code == "unmet_demand":
             raise error
+    if chosen:
+        policy, _is_new = written(TokenPolicy).update_or_create(application=application, defaults=chosen)
+        application.token_policy = policy
+
+
+def _limited(policy: TokenPolicy, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what changes of a policy by the site's limits and by what a client asks for.
+
+    The least counts, also of what the policy has: it may be the operator's. What the site has no limit for,
+    clients can't ask for (RFC 7591 section 2: what is not understood is ignored).
+
+    :raises ValidationError: naming the member that is no number of seconds.
+    """
+    changed = {}
+    for field, limit in binding_settings.registration_limits.items():
+        asked = metadata.get(field, limit)
+        if not is_positive(asked):
+            raise ValidationError(f"{field} must be a whole number above 0")
+        held = getattr(policy, field)
+        least = min(asked, limit) if held is None else min(asked, limit, held)
+        if least != held:
+            changed[field] = least
+    return changed
+
+
+def _logout(policy: TokenPolicy, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return what changes of a policy by where a client wants its logout tokens.
+
+    What is left out is taken away (RFC 7592 section 2.2). Without OpenID Connect, none of it is understood.
+
+    :raises ValidationError: naming the member that has the wrong type.
+    """
+    changed: dict[str, Any] = {}
+    if not oauth2_settings.OIDC_ENABLED:
+        return changed
+    for field, (kind, description) in _LOGOUT.items():
+        asked = metadata.get(field)
+        if asked is not None and not isinstance(asked, kind):
+            raise ValidationError(f"{field} must be {description}")
+        if (asked or kind()) != getattr(policy, field):
+            changed[field] = asked or kind()
+    return changed
 
 
 def _completed(response: HttpResponse, application: Any) -> HttpResponse:
@@ -103,12 +167,26 @@ def _completed(response: HttpResponse, application: Any) -> HttpResponse:
         if "authorization_code" in names:
             names.append("refresh_token")  # as the toolkit says it for this one
         client["grant_types"] = names
-    if policy_of(application).demands_proof:
+    policy = policy_of(application)
+    if policy.demands_proof:
         client[_BOUND_TOKENS] = True
+    for field in binding_settings.registration_limits:
+        client[field] = getattr(policy, field)
+    if policy.backchannel_logout_uri:
+        client |= {field: getattr(policy, field) for field in _LOGOUT}
     if "client_secret" in client:
         client["client_secret_expires_at"] = 0  # never; required where there is a secret
     response.content = json.dumps(client)
     return response
+
+
+def _tell(event: Event, request: HttpRequest, client_id: str) -> None:
+    """Have the audit log say what has become of a registration."""
+    if not audit.is_on():
+        return  # whoever else may be signed in is not looked up
+    user = getattr(request, "user", None)
+    facts = Facts(client_id=client_id, user=None if user is None else user.pk, meta=request.META)
+    audit.tell(event, write_alias(get_application_model()), facts)
 
 
 def _register(request: HttpRequest, toolkit_method: Callable[[], HttpResponse]) -> HttpResponse:
@@ -126,6 +204,8 @@ def _register(request: HttpRequest, toolkit_method: Callable[[], HttpResponse]) 
                 application.clean_allowed_grant_types()
                 application.save(update_fields=["additional_grant_types"])
             _store_policy(application, metadata)
+            is_new = response.status_code == 201
+            _tell(Event.CLIENT_REGISTERED if is_new else Event.CLIENT_CHANGED, request, application.client_id)
             return _completed(response, application)
     except ValidationError as error:
         description = " ".join(error.messages)
@@ -134,7 +214,7 @@ def _register(request: HttpRequest, toolkit_method: Callable[[], HttpResponse]) 
         )
 
 
-@method_decorator(json_errors, name="dispatch")
+@method_decorator((audited(Event.REGISTRATION_REFUSED), json_errors), name="dispatch")
 class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
     """The client registration endpoint (RFC 7591 section 3)."""
 
@@ -143,7 +223,9 @@ class DynamicClientRegistrationView(views.DynamicClientRegistrationView):
 
 
 # Overriding dispatch() drops what the overridden class was decorated with, so it stands here again.
-@method_decorator((csrf_exempt, login_not_required, json_errors), name="dispatch")
+@method_decorator(
+    (csrf_exempt, login_not_required, audited(Event.REGISTRATION_REFUSED), json_errors), name="dispatch"
+)
 class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationManagementView):
     """The client configuration endpoint (RFC 7592 section 2)."""
 
@@ -174,3 +256,9 @@ class DynamicClientRegistrationManagementView(views.DynamicClientRegistrationMan
 
     def put(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
         return _register(request, partial(super().put, request, client_id, *args, **kwargs))
+
+    def delete(self, request: HttpRequest, client_id: str, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().delete(request, client_id, *args, **kwargs)
+        if response.status_code == 204:
+            _tell(Event.CLIENT_DELETED, request, client_id)
+        return response

@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
-from oauth_binding.core.errors import UnsupportedMediaTypeError
+from oauth_binding.core.errors import InvalidRequestError, UnsupportedMediaTypeError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
 
 #: The names of parameters (RFC 6749 section 8.2); the length is ours.
@@ -45,6 +46,15 @@ _UNREADABLE: Final = (
 _View = Callable[..., HttpResponseBase]
 
 
+def form_of(request: HttpRequest) -> QueryDict:
+    """Return the form of a request; an empty one where it can't be read, which may have been answered."""
+    try:
+        form: QueryDict = request.POST
+    except (*_UNREADABLE, UnreadablePostError):
+        return QueryDict()
+    return form
+
+
 def error_response(error: OAuth2Error) -> HttpResponse:
     """Return an error as RFC 6749 section 5.2 has it."""
     return HttpResponse(
@@ -65,7 +75,11 @@ def json_errors(view: _View) -> _View:
         except Http404:
             response = HttpResponse(status=404)  # in place of the site's page
         except _UNREADABLE:
-            return error_response(InvalidRequestError(description="The body is malformed or too large."))
+            return error_response(
+                InvalidRequestError(
+                    Reason.REQUEST_MALFORMED, description="The body is malformed or too large."
+                )
+            )
         is_json = response.get("Content-Type") == "application/json"
         if response.status_code >= 400 and not is_json and isinstance(response, HttpResponse):
             _put_json(response)
@@ -150,7 +164,9 @@ def check_form(request: HttpRequest) -> None:
         return
     # Without parameters, there need not be a body.
     if request.content_type or request.headers.get("Content-Length", "0") != "0":
-        raise UnsupportedMediaTypeError(description=f"The body must be of the content type {_FORM}.")
+        raise UnsupportedMediaTypeError(
+            Reason.MEDIA_TYPE_UNSUPPORTED, description=f"The body must be of the content type {_FORM}."
+        )
 
 
 def check_query(request: HttpRequest) -> None:
@@ -161,11 +177,14 @@ def check_query(request: HttpRequest) -> None:
     for parameter in binding_settings.binder_parameters:
         if parameter in request.GET:
             raise InvalidRequestError(
-                description=f"{parameter} must be in the body, not in the query string."
+                Reason.PARAMETER_MISPLACED,
+                description=f"{parameter} must be in the body, not in the query string.",
             )
     if request.META.get("QUERY_STRING"):
         # oauthlib says the same, but not before it fails to decode some query strings.
-        raise InvalidRequestError(description="URL query parameters are not allowed")
+        raise InvalidRequestError(
+            Reason.PARAMETER_MISPLACED, description="URL query parameters are not allowed"
+        )
 
 
 def check_repetition(*forms: QueryDict, among: Collection[str] | None = None) -> None:
@@ -180,7 +199,9 @@ def check_repetition(*forms: QueryDict, among: Collection[str] | None = None) ->
         for name, values in form.lists():
             counts = name not in _REPEATABLE and (among is None or name in among)
             if counts and (len(values) > 1 or name in seen):
-                raise InvalidRequestError(description=f"{_printable(name)} is repeated.")
+                raise InvalidRequestError(
+                    Reason.PARAMETER_REPEATED, description=f"{_printable(name)} is repeated."
+                )
             seen.add(name)
 
 

@@ -9,6 +9,7 @@ from django.utils.decorators import method_decorator
 from oauth2_provider import views
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
+from oauth_binding.authorization_server.endpoints.audited import audited
 from oauth_binding.authorization_server.endpoints.responses import (
     challenge_as_tried,
     check_form,
@@ -17,9 +18,10 @@ from oauth_binding.authorization_server.endpoints.responses import (
     error_response,
     json_errors,
 )
+from oauth_binding.core.audit import Event
 
 
-@method_decorator((json_errors, challenge_as_tried), name="dispatch")
+@method_decorator((audited(Event.REVOCATION_REFUSED), json_errors, challenge_as_tried), name="dispatch")
 class RevokeTokenView(views.RevokeTokenView):
     """The revocation endpoint (RFC 7009)."""
 

@@ -10,8 +10,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
 from oauth2_provider import views
 from oauth2_provider.models import AbstractApplication
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError, OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
+from oauth_binding.authorization_server.endpoints.audited import audited
 from oauth_binding.authorization_server.endpoints.preflight import allow_origin
 from oauth_binding.authorization_server.endpoints.responses import (
     NO_STORE,
@@ -25,7 +26,10 @@ from oauth_binding.authorization_server.endpoints.responses import (
     without_content_type,
 )
 from oauth_binding.authorization_server.issuing.limits import TOKEN, check_characters, check_stored
+from oauth_binding.core.audit import Event
 from oauth_binding.core.databases import deciding
+from oauth_binding.core.errors import InvalidRequestError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.toolkit_paths import app_authorized
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens
@@ -44,13 +48,24 @@ def _check_parameters(request: HttpRequest) -> None:
             check_characters(name, value)
     check_stored(TOKEN, posted_parameters(request))
     if not request.POST.get("code_verifier", "").isascii():
-        raise InvalidRequestError(description="code_verifier has characters that RFC 7636 does not allow.")
+        raise InvalidRequestError(
+            Reason.PARAMETER_INVALID, description="code_verifier has characters that RFC 7636 does not allow."
+        )
     is_device_grant = request.POST.get("grant_type") == AbstractApplication.GRANT_DEVICE_CODE
     if is_device_grant and not request.POST.get("device_code"):
-        raise InvalidRequestError(description="Missing device_code parameter.")
+        raise InvalidRequestError(Reason.PARAMETER_MISSING, description="Missing device_code parameter.")
 
 
-@method_decorator((sensitive_post_parameters(), deciding(), json_errors, challenge_as_tried), name="dispatch")
+@method_decorator(
+    (
+        sensitive_post_parameters(),
+        deciding(),
+        audited(Event.TOKEN_REFUSED),
+        json_errors,
+        challenge_as_tried,
+    ),
+    name="dispatch",
+)
 class TokenView(views.TokenView):
     """The token endpoint (RFC 6749 section 3.2)."""
 

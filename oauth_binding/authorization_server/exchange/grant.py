@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from oauth2_provider.models import get_access_token_model
-from oauthlib.oauth2.rfc6749.errors import OAuth2Error, UnauthorizedClientError
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import (
@@ -17,6 +17,8 @@ from oauth_binding.authorization_server.exchange.parameters import (
 from oauth_binding.authorization_server.exchange.policy import authorize, may_exchange
 from oauth_binding.authorization_server.issuing.client_authentication import require_client
 from oauth_binding.authorization_server.issuing.request_state import state_of
+from oauth_binding.core.errors import UnauthorizedClientError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.signals import send_after_commit, token_exchanged
 from oauth_binding.storage.tokens import tokens_database
 
@@ -58,7 +60,9 @@ class TokenExchangeGrant(GrantTypeBase):
         self.validate_grant_type(request)
         if not may_exchange(request.client):
             raise UnauthorizedClientError(
-                description="A public client may not exchange tokens.", request=request
+                Reason.EXCHANGE_NOT_ALLOWED,
+                description="A public client may not exchange tokens.",
+                request=request,
             )
         check_parameters(request)
         return authorize(request)
@@ -75,4 +79,5 @@ class TokenExchangeGrant(GrantTypeBase):
             user=request.user,
             act=exchange.record.act,
             scopes=scopes,
+            facts=state_of(request).facts,
         )

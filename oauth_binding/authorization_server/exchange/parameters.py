@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
-
 from oauth_binding.binding.semantics import TokenType
+from oauth_binding.core.errors import InvalidRequestError
+from oauth_binding.core.reasons import Reason
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -50,21 +50,31 @@ def check_parameters(request: Request) -> None:
     """
     for name in _SINGLE:
         if len(values_of(request, name)) > 1:
-            raise InvalidRequestError(description=f"{name} is repeated.", request=request)
+            raise InvalidRequestError(
+                Reason.PARAMETER_REPEATED, description=f"{name} is repeated.", request=request
+            )
     for name in ("subject_token", "subject_token_type"):
         if not value_of(request, name):
-            raise InvalidRequestError(description=f"Missing {name} parameter.", request=request)
+            raise InvalidRequestError(
+                Reason.PARAMETER_MISSING, description=f"Missing {name} parameter.", request=request
+            )
     if bool(value_of(request, "actor_token")) is not bool(value_of(request, "actor_token_type")):
         raise InvalidRequestError(
-            description="actor_token and actor_token_type must be sent together.", request=request
+            Reason.PARAMETER_MISSING,
+            description="actor_token and actor_token_type must be sent together.",
+            request=request,
         )
     for name, supported in _SUPPORTED.items():
         if value_of(request, name) and value_of(request, name) not in supported:
-            raise InvalidRequestError(description=f"This {name} is not supported.", request=request)
+            raise InvalidRequestError(
+                Reason.PARAMETER_INVALID, description=f"This {name} is not supported.", request=request
+            )
     is_jwt_client = TokenType(request.client.token_type) is TokenType.JWT
     if value_of(request, "requested_token_type") == TYPE_JWT and not is_jwt_client:
         raise InvalidRequestError(
-            description="requested_token_type: the access tokens of this client are no JWTs.", request=request
+            Reason.PARAMETER_INVALID,
+            description="requested_token_type: the access tokens of this client are no JWTs.",
+            request=request,
         )
 
 

@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import (
-    CustomOAuth2Error,
-    InvalidGrantError,
-    InvalidRequestError,
-    InvalidScopeError,
-    UnauthorizedClientError,
-)
 
 from oauth_binding.authorization_server.exchange.parameters import (
     TYPE_REFRESH,
@@ -27,13 +20,24 @@ from oauth_binding.authorization_server.exchange.subjects import (
     find_subject,
     save_user,
 )
+from oauth_binding.authorization_server.issuing.audiences import check_asked, inherit
 from oauth_binding.authorization_server.issuing.presented_proof import check_exchanged_proof, check_proof
 from oauth_binding.authorization_server.issuing.request_state import Exchange, state_of
 from oauth_binding.binding.semantics import exchange_key
 from oauth_binding.core.addresses import get_issuer
+from oauth_binding.core.errors import (
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    InvalidTargetError,
+    UnauthorizedClientError,
+)
 from oauth_binding.core.jose.strict_json import depth
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.models import TokenExchange, TokenExchangeRule
+from oauth_binding.models import TokenExchange, TokenExchangeRule, policy_of
+from oauth_binding.storage.login_sessions import sid_of
+from oauth_binding.storage.logins import login_lifetime, login_started
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -55,7 +59,9 @@ def authorize(request: Request) -> TokenExchangeRule:
     rule = _find_rule(request, subject)
     if issued_token_type(request) == TYPE_REFRESH and not rule.refresh_tokens:
         raise InvalidRequestError(
-            description="requested_token_type: this client gets no refresh tokens.", request=request
+            Reason.EXCHANGE_NOT_ALLOWED,
+            description="requested_token_type: this client gets no refresh tokens.",
+            request=request,
         )
     actor = _find_actor(request, subject, rule)
     _check_proofs(request, subject, actor, rule)
@@ -70,22 +76,34 @@ def authorize(request: Request) -> TokenExchangeRule:
         subject_issuer=subject.issuer,
         subject=subject.key,
         subject_binding=subject.binding,
+        session_sid=None if subject.row is None else sid_of(subject.row, subject.row.exchange),
         act=act,
+        login_lifetime=_login_lifetime_before(subject),
         key=exchange_key(str(request.client.pk), subject.key, act),
     )
     rows = {"subject_token": subject.row, "actor_token": None if actor is None else actor.row}
     presented = {name: row for name, row in rows.items() if row is not None}
-    state_of(request).exchange = Exchange(record, subject.expires, targets, presented)
+    started = None if subject.row is None else login_started(subject.row)
+    state_of(request).exchange = Exchange(record, subject.expires, started, targets, presented)
     return rule
+
+
+def _login_lifetime_before(subject: Subject) -> int | None:
+    """Return how long the login may last by what the subject token was exchanged from itself, in seconds."""
+    lifetime = None if subject.row is None else login_lifetime(None, subject.row.exchange)
+    return None if lifetime is None else int(lifetime.total_seconds())
 
 
 def _find_rule(request: Request, subject: Subject) -> TokenExchangeRule:
     if subject.user is None:
-        raise InvalidGrantError(description="The subject_token belongs to no user.", request=request)
+        raise InvalidGrantError(
+            Reason.SUBJECT_WITHOUT_USER, description="The subject_token belongs to no user.", request=request
+        )
     subject_client = None if subject.client is None else subject.client.pk
     rule = TokenExchangeRule.find(request.client.pk, subject_client, subject.issuer)
     if rule is None:
         raise UnauthorizedClientError(
+            Reason.EXCHANGE_NOT_ALLOWED,
             description="This client may not exchange the tokens of the subject_token's client.",
             request=request,
         )
@@ -100,17 +118,25 @@ def _find_actor(request: Request, subject: Subject, rule: TokenExchangeRule) -> 
     if not value_of(request, "actor_token"):
         if not rule.impersonation:
             raise UnauthorizedClientError(
-                description="This client may not impersonate: actor_token is required.", request=request
+                Reason.ACTOR_NOT_ALLOWED,
+                description="This client may not impersonate: actor_token is required.",
+                request=request,
             )
         _check_may_act(request, subject.may_act, client_identity(request.client))
         return None
     if not rule.delegation:
         raise UnauthorizedClientError(
-            description="This client may not act for others: actor_token is not allowed.", request=request
+            Reason.ACTOR_NOT_ALLOWED,
+            description="This client may not act for others: actor_token is not allowed.",
+            request=request,
         )
     actor = find_subject(request, "actor_token")
     if actor.client != request.client:
-        raise InvalidGrantError(description="The actor_token was issued to another client.", request=request)
+        raise InvalidGrantError(
+            Reason.ACTOR_NOT_ALLOWED,
+            description="The actor_token was issued to another client.",
+            request=request,
+        )
     _check_may_act(request, subject.may_act, actor.identity)
     return actor
 
@@ -142,7 +168,9 @@ def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> No
         name not in acting or acting[name] != value for name, value in named.items()
     ):
         raise InvalidGrantError(
-            description="The subject_token names another party that may act for its subject.", request=request
+            Reason.ACTOR_NOT_ALLOWED,
+            description="The subject_token names another party that may act for its subject.",
+            request=request,
         )
 
 
@@ -154,16 +182,22 @@ def _act(request: Request, subject: Subject, actor: Subject | None) -> dict[str,
     act = subject.act
     if subject.issuer and get_issuer(request) in _issuers_of(act):
         raise InvalidGrantError(
-            description="The act of the subject_token names a party of this server.", request=request
+            Reason.ACT_NOT_ALLOWED,
+            description="The act of the subject_token names a party of this server.",
+            request=request,
         )
     if actor is not None:
         act = actor.identity if act is None else {**actor.identity, "act": act}
     if depth(act) > MAX_ACT_DEPTH:
         raise InvalidGrantError(
-            description="The act of the new token would be nested too deeply.", request=request
+            Reason.ACT_TOO_LONG,
+            description="The act of the new token would be nested too deeply.",
+            request=request,
         )
     if len(json.dumps(act)) > MAX_ACT_LENGTH:
-        raise InvalidGrantError(description="The act of the new token would be too long.", request=request)
+        raise InvalidGrantError(
+            Reason.ACT_TOO_LONG, description="The act of the new token would be too long.", request=request
+        )
     return act
 
 
@@ -195,23 +229,34 @@ def _scopes(request: Request, subject: Subject) -> list[str]:
         scopes = [scope for scope in held if may_have(scope)]
         allowed = bool(scopes) or not held
     if not allowed:
-        raise InvalidScopeError(request=request)
+        raise InvalidScopeError(Reason.SCOPE_NOT_ALLOWED, request=request)
     return scopes
 
 
 def _targets(request: Request, subject: Subject, rule: TokenExchangeRule) -> list[str]:
-    """Return the audiences and resources of the new token: those asked for, or those of the subject token."""
-    asked = [*values_of(request, "audience"), *values_of(request, "resource")]
-    targets = list(dict.fromkeys(value for value in asked if value)) or subject.targets
-    allowed = rule.audiences.split()
+    """Return the audiences and resources of the new token: those asked for, or those of the subject token.
+
+    The client's policy and the rule both have to allow them. A default of the policy counts as far as the
+    rule has it, where that has any.
+    """
+    policy, allowed = policy_of(request.client), rule.audiences.split()
+    asked: list[str] = []
+    for parameter in ("audience", "resource"):
+        values = [value for value in values_of(request, parameter) if value]
+        check_asked(policy, values, parameter, request=request)
+        asked += values
+    targets = list(dict.fromkeys(asked)) or inherit(policy, subject.targets, "audience", request=request)
+    if not (asked or subject.targets):
+        targets = [target for target in targets if target in allowed or not allowed]
+        allowed = allowed or targets
     if not set(targets) <= set(allowed) or bool(targets) is not bool(allowed):
         name = (
             "resource"
             if not values_of(request, "audience") and values_of(request, "resource")
             else "audience"
         )
-        raise CustomOAuth2Error(
-            error="invalid_target",
+        raise InvalidTargetError(
+            Reason.AUDIENCE_NOT_ALLOWED,
             description=f"This client may not exchange for this {name}, or it has to name one.",
             request=request,
         )

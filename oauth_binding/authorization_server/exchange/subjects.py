@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from oauth2_provider.models import get_refresh_token_model
 from oauth2_provider.settings import oauth2_settings
-from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from oauth_binding.authorization_server.exchange import foreign_tokens
 from oauth_binding.authorization_server.exchange.parameters import TYPE_ID, TYPE_JWT, TYPE_REFRESH, value_of
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.semantics import subject_key
+from oauth_binding.core.errors import InvalidGrantError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.models import client_subject
 from oauth_binding.storage.liveness import is_live, live_refresh_tokens, refresh_token_expiry
 from oauth_binding.storage.standing import find_login, token_has_standing
@@ -85,7 +86,9 @@ def find_subject(request: Request, name: str) -> Subject:
         subject = _find_foreign_token(text)
     # Whether the user is active whom another server's token names, is looked at when the user is saved.
     if subject is None or not (subject.row is None or token_has_standing(subject.row, request)):
-        raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
+        raise InvalidGrantError(
+            Reason.SUBJECT_TOKEN_INVALID, description=f"The {name} is not valid.", request=request
+        )
     return subject
 
 
@@ -121,7 +124,7 @@ def _find_refresh_token(text: str) -> Subject | None:
     ).first()
     if token is None or token.access_token is None:
         return None
-    expires = refresh_token_expiry(token.access_token)
+    expires = refresh_token_expiry(token)
     if not is_live(expires):
         return None
     return Subject(
@@ -197,7 +200,9 @@ def save_user(request: Request, subject: Subject) -> Any:
     """
     user = foreign_tokens.save_user(subject.user)
     if user is None or not user.is_active:
-        raise InvalidGrantError(description="The subject_token is not valid.", request=request)
+        raise InvalidGrantError(
+            Reason.USER_INACTIVE, description="The subject_token is not valid.", request=request
+        )
     return user
 
 
@@ -209,8 +214,9 @@ def _may_act(access_token: BoundAccessToken) -> Any:
 
 def _login_expiry(access_token: BoundAccessToken) -> datetime | None:
     """Return when a login ends that nobody refreshes; None where it does not end by itself."""
-    live = refresh_tokens().filter(live_refresh_tokens(), access_token=access_token)
-    return refresh_token_expiry(access_token) if live.exists() else access_token.expires
+    live = refresh_tokens().select_related("access_token").filter(live_refresh_tokens())
+    refresh = live.filter(access_token=access_token).first()
+    return access_token.expires if refresh is None else refresh_token_expiry(refresh)
 
 
 def _key_of(login: BoundAccessToken | BoundRefreshToken) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from oauthlib.oauth2.rfc6749.errors import InvalidClientError
+from oauth_binding.core.errors import InvalidClientError
+from oauth_binding.core.reasons import Reason
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -23,5 +24,5 @@ def require_client(validator: RequestValidator, request: Request) -> None:
     else:
         is_known = validator.authenticate_client_id(request.client_id, request)
     if not is_known:
-        raise InvalidClientError(request=request)
+        raise InvalidClientError(Reason.CLIENT_AUTHENTICATION_FAILED, request=request)
     request.client_id = request.client.client_id

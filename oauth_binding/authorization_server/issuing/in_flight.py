@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidGrantError, OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
-from oauth_binding.authorization_server.issuing.request_state import state_of, user_of
-from oauth_binding.storage import users
+from oauth_binding.authorization_server.issuing.request_state import browser_session, state_of, user_of
+from oauth_binding.core.errors import AccessDeniedError, InvalidGrantError
+from oauth_binding.core.reasons import Reason
+from oauth_binding.storage import login_sessions, users
 from oauth_binding.storage.attempts import OutdatedError
 
 if TYPE_CHECKING:
@@ -23,7 +25,9 @@ class UserChangedError(OutdatedError):
 
 
 def check_user(request: Request) -> None:
-    """Check the user of a request again, and lock the row with others who issue to the user.
+    """Check user and login session of a request again, and lock the user's row with others who issue to it.
+
+    A request that ends tokens of the user itself locks it alone.
 
     What ends the user's tokens waits for this transaction from now on, and then finds what it has issued.
 
@@ -36,11 +40,14 @@ def check_user(request: Request) -> None:
         return
     state = state_of(request)
     has_row = any((state.refresh_token, state.code, state.device_code, state.exchange))
-    current = users.share(user.pk)
+    current = users.lock(user.pk) if state.signs_devices_out else users.share(user.pk)
     if current is None or not current.is_active:
         raise refusal(request)
     if not has_row and _has_other_password(user, current):
         raise UserChangedError
+    session = browser_session(request)
+    if session is not None and not login_sessions.hold(session):
+        raise refusal(request)
 
 
 def is_as_authenticated(user: Any) -> bool:
@@ -61,4 +68,4 @@ def _has_other_password(user: Any, current: users.LockedUser) -> bool:
 def refusal(request: Request) -> OAuth2Error:
     """Return the error of a request whose user has changed since it was validated."""
     error = InvalidGrantError if state_of(request).is_token_request else AccessDeniedError
-    return error(description="The user has changed meanwhile.", request=request)
+    return error(Reason.USER_CHANGED, description="The user has changed meanwhile.", request=request)

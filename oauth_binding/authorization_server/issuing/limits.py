@@ -12,17 +12,19 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from oauthlib.oauth2.rfc6749.errors import InvalidRequestError
+from oauth_binding.core.errors import InvalidRequestError
+from oauth_binding.core.reasons import Reason
+from oauth_binding.models import MAX_AUDIENCES, MAX_AUDIENCES_LENGTH
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
 
 #: How many values may be sent of each of these (RFC 8707 section 2, RFC 8693 section 2.1).
-MAX_TARGETS: Final = 20
+MAX_TARGETS: Final = MAX_AUDIENCES
 _TARGETS: Final = ("resource", "audience")
 
 #: In characters, all values of a parameter together.
-TOKEN: Final[Mapping[str, int]] = {"scope": 4_096, "resource": 4_096, "audience": 4_096}
+TOKEN: Final[Mapping[str, int]] = {"scope": 4_096, **dict.fromkeys(_TARGETS, MAX_AUDIENCES_LENGTH)}
 DEVICE_AUTHORIZATION: Final[Mapping[str, int]] = {**TOKEN, "client_id": 100}
 AUTHORIZATION: Final[Mapping[str, int]] = {
     **TOKEN,
@@ -55,12 +57,16 @@ def check_stored(
     for name, limit in limits.items():
         if lengths[name] > limit:
             raise InvalidRequestError(
-                description=f"{name} has more than {limit} characters.", request=request
+                Reason.PARAMETER_TOO_LONG,
+                description=f"{name} has more than {limit} characters.",
+                request=request,
             )
     for name, number in targets.items():
         if number > MAX_TARGETS:
             raise InvalidRequestError(
-                description=f"{name} has more than {MAX_TARGETS} values.", request=request
+                Reason.PARAMETER_TOO_LONG,
+                description=f"{name} has more than {MAX_TARGETS} values.",
+                request=request,
             )
 
 
@@ -70,7 +76,9 @@ def check_characters(name: str, value: str, request: Request | None = None) -> N
     :raises InvalidRequestError: naming it.
     """
     if any(unicodedata.category(character) == "Cc" for character in value):
-        raise InvalidRequestError(description=f"{name} has control characters.", request=request)
+        raise InvalidRequestError(
+            Reason.PARAMETER_INVALID, description=f"{name} has control characters.", request=request
+        )
 
 
 def check_authorization_request(request: Request) -> None:

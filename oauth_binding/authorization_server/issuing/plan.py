@@ -13,20 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 from oauthlib.common import generate_token
-from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
+from oauth_binding.authorization_server.issuing.audiences import inherit
+from oauth_binding.authorization_server.issuing.device_limit import refuse_beforehand
+from oauth_binding.authorization_server.issuing.lifetimes import (
+    continued_login,
+    latest_expiry,
+    limit_lifetime,
+)
 from oauth_binding.authorization_server.issuing.presented_binding import read_binding_value
 from oauth_binding.authorization_server.issuing.presented_proof import check_refresh_proof
 from oauth_binding.authorization_server.issuing.request_state import (
     BoundPlan,
-    Exchange,
     Plan,
     RequestState,
+    browser_session,
     state_of,
     user_of,
 )
 from oauth_binding.authorization_server.issuing.token_writer import get_writer
 from oauth_binding.authorization_server.signing import jwt_access_tokens
+from oauth_binding.authorization_server.signing.user_claims import user_claims
 from oauth_binding.binding.semantics import (
     NO_BINDING,
     SHARED,
@@ -36,11 +43,20 @@ from oauth_binding.binding.semantics import (
     slot_key,
 )
 from oauth_binding.core.databases import written
-from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.errors import InvalidGrantError, MisconfiguredError
 from oauth_binding.core.log_lines import one_line
-from oauth_binding.models import BoundRefreshToken, TokenBinding, TokenExchange, client_subject
+from oauth_binding.core.reasons import Reason
+from oauth_binding.models import (
+    BoundRefreshToken,
+    CodeContext,
+    TokenBinding,
+    TokenExchange,
+    client_subject,
+    policy_of,
+)
 from oauth_binding.storage import slots
 from oauth_binding.storage.ending import CLOCK_LEEWAY
+from oauth_binding.storage.logins import login_lifetime
 from oauth_binding.storage.slots import SlotToken
 from oauth_binding.storage.token_values import TokenValue, new_value, recover
 from oauth_binding.storage.tokens import access_tokens, tokens_database
@@ -66,12 +82,16 @@ def _make_plan(request: Request, state: RequestState) -> Plan:
     token_type = TokenType(request.client.token_type)
     issued = timezone.now().replace(microsecond=0)
     if state.exchange is not None:
-        _limit_to_exchange(request, state.exchange, issued)
+        request.resource = state.exchange.targets
+    # Once more: the site's own code may have asked for longer.
+    request.expires_in = limit_lifetime(request, request.expires_in)
     binding = _find_binding(request, state)
-    if binding is not None or token_type is TokenType.JWT:
+    if binding is not None or token_type is TokenType.JWT or policy_of(request.client).restricts_audiences:
         # RFC 8707: normalises request.resource, and refuses what the grant does not allow.
         get_writer().set_resources(request)
     plan = _begin(token_type, issued + timedelta(seconds=request.expires_in), binding, state)
+    plan.latest_expiry, plan.login_started = latest_expiry(request), continued_login(request)
+    plan.session_id = _session_id(request, state)
     if isinstance(plan, BoundPlan):
         if state.refresh_token is not None:
             _plan_refresh(plan, request, state.refresh_token)
@@ -79,22 +99,10 @@ def _make_plan(request: Request, state: RequestState) -> Plan:
             _plan_slot(plan, request)
         if plan.reused is not None:
             return plan
+        refuse_beforehand(plan, request)
     if token_type is TokenType.JWT:
         plan.access = _sign(request, plan, issued)
     return plan
-
-
-def _limit_to_exchange(request: Request, exchange: Exchange, issued: datetime) -> None:
-    """Let a request get no more than the token has that it exchanges.
-
-    :raises InvalidGrantError: that has expired, or is about to.
-    """
-    request.resource = exchange.targets
-    if exchange.expires is None:
-        return
-    if exchange.expires < issued + timedelta(seconds=1):
-        raise InvalidGrantError(description="The subject_token has expired.", request=request)
-    request.expires_in = min(request.expires_in, int((exchange.expires - issued).total_seconds()))
 
 
 def _find_binding(request: Request, state: RequestState) -> TokenBinding | None:
@@ -122,16 +130,31 @@ def _begin(
     if state.proof is not None:
         plan.confirmation = state.proof.confirmation
     if state.exchange is not None:
-        plan.exchange, plan.latest_expiry = state.exchange.record, state.exchange.expires
+        plan.exchange = state.exchange.record
     elif state.refresh_token is not None:
         plan.exchange = state.refresh_token.exchange
     return plan
+
+
+def _session_id(request: Request, state: RequestState) -> int | None:
+    """Return the primary key of the login session that the tokens come from, or None.
+
+    What is exchanged for another token comes from none: it ends with what it was exchanged from.
+    """
+    row = state.refresh_token or state.code_context
+    if row is None:
+        session = browser_session(request)
+        return None if session is None else session.pk
+    session_id: int | None = row.session_id if isinstance(row, CodeContext) else row.binding_session_id
+    return session_id
 
 
 def _plan_slot(plan: BoundPlan, request: Request) -> None:
     plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
     if not may_reuse(plan):
         return
+    plan.least_left = timedelta(seconds=policy_of(request.client).reuse_min_lifetime or 0)
+    plan.login_lifetime = login_lifetime(request.client, plan.exchange)
     held = slots.find(tokens_database(), "slot", plan.slot)
     plan.is_free = held is None
     value = recover_live(held, plan)
@@ -151,17 +174,20 @@ def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken
     granted = access_tokens().filter(source_refresh_token=consumed.pk).values_list("scope", "resource")
     row = next(iter(granted), None)
     if successor is None or row is None:
-        raise InvalidGrantError(request=request)
+        raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
+    # It may have been answered to a login in another browser since.
+    plan.session_id = successor.binding_session_id
     # It may be bound to a key that the refresh token was not bound to yet.
     check_refresh_proof(request, successor.binding_confirmation)
     proof = state_of(request).proof
     plan.confirmation = None if proof is None else proof.confirmation
-    granted, request.resource = row[0].split(), row[1]
+    granted, request.resource = row[0].split(), inherit(policy_of(request.client), row[1], request=request)
     site_scopes = state_of(request).site_scopes
     left = granted if site_scopes is None else site_scopes
     request.scopes = [scope for scope in granted if scope in left]
     plan.slot = slot_key(plan.binding.key, request.scopes, request.resource)
-    value = recover_live(successor, plan) if request.scopes == granted else None
+    is_as_granted = (request.scopes, request.resource) == (granted, row[1])
+    value = recover_live(successor, plan) if is_as_granted else None
     if value is not None:
         _reuse(plan, successor, value)
     else:
@@ -219,9 +245,12 @@ def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
     """Return the value of a token that can be answered again: a live one whose text can be brought back.
 
     A token that was exchanged from something else is none, nor is one of another key, or one that lives
-    longer than what is exchanged, or than a new one would: the site grants less by now.
+    longer than its login, than what is exchanged, or than a new one would: the site grants less by now. Nor
+    is one that the application's policy replaces, as little is left of it.
     """
     if token is None or not token.is_live or not may_reuse(plan):
+        return None
+    if _has_little_left(token, plan):
         return None
     if token.binding_confirmation != plan.stored_confirmation:
         return None
@@ -232,6 +261,16 @@ def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
     if not _is_exchanged_alike(token, plan):
         return None
     return recover(token.token, token.token_seed, token.token_checksum)
+
+
+def _has_little_left(token: SlotToken, plan: Plan) -> bool:
+    """Return whether a token, or its login, ends too early for it to be answered again."""
+    wanted = timezone.now() + plan.least_left
+    if token.expires < wanted:
+        return True
+    # The policy may have made the login shorter than the token by now.
+    end = None if plan.login_lifetime is None else token.login_started + plan.login_lifetime
+    return end is not None and end < max(token.expires, wanted)
 
 
 def _is_exchanged_alike(token: SlotToken, plan: Plan) -> bool:
@@ -266,12 +305,17 @@ def _subject(request: Request) -> str:
             one_line(request.client.client_id),
         )
         raise MisconfiguredError(
-            description="The client's identifier can't be the sub of a JWT access token.", request=request
+            Reason.MISCONFIGURED,
+            description="The client's identifier can't be the sub of a JWT access token.",
+            request=request,
         )
     return subject
 
 
 def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
+    state = state_of(request)
+    if state.user_claims is None:
+        state.user_claims = user_claims(request.client, user_of(request))
     binding_claims = plan.binding.claims if isinstance(plan, BoundPlan) else {}
     exchange_claims = {} if plan.exchange is None else plan.exchange.claims
     confirmation_claims = {} if plan.confirmation is None else plan.confirmation.claims
@@ -282,6 +326,7 @@ def _sign(request: Request, plan: Plan, issued: datetime) -> TokenValue:
         expires_at=int(plan.expires.timestamp()),
         jti=secrets.token_urlsafe(16),
         resources=request.resource,
+        user_claims=state.user_claims,
         provenance={**binding_claims, **exchange_claims, **confirmation_claims},
     )
     return TokenValue(text)

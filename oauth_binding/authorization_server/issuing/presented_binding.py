@@ -5,13 +5,13 @@ from __future__ import annotations
 import unicodedata
 from typing import TYPE_CHECKING, Final
 
-from oauthlib.oauth2.rfc6749.errors import InvalidGrantError, InvalidRequestError
-
+from oauth_binding.authorization_server.issuing.presented_name import read_name
 from oauth_binding.authorization_server.issuing.request_state import state_of
 from oauth_binding.binding.semantics import NO_BINDING
-from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.errors import InvalidGrantError, InvalidRequestError, MisconfiguredError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import Demand, TokenBinding, policy_of
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
@@ -36,10 +36,15 @@ def read_binding_value(request: Request) -> str | None:
         return None
     binder = _binder(request.client.token_binding_type, request)
     value = _present(binder, request)
-    if value is None and (binder.required or request.client.require_binding):
+    demand = policy_of(request.client).require_binding
+    if value is None and (binder.required or demand == Demand.YES):
         raise InvalidRequestError(
-            description=f"{binder.parameter or binder.type} is required by this client.", request=request
+            Reason.BINDING_REQUIRED,
+            description=f"{binder.parameter or binder.type} is required by this client.",
+            request=request,
         )
+    if value is None and demand == Demand.REPORT:
+        state_of(request).missed_demands.add("require_binding")
     return value
 
 
@@ -68,6 +73,7 @@ def check_refresh_binding(request: Request) -> None:
     value = _present(binder, request)
     if value is not None and (binding is None or value != binding.binding_value):
         raise InvalidGrantError(
+            Reason.BINDING_MISMATCH,
             description=f"{binder.parameter or binder.type} is not the one the refresh token was issued for.",
             request=request,
         )
@@ -78,6 +84,7 @@ def _binder(binding_type: str, request: Request) -> TokenBinder:
         return binding_settings.binders[binding_type]
     except KeyError:
         raise MisconfiguredError(
+            Reason.MISCONFIGURED,
             description="The token binding type of this client is not installed on this server.",
             request=request,
         ) from None
@@ -89,7 +96,10 @@ def _present(binder: TokenBinder, request: Request) -> str | None:
         problem, value = _examine(binder, request)
         if problem:
             name = binder.parameter or f"The value of {binder.type}"
-            raise InvalidRequestError(description=f"{name} {problem}.", request=request)
+            raise InvalidRequestError(
+                Reason.BINDING_VALUE_INVALID, description=f"{name} {problem}.", request=request
+            )
+        state.device_name = read_name(request, value)
         state.binding_value, state.has_read_binding = value, True
     return state.binding_value
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from oauth2_provider.models import AbstractApplication
-from oauthlib.oauth2.rfc6749.errors import InvalidGrantError
 
 from oauth_binding.authorization_server.issuing.request_state import state_of
 from oauth_binding.binding.confirmation import Confirmation
-from oauth_binding.core.errors import InvalidDPoPProofError
+from oauth_binding.core.errors import InvalidDPoPProofError, InvalidGrantError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.models import NO_CONSTRAINT, binding_is_public, policy_of
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.proof.presented import presented_proof
@@ -44,16 +44,21 @@ def check_proof(request: Request, held: Confirmation | None = None, *, may_chang
     if proof is None:
         policy = policy_of(request.client)
         if held is not None or policy.demands_proof:
-            raise InvalidDPoPProofError(description=f"The {DPOP.header} header is required.", request=request)
-        state.is_proof_missed = policy.reports_proof
+            raise InvalidDPoPProofError(
+                Reason.PROOF_MISSING, description=f"The {DPOP.header} header is required.", request=request
+            )
+        if policy.reports_proof:
+            state.missed_demands.add("require_sender_constraint")
         return
     if held is not None and held != proof.confirmation and not may_change:
         raise InvalidGrantError(
-            description="The DPoP proof is by another key than the grant is bound to.", request=request
+            Reason.KEY_MISMATCH,
+            description="The DPoP proof is by another key than the grant is bound to.",
+            request=request,
         )
     if state.is_proof_recorded and state.proof is None:
         # What it presents has got a key since it was looked at.
-        raise InvalidGrantError(request=request)
+        raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
     state.proof = proof
 
 
@@ -86,7 +91,9 @@ def check_exchanged_proof(
         return
     if not proof.is_for(token):
         raise InvalidDPoPProofError(
-            description="The ath of the DPoP proof is not that of the subject_token.", request=request
+            Reason.PROOF_FOR_OTHER_TOKEN,
+            description="The ath of the DPoP proof is not that of the subject_token.",
+            request=request,
         )
 
 

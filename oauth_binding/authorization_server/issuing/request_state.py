@@ -8,12 +8,20 @@ whether something was loaded is asked here.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.semantics import TokenType
-from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.core.device_facts import DeviceFacts
+from oauth_binding.models import (
+    BoundAccessToken,
+    BoundRefreshToken,
+    CodeContext,
+    LoginSession,
+    TokenBinding,
+    TokenExchange,
+)
 from oauth_binding.proof.dpop_proof import Proof
 from oauth_binding.storage.slots import SlotToken
 from oauth_binding.storage.token_values import TokenValue
@@ -27,6 +35,9 @@ ISSUING: Final = "oauth_binding.issuing"
 #: Where the authorization endpoint keeps Confirmation.stored of the key that a code is requested for.
 REQUESTED_KEY: Final = "oauth_binding.requested_key"
 
+#: Where it keeps the login session of the browser.
+LOGIN_SESSION: Final = "oauth_binding.login_session"
+
 _STATE: Final = "oauth_binding_state"
 
 
@@ -38,6 +49,8 @@ class Exchange:
     record: TokenExchange
     #: The new token expires no later; None where that does not matter.
     expires: datetime | None
+    #: When the login began that it stands for; None where it begins with the new token.
+    login_started: datetime | None
     #: The audiences and resources of the new token.
     targets: list[str]
     #: The access and refresh tokens of this server that are presented, by the parameter they are in.
@@ -61,6 +74,13 @@ class Plan:
     confirmation: Confirmation | None = field(default=None, kw_only=True)
     #: When the token must have expired, if that matters.
     latest_expiry: datetime | None = field(default=None, kw_only=True)
+    #: When the login began that the tokens go on with; None where it begins with them.
+    login_started: datetime | None = field(default=None, kw_only=True)
+    #: The primary key of the login session of the browser that the tokens come from; None for none.
+    session_id: int | None = field(default=None, kw_only=True)
+    #: How long the login may last of a token that is answered again, and how much of both has to be left.
+    login_lifetime: timedelta | None = field(default=None, kw_only=True)
+    least_left: timedelta = field(default=timedelta(0), kw_only=True)
 
     @property
     def stored_confirmation(self) -> str | None:
@@ -94,18 +114,24 @@ class RequestState:
     has_read_binding: bool = False
     #: What it presents, if anything; a secret.
     binding_value: str | None = field(default=None, repr=False)
+    #: What it calls the device that it comes from, once that was looked at; empty for nothing.
+    device_name: str = ""
+    #: What it says of that device, once it is about to be saved.
+    facts: DeviceFacts | None = None
     #: The proof that it presents, if its tokens are to be confirmed by the key of that.
     proof: Proof | None = field(default=None, repr=False)
     #: Whether that is noted as used, if there is one.
     is_proof_recorded: bool = False
-    #: Whether it has none although one is going to be demanded.
-    is_proof_missed: bool = False
+    #: What it lacks that is going to be demanded: the fields of the token policy that have it reported.
+    missed_demands: set[str] = field(default_factory=set)
     #: The refresh token that was found to be valid, in a refresh request.
     refresh_token: BoundRefreshToken | None = None
     #: Whether that is answered again, and goes on.
     keeps_refresh_token: bool = False
     #: The authorization code that was found to be valid.
     code: str | None = field(default=None, repr=False)
+    #: What that was requested with.
+    code_context: CodeContext | None = None
     #: The device code that was found to be approved.
     device_code: str | None = field(default=None, repr=False)
     #: Whether the authorization code was redeemed in the transaction that issued.
@@ -114,10 +140,16 @@ class RequestState:
     is_code_replayed: bool = False
     #: Whether the user's row has changed since the password was checked.
     is_user_changed: bool = False
+    #: Whether it found the user's devices to be as many as allowed, and has to look at them alone.
+    signs_devices_out: bool = False
     #: What the request may exchange, in a token exchange request.
     exchange: Exchange | None = None
     #: The scopes that the site's own code has left of those granted, where it has changed them.
     site_scopes: list[str] | None = None
+    #: What the application's policy lets the token be for, once that is settled.
+    audiences: list[str] | None = None
+    #: What the application's policy lets a JWT say of the user, once that was asked.
+    user_claims: dict[str, Any] | None = field(default=None, repr=False)
     #: What it is going to be answered, once that is planned.
     plan: Plan | None = field(default=None, repr=False)
     #: The claims of the ID token before they are completed and signed, and what signs them.
@@ -134,6 +166,15 @@ def state_of(request: Request) -> RequestState:
         attributes[_STATE] = RequestState(is_token_request=ISSUING in request.headers)
     state: RequestState = attributes[_STATE]
     return state
+
+
+def browser_session(request: Request) -> LoginSession | None:
+    """Return the login session of the browser that a request to the authorization endpoint came from.
+
+    None for a token request, and where the site signs users in without Django's sessions.
+    """
+    session: LoginSession | None = request.headers.get(LOGIN_SESSION)
+    return session
 
 
 def user_of(request: Request) -> Any:

@@ -2,21 +2,26 @@
 
 oauthlib saves a token after it has built the answer, and the answer is brought in line with what was saved. A
 plan that another request has outdated by then is made again. Locks are taken in one order everywhere: the
-user, the code or device code, the binding, refresh tokens, access tokens.
+user, the code or device code, the gate of new devices, the binding, refresh tokens, access tokens.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, OperationalError
 from django.db.models import Q
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
-from oauthlib.oauth2.rfc6749.errors import InvalidClientError, InvalidGrantError
-from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError
 
+from oauth_binding.authorization_server.issuing.answered import tell_answered
+from oauth_binding.authorization_server.issuing.device_limit import (
+    DeviceLimitError,
+    limit_for,
+    make_room,
+)
 from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
 from oauth_binding.authorization_server.issuing.plan import (
     adopt_changes,
@@ -28,11 +33,23 @@ from oauth_binding.authorization_server.issuing.plan import (
 from oauth_binding.authorization_server.issuing.presented_proof import check_refresh_proof, record_proof
 from oauth_binding.authorization_server.issuing.request_state import BoundPlan, Plan, state_of, user_of
 from oauth_binding.core.databases import written
-from oauth_binding.core.errors import SlotContendedError
-from oauth_binding.core.log_lines import one_line
+from oauth_binding.core.device_facts import DeviceFacts, facts_of
+from oauth_binding.core.errors import (
+    DeviceCodeExpiredError,
+    InvalidClientError,
+    InvalidGrantError,
+    SlotContendedError,
+)
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.core.signals import demand_reported, send_after_commit, token_reused, token_superseded
-from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding, TokenExchange
+from oauth_binding.core.signals import send_after_commit, token_reused, token_superseded
+from oauth_binding.models import (
+    SSO_SESSION,
+    BoundAccessToken,
+    BoundRefreshToken,
+    TokenBinding,
+    TokenExchange,
+)
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.storage import bindings, codes, prepared_sql, slots
 from oauth_binding.storage.attempts import (
@@ -44,6 +61,7 @@ from oauth_binding.storage.attempts import (
 )
 from oauth_binding.storage.ending import add_to_revocation_feed, expire_access_tokens, revoke_refresh_tokens
 from oauth_binding.storage.liveness import live_access_tokens
+from oauth_binding.storage.reports import report
 from oauth_binding.storage.slots import SlotToken
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens, tokens_database
@@ -82,6 +100,7 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
             _forget(plan, request, error)
             raise
 
+    state_of(request).facts = facts_of(request.headers)  # before anything is locked
     record_proof(request)
     try:
         repeat(once, lambda error: isinstance(error, OutdatedError) or is_given_up(error))
@@ -89,29 +108,26 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
         if not isinstance(error, OutdatedError) and not is_given_up(error):
             raise
         logger.warning("A token request was outdated again and again, last by: %r", error.__cause__ or error)
-        raise SlotContendedError(request=request) from error
+        raise SlotContendedError(Reason.SLOT_CONTENDED, request=request) from error
     plan = get_plan(request)
     if plan.confirmation is not None:
         token["token_type"] = DPOP.scheme
-    if state_of(request).is_proof_missed:
-        _report_missing_proof(plan, request)
+    tell_answered(plan, request, token)
+    missed = state_of(request).missed_demands
+    if missed:
+        _report(missed, plan, request)
 
 
-def _report_missing_proof(plan: Plan, request: Request) -> None:
-    """Say that a request was answered which is going to be refused, once a proof is demanded."""
-    client, binding = request.client, plan.binding if isinstance(plan, BoundPlan) else None
-    logger.info("A token request of client %s has no proof", one_line(client.client_id))
-    send_after_commit(
-        demand_reported,
-        type(client),
-        tokens_database(),
-        application=client,
-        user=user_of(request),
-        binding=binding,
-        demand="require_sender_constraint",
-    )
-    if binding is not None:
-        bindings.note_proof_missed(binding.key)
+def _report(missed: Iterable[str], plan: Plan, request: Request) -> None:
+    """Say that a request was answered that is going to be refused.
+
+    :param missed: the demands that it falls short of.
+    """
+    binding = plan.binding if isinstance(plan, BoundPlan) else None
+    if binding is not None and not binding.pk:  # a token was answered again without looking at its row
+        binding = written(TokenBinding).filter(key=binding.key).first()
+    for demand in sorted(missed):
+        report(demand, request.client, user_of(request), binding, state_of(request).facts)
 
 
 def renew_answer(writer: TokenWriter, request: Request, token: dict[str, Any]) -> None:
@@ -146,12 +162,13 @@ def _forget(plan: Plan, request: Request, error: Exception) -> None:
     """
     state = state_of(request)
     state.is_user_changed = isinstance(error, UserChangedError)
+    state.signs_devices_out |= isinstance(error, DeviceLimitError)
     if isinstance(plan, BoundPlan):
         state.plan = None
     if not isinstance(error, IntegrityError):
         return
     if not written(get_application_model()).filter(pk=request.client.pk).exists():
-        raise InvalidClientError(request=request) from error
+        raise InvalidClientError(Reason.CLIENT_DELETED, request=request) from error
     if isinstance(plan, BoundPlan) and (plan.is_free or access_tokens().filter(slot=plan.slot).exists()):
         raise OutdatedError from error
 
@@ -159,18 +176,43 @@ def _forget(plan: Plan, request: Request, error: Exception) -> None:
 def _save_bound(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> None:
     _update_response(writer, plan, request, token)
     if plan.reused is not None and (plan.kept_refresh is not None or "refresh_token" not in token):
-        _answer_again(plan.reused, plan.binding, request, token)
+        _answer_again(plan, plan.reused, request, token)
         return
     save_exchange(plan)
     with tokens_transaction():
         check_user(request)
         _redeem(request)
-        # Where its slot has not been looked up yet, the binding is most likely there.
-        if not bindings.lock(plan.binding, is_expected=not may_reuse(plan)):
-            raise OutdatedError
+        _lock_binding(writer, plan, request)
         _check_presented(request)
         access = _write(writer, plan, request, token)
         _note_redeemed(request, access.pk)
+
+
+def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request) -> None:
+    """Lock the binding of a plan; for one that has no live token, after others have made room for it."""
+    limit, name = limit_for(plan, request), state_of(request).device_name
+    facts = _facts_of_device(plan, request)
+    if limit is None:
+        # Where its slot has not been looked up yet, the binding is most likely there.
+        if not bindings.lock(plan.binding, facts, is_expected=not may_reuse(plan), name=name):
+            raise OutdatedError
+        return
+    # Whether its slot is taken is known of an opaque token alone.
+    if may_reuse(plan) or not bindings.lock_occupied(plan.binding, plan.slot, facts):
+        make_room(writer, plan, request, limit)
+        bindings.lock(plan.binding, facts, is_expected=False, name=name)
+
+
+def _facts_of_device(plan: BoundPlan, request: Request) -> DeviceFacts | None:
+    """Return what is known of the device that a plan's tokens are for, or None: nothing new.
+
+    That of a login session is the browser, which has not sent this request.
+    """
+    state = state_of(request)
+    if plan.binding.binding_type != SSO_SESSION or plan.binding.is_shared:
+        return state.facts
+    context = state.code_context
+    return None if context is None or context.session is None else context.session.facts
 
 
 def _write(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> BoundAccessToken:
@@ -178,9 +220,9 @@ def _write(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[s
     state = state_of(request)
     if plan.reused is not None:
         _check_reused(plan.reused)
+        _move_login(plan, plan.reused, request, token)
         reused: BoundAccessToken = access_tokens().get(pk=plan.reused.pk)
         writer.create_refresh_token(request, plan.refresh.text, reused, state.refresh_token)
-        _move_id_token(plan.reused, request, token)
         return reused
     source = _clear_slot(plan, request)
     access = writer.create_access_token(request, token, source)
@@ -242,7 +284,7 @@ def save_exchange(plan: Plan) -> None:
         records.bulk_create([exchange], ignore_conflicts=True)
         this = records.filter(key=exchange.key)
         # clearbindings leaves alone what was used just now, but may have deleted it before.
-        if not this.update(last_used=timezone.now()):
+        if not this.update(last_used=timezone.now(), login_lifetime=exchange.login_lifetime):
             raise OutdatedError
         saved: TokenExchange = this.get()
         return saved
@@ -266,10 +308,12 @@ def _check_presented(request: Request) -> None:
         # One that has got a key meanwhile was not proven by it.
         there = there.filter(binding_confirmation=row.binding_confirmation)
         if not there.update(updated=timezone.now()):
-            raise InvalidGrantError(description=f"The {name} is not valid.", request=request)
+            raise InvalidGrantError(
+                Reason.TOKEN_ENDED_MEANWHILE, description=f"The {name} is not valid.", request=request
+            )
 
 
-def _answer_again(reused: SlotToken, binding: TokenBinding, request: Request, token: dict[str, Any]) -> None:
+def _answer_again(plan: BoundPlan, reused: SlotToken, request: Request, token: dict[str, Any]) -> None:
     state = state_of(request)
     if any((state.code, state.device_code, state.exchange)) or "id_token" in token:
         with tokens_transaction():
@@ -277,15 +321,15 @@ def _answer_again(reused: SlotToken, binding: TokenBinding, request: Request, to
             _redeem(request)
             _check_presented(request)
             _confirm(reused)
-            _move_id_token(reused, request, token)
+            _move_login(plan, reused, request, token)
             _note_redeemed(request, reused.pk)
     else:
         _confirm(reused)
-    bindings.touch(binding.key, reused.binding_last_used)
+    bindings.touch(plan.binding.key, reused.binding_last_used, _facts_of_device(plan, request))
     model = get_access_token_model()
     if token_reused.has_listeners(model):
         for row in access_tokens().filter(pk=reused.pk):
-            send_after_commit(token_reused, model, tokens_database(), access_token=row)
+            send_after_commit(token_reused, model, tokens_database(), access_token=row, facts=state.facts)
 
 
 def _confirm(reused: SlotToken) -> SlotToken:
@@ -301,10 +345,19 @@ def _confirm(reused: SlotToken) -> SlotToken:
     return current
 
 
-def _move_id_token(reused: SlotToken, request: Request, token: dict[str, Any]) -> None:
-    """Link a token that is answered again to the ID token of this answer: it stands for the same login."""
+def _move_login(plan: BoundPlan, reused: SlotToken, request: Request, token: dict[str, Any]) -> None:
+    """Link a token that is answered again to the browser and the ID token of this answer.
+
+    It stands for this login from now on. One without a browser leaves it to that of the last login in one.
+    """
+    moved: dict[str, Any] = {}
+    if plan.session_id is not None and plan.session_id != reused.binding_session_id:
+        moved["binding_session"] = plan.session_id
+        refresh_tokens().filter(access_token=reused.pk).update(**moved)
     if "id_token" in token:
-        access_tokens().filter(pk=reused.pk).update(id_token=request.id_token)
+        moved["id_token"] = request.id_token
+    if moved:
+        access_tokens().filter(pk=reused.pk).update(**moved)
 
 
 def _check_reused(reused: SlotToken) -> None:
@@ -326,14 +379,14 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
                 return None
             if recover_live(held, plan) is not None:
                 raise OutdatedError
-        _empty_slot(plan)
+        _empty_slot(plan, request)
         return None
 
     consumed: BoundRefreshToken | None = prepared_sql.find(
         tokens_database(), type(presented), "pk", presented.pk, ("binding",)
     )
     if consumed is None:
-        raise InvalidGrantError(request=request)
+        raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
     was_consumed = presented.revoked is not None
     state.refresh_token = consumed
     if (consumed.revoked is not None) is not was_consumed:
@@ -350,13 +403,15 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
         if not there.filter(binding_confirmation=plan.successor.binding_confirmation).exists():
             raise OutdatedError
     if predecessor is None:
-        raise InvalidGrantError(request=request)  # an orphan: its access token was deleted meanwhile
+        raise InvalidGrantError(
+            Reason.TOKEN_ENDED_MEANWHILE, request=request
+        )  # an orphan: its access token was deleted meanwhile
     if access_tokens().filter(slot=plan.slot).exclude(pk=predecessor).exists():
-        _empty_slot(plan)
+        _empty_slot(plan, request)
     if plan.kept_refresh is None:
         revoke_refresh_tokens(refresh_tokens().filter(Q(access_token_id=predecessor) | Q(pk=consumed.pk)))
     ended = access_tokens().filter(pk=predecessor)
-    _announce_superseded(ended)
+    _announce_superseded(ended, request)
     if plan.successor is None:
         expire_access_tokens(ended)
     else:
@@ -364,20 +419,26 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     return consumed if plan.successor is not None or plan.kept_refresh is None else None
 
 
-def _empty_slot(plan: BoundPlan) -> None:
+def _empty_slot(plan: BoundPlan, request: Request) -> None:
     """Revoke the access token that has the slot, and its refresh token."""
     if binding_settings.revocation_feed or token_superseded.has_listeners(get_access_token_model()):
         ended = access_tokens().filter(slot=plan.slot)
-        _announce_superseded(ended)
+        _announce_superseded(ended, request)
         add_to_revocation_feed(ended)
     # A client has no refresh tokens of its own (RFC 6749 section 4.4.3).
     slots.empty(tokens_database(), plan.slot, has_refresh_tokens=plan.binding.user_id is not None)
 
 
-def _announce_superseded(ended: Any) -> None:
+def _announce_superseded(ended: Any, request: Request) -> None:
     if token_superseded.has_listeners(get_access_token_model()):
         for token in ended.filter(live_access_tokens()):
-            send_after_commit(token_superseded, type(token), tokens_database(), access_token=token)
+            send_after_commit(
+                token_superseded,
+                type(token),
+                tokens_database(),
+                access_token=token,
+                facts=state_of(request).facts,
+            )
 
 
 def _repoint(refresh_token_id: Any, access_token: BoundAccessToken, confirmation: str | None) -> None:
@@ -391,16 +452,16 @@ def _redeem(request: Request) -> None:
     """Redeem the code of a request, if it has one: in the transaction that issues, so only once.
 
     :raises InvalidGrantError: another request was first with the authorization code.
-    :raises ExpiredTokenError: another request was first with the device code (RFC 8628 section 3.5).
+    :raises DeviceCodeExpiredError: another request was first with the device code (RFC 8628 section 3.5).
     """
     state = state_of(request)
     if state.code is not None:
         if not codes.redeem(state.code, request.client):
             state.is_code_replayed = True
-            raise InvalidGrantError(request=request)
+            raise InvalidGrantError(Reason.CODE_REPLAYED, request=request)
         state.is_code_redeemed = True
     if state.device_code is not None and not codes.redeem_device_code(state.device_code):
-        raise ExpiredTokenError(request=request)
+        raise DeviceCodeExpiredError(Reason.DEVICE_CODE_EXPIRED, request=request)
 
 
 def _note_redeemed(request: Request, access_token: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from oauth2_provider.settings import oauth2_settings
@@ -22,6 +23,12 @@ class TokenWriter(Protocol):
         """Let django-oauth-toolkit save a token, and bring the answer in line with what it has saved.
 
         :param token: the token response to be.
+        """
+
+    def sign_devices_out(self, bindings: Iterable[Any]) -> None:
+        """End all tokens of bindings of a user, whom the caller's transaction has locked alone.
+
+        :param bindings: their primary keys.
         """
 
     def set_resources(self, request: Request) -> None:

@@ -1,15 +1,14 @@
-"""Ending tokens: alone with the user, in one transaction or more, with all that was exchanged from them."""
+"""Ending tokens: alone with the users, in one transaction or more, with all that was exchanged from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db.models import Q
 
 from oauth_binding.authorization_server.revocation.cascade import NOTHING, exchanged_from
-from oauth_binding.storage import bindings, codes, users
+from oauth_binding.storage import bindings, codes, devices, users
 from oauth_binding.storage.attempts import in_transaction
 from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.ending import expire_access_tokens, not_ended, revoke_refresh_tokens
@@ -40,7 +39,44 @@ def end(
     :param keep: the condition of access and refresh tokens that stay, whatever else is said.
     :raises OperationalError: as ``repeat()`` in storage/attempts.py says.
     """
-    return in_transaction(partial(_end, user, access, refresh, exchanges, of_bindings, codes_for, keep))
+
+    def work() -> int:
+        if user is not None:
+            users.lock(user)
+            if codes_for is not None:
+                codes.end_codes(user, codes_for)
+        return _end(access, refresh, exchanges, of_bindings, keep)[0]
+
+    return in_transaction(work)
+
+
+def end_of_several(
+    holders: Iterable[Any],
+    access: Q,
+    refresh: Q,
+    *,
+    exchanges: Q = NOTHING,
+    of_bindings: Collection[Any] = (),
+    codes_for: Q | None = None,
+) -> tuple[int, set[Any]]:
+    """End tokens of several users for good, in one transaction, as :func:`end` does those of one.
+
+    :param holders: the users' primary keys, which may be None. So few that others don't wait long for it.
+    :param of_bindings: as for :func:`end`. They are left without a live token, which is noted.
+    :returns: how many tokens were ended, and the primary keys of the bindings that had some.
+    """
+    pks = set(holders) - {None}
+
+    def work() -> tuple[int, set[Any]]:
+        users.lock_all(pks)
+        if codes_for is not None:
+            for user in pks:
+                codes.end_codes(user, codes_for)
+        ended = _end(access, refresh, exchanges, of_bindings, NOTHING)
+        devices.unmark(of_bindings)
+        return ended
+
+    return in_transaction(work)
 
 
 def end_in_batches(
@@ -80,31 +116,24 @@ def end_in_batches(
     return count + end(user, unended, unrevoked, keep=keep)
 
 
-def _end(
-    user: Any,
-    access: Q,
-    refresh: Q,
-    exchanges: Q,
-    of_bindings: Iterable[Any],
-    codes_for: Q | None,
-    keep: Q,
-) -> int:
-    if user is not None:
-        users.lock(user)
-        if codes_for is not None:
-            codes.end_codes(user, codes_for)
+def _end(access: Q, refresh: Q, exchanges: Q, of_bindings: Iterable[Any], keep: Q) -> tuple[int, set[Any]]:
+    """End tokens whose users are locked; return how many, and the bindings that they were bound to."""
+    # First: what a client has of its own has no user to lock, and may be about to be issued.
+    locked = {*of_bindings}
+    bindings.lock_all(locked)
     exchanged = exchanged_from(access, refresh, exchanges)
     # Found before anything changes: a revoked refresh token has lost its access token.
     ending_access = _holders(access_tokens().filter(_unended(keep)), access, exchanged)
     ending_refresh = _holders(refresh_tokens().filter(_unrevoked(keep)), refresh, exchanged)
-    held = {*of_bindings, *ending_access.values(), *ending_refresh.values()} - {None}
-    bindings.lock_all(held)
+    bound = {*ending_access.values(), *ending_refresh.values()} - {None}
+    bindings.lock_all(bound - locked)
     count = sum(
         revoke_refresh_tokens(refresh_tokens().filter(pk__in=chunk)) for chunk in in_chunks(ending_refresh)
     )
-    return count + sum(
+    count += sum(
         expire_access_tokens(access_tokens().filter(pk__in=chunk)) for chunk in in_chunks(ending_access)
     )
+    return count, bound
 
 
 def _unended(keep: Q) -> Q:

@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import jwt
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from oauth_binding.authorization_server.signing.key_file import SigningKey
 from oauth_binding.core import moments
 from oauth_binding.core.databases import written
 from oauth_binding.core.jose.jws import REVOKED_TOKENS_TYPE
-from oauth_binding.models import RevokedToken
+from oauth_binding.models import SSO_SESSION, LoginSession, RevokedToken
 from oauth_binding.storage import users
 from oauth_binding.storage.ending import CLOCK_LEEWAY
 from oauth_binding.storage.tokens import access_tokens
@@ -75,15 +75,20 @@ def _revoked(now: datetime, since: int | None) -> Any:
 
 
 def read_suspended(now: datetime) -> dict[str, int]:
-    """Return the ``exp`` of each live token of users who are not active, by its ``jti``.
+    """Return the ``exp`` of each live token without standing, by its ``jti``.
 
-    Such tokens are not ended: when the user is active again, they are, too.
+    That are those of users who are not active, and those bound to login sessions that have expired, with what
+    was exchanged from them. Such tokens are not ended: when the user is active again, or the login session is
+    prolonged, they are, too.
 
     :param now: what time it is.
     """
     live = access_tokens().filter(jti__isnull=False, expires__gt=now)
-    of_others = live.filter(user__in=users.inactive())
-    return {jti: int(expires.timestamp()) for jti, expires in of_others.values_list("jti", "expires")}
+    outlived = Q(binding__binding_type=SSO_SESSION, binding_session__expires__lte=now)
+    expired = written(LoginSession).filter(terminated_at__isnull=True, expires__lte=now)
+    exchanged = Q(exchange__session_sid__in=expired.values("sid"))
+    suspended = live.filter(Q(user__in=users.inactive()) | outlived | exchanged)
+    return {jti: int(expires.timestamp()) for jti, expires in suspended.values_list("jti", "expires")}
 
 
 def sign(

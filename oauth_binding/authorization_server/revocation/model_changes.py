@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import models
 from django.db.models import Q
 from django.db.models.signals import pre_delete
-from oauth2_provider.models import (
-    get_access_token_model,
-    get_application_model,
-    get_device_grant_model,
-    get_grant_model,
-    get_id_token_model,
-    get_refresh_token_model,
-)
+from oauth2_provider.models import get_access_token_model, get_application_model
 
+from oauth_binding.authorization_server.revocation.deletion import (
+    before_token_is_deleted,
+    delete_held,
+    held_by_application,
+    held_by_user,
+)
+from oauth_binding.authorization_server.revocation.login_sessions import end_sessions_of
 from oauth_binding.authorization_server.revocation.revoke import BINDS, EVERYTHING, end_with_cause
-from oauth_binding.core.databases import written
 from oauth_binding.core.settings import binding_settings
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import TerminationReason
 from oauth_binding.storage import users
 from oauth_binding.storage.attempts import in_transaction
 from oauth_binding.storage.codes import deny_device_codes
-from oauth_binding.storage.ending import add_to_revocation_feed
 
 #: What each setting of ``PASSWORD_CHANGE_ENDS`` ends: the condition of the applications, or None.
 _ENDS: dict[str, Q | None] = {"bound": BINDS, "all": EVERYTHING, "off": None}
@@ -34,7 +33,9 @@ _ENDS: dict[str, Q | None] = {"bound": BINDS, "all": EVERYTHING, "off": None}
 def connect() -> None:
     """Have changes and deletions of users and applications end what they end."""
     _end_when_saved(get_user_model())
-    pre_delete.connect(_before_token_is_deleted, sender=get_access_token_model())
+    _delete_what_is_held(get_user_model(), _delete_what_user_holds)
+    _delete_what_is_held(get_application_model(), _delete_what_application_holds)
+    pre_delete.connect(before_token_is_deleted, sender=get_access_token_model())
     pre_delete.connect(_before_user_is_deleted, sender=get_user_model())
     pre_delete.connect(_before_application_is_deleted, sender=get_application_model())
 
@@ -63,37 +64,60 @@ def _end_when_saved(model: Any) -> None:
     model.save_base = save_and_end
 
 
-def _ending(user: Any, update_fields: Any) -> tuple[str, Q] | None:
-    """Return why tokens end with what is about to be saved of a user, and of which applications; or None."""
+def _ending(user: Any, update_fields: Any) -> tuple[str, Q | None] | None:
+    """Return why something ends with what is about to be saved of a user, and of which applications."""
 
     def is_saved(name: str) -> bool:
         return update_fields is None or name in update_fields
 
     if not getattr(user, "is_active", True) and is_saved("is_active"):
         return "deactivation", EVERYTHING
-    applications = _ENDS.get(binding_settings.password_change_ends)
     # Django forgets the password again where it only renews the hash of one, at a login.
-    if applications is not None and vars(user).get("_password") is not None and is_saved("password"):
-        return "password_change", applications
+    if vars(user).get("_password") is not None and is_saved("password"):
+        return "password_change", _ENDS.get(binding_settings.password_change_ends)
     return None
 
 
-def _before_token_is_deleted(sender: Any, instance: Any, **kwargs: Any) -> None:
-    add_to_revocation_feed([instance])  # some revoking is deleting
+def _delete_what_is_held(model: Any, prepare: Callable[[Any], Counter[str]]) -> None:
+    """Let deleting a user or an application delete what they hold first, in one transaction.
+
+    Django reads all that it is going to delete before it sends a signal, hence the method is wrapped. Where
+    a queryset is deleted, the signal alone does the same.
+
+    :param prepare: deletes what they hold, and returns how many rows of each model.
+    """
+    delete = model.delete
+
+    @functools.wraps(delete)
+    def delete_all(instance: Any, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        pk = instance.pk
+
+        def once() -> tuple[int, dict[str, int]]:
+            instance.pk = pk  # which Django takes away with the row, also where that is undone
+            counts = Counter() if pk is None else prepare(instance)
+            counts.update(delete(instance, *args, **kwargs)[1])
+            return counts.total(), dict(counts)
+
+        return in_transaction(once)
+
+    model.delete = delete_all
 
 
 def _before_user_is_deleted(sender: Any, instance: Any, **kwargs: Any) -> None:
-    """Delete what was issued since Django has looked what to delete with the user, and stop issuing."""
-    users.lock(instance.pk)
-    _delete(get_refresh_token_model(), user=instance)
-    _delete(get_access_token_model(), user=instance)
-    for model in (get_id_token_model(), get_grant_model(), get_device_grant_model(), TokenBinding):
-        _delete(model, user=instance)
+    # What was issued since Django has looked what to delete with the user.
+    _delete_what_user_holds(instance)
 
 
 def _before_application_is_deleted(sender: Any, instance: Any, **kwargs: Any) -> None:
-    deny_device_codes(instance.client_id)
+    _delete_what_application_holds(instance)
 
 
-def _delete(model: type[models.Model], **condition: Any) -> None:
-    written(model).filter(**condition).delete()
+def _delete_what_user_holds(user: Any) -> Counter[str]:
+    users.lock(user.pk)  # nothing more is issued
+    end_sessions_of(user.pk, TerminationReason.DELETION)
+    return delete_held(held_by_user(user.pk))
+
+
+def _delete_what_application_holds(application: Any) -> Counter[str]:
+    deny_device_codes(application.client_id)
+    return delete_held(held_by_application(application.pk))

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from django.db import models
 from django.db.models import Q
-from oauth2_provider.models import get_application_model
+from oauth2_provider.models import get_application_model, get_id_token_model
 
 from oauth_binding.authorization_server.revocation.cascade import NOTHING
 from oauth_binding.authorization_server.revocation.end import end, end_in_batches
+from oauth_binding.authorization_server.revocation.login_sessions import end_sessions_of
 from oauth_binding.binding.semantics import NO_BINDING
+from oauth_binding.core import audit
+from oauth_binding.core.audit import Event, Facts, facts_of
 from oauth_binding.core.databases import write_alias, written
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.signals import binding_revoked, send_after_commit, user_signed_out
-from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TokenBinding
+from oauth_binding.models import BoundAccessToken, BoundRefreshToken, TerminationReason, TokenBinding
+from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.token_values import token_checksum
-from oauth_binding.storage.tokens import access_tokens, not_registration_token, refresh_tokens
+from oauth_binding.storage.tokens import (
+    access_tokens,
+    not_registration_token,
+    refresh_tokens,
+    tokens_database,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -28,15 +38,34 @@ EVERYTHING: Final = Q()
 BINDS: Final = ~Q(token_binding_type=NO_BINDING)
 
 
-def revoke_binding(binding: TokenBinding) -> None:
+def revoke_binding(binding: TokenBinding) -> int:
     """Revoke all access and refresh tokens of a binding: sign a device out.
 
     A request that is being answered for the same binding is waited for, and its tokens are revoked, too.
+
+    :returns: how many tokens were ended, with those that were exchanged from them.
     """
     held = Q(binding=binding)
     exchanges = Q(subject_binding=binding)
-    if end(binding.user_id, held, held, exchanges=exchanges, of_bindings=[binding.pk]):
+    count = end(binding.user_id, held, held, exchanges=exchanges, of_bindings=[binding.pk])
+    if count:
         send_after_commit(binding_revoked, TokenBinding, write_alias(TokenBinding), binding=binding)
+    return count
+
+
+def revoke_bindings(pks: Iterable[Any]) -> None:
+    """Revoke all access and refresh tokens of bindings of one user, as :func:`revoke_binding` does of one.
+
+    :param pks: their primary keys.
+    """
+    for chunk in in_chunks(pks):
+        held = Q(binding__in=chunk)
+        rows = written(TokenBinding).select_related("application")
+        bindings = list(rows.filter(pk__in=chunk).order_by("pk"))
+        (user,) = {binding.user_id for binding in bindings}
+        end(user, held, held, exchanges=Q(subject_binding__in=chunk), of_bindings=chunk)
+        for binding in bindings:
+            send_after_commit(binding_revoked, TokenBinding, write_alias(TokenBinding), binding=binding)
 
 
 def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> None:
@@ -46,7 +75,8 @@ def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> 
     several transactions, unless it is called in one.
     """
     unbound = Q(user=user, application=application, binding__isnull=True)
-    end_in_batches(user.pk, unbound & not_registration_token(), unbound, codes_for=Q(pk=application.pk))
+    if end_in_batches(user.pk, unbound & not_registration_token(), unbound, codes_for=Q(pk=application.pk)):
+        _tell_revoked(Facts(client_id=getattr(application, "client_id", None), user=user.pk))
 
 
 def revoke_token(token: str, application: models.Model) -> None:
@@ -66,51 +96,68 @@ def revoke_token(token: str, application: models.Model) -> None:
 
 def revoke_access_token(token: BoundAccessToken) -> None:
     """Revoke an access token and its refresh token."""
-    end(token.user_id, Q(pk=token.pk), Q(access_token=token.pk))
+    if end(token.user_id, Q(pk=token.pk), Q(access_token=token.pk)):
+        _tell_revoked_token(token)
 
 
 def revoke_refresh_token(token: BoundRefreshToken) -> None:
     """Revoke a refresh token and its access token."""
-    end(token.user_id, _access_tokens_of(Q(pk=token.pk)), Q(pk=token.pk))
+    if end(token.user_id, _access_tokens_of(Q(pk=token.pk)), Q(pk=token.pk)):
+        _tell_revoked_token(token)
 
 
 def revoke_tokens_of_clients(
     user: AbstractBaseUser, *, client_types: Collection[str], grant_types: Collection[str]
 ) -> None:
-    """Revoke the tokens of a user that some kinds of applications have.
+    """Revoke and delete the tokens of a user that some kinds of applications have, as DOT does at a logout.
+
+    Left alone are applications that have their own word on what a logout ends (``revoke_on_logout``).
 
     :param client_types: the ``client_type`` of the applications.
     :param grant_types: the ``authorization_grant_type`` of the applications.
     """
     these = written(get_application_model()).filter(
-        client_type__in=client_types, authorization_grant_type__in=grant_types
+        client_type__in=client_types,
+        authorization_grant_type__in=grant_types,
+        token_policy__revoke_on_logout__isnull=True,
     )
     held = Q(user=user, application__in=these)
-    end(user.pk, held & not_registration_token(), held)
+    if end(user.pk, held & not_registration_token(), held):
+        _tell_revoked(Facts(user=user.pk), TerminationReason.LOGOUT)
+    tokens = access_tokens().filter(held)
+    written(get_id_token_model()).filter(access_token__in=tokens).delete()
+    tokens.delete()
 
 
-def revoke_family(user: Any, family: Any, access_token: Any = None) -> None:
+def revoke_family(user: Any, family: Any, access_token: Any = None, *, reason: Reason, client: Any) -> None:
     """Revoke all tokens of a login, whatever they were refreshed to.
 
     :param user: the user's primary key.
     :param family: the ``token_family`` of the refresh tokens; None where there is none.
     :param access_token: the primary key of an access token that ends, too.
+    :param reason: why, for the audit log.
+    :param client: the application that has them.
     """
     access = Q(pk__in=[] if access_token is None else [access_token])
     refresh = Q(access_token__in=[] if access_token is None else [access_token])
     if family is not None:
         access |= _access_tokens_of(Q(token_family=family))
         refresh |= Q(token_family=family)
-    end(user, access, refresh)
+    if end(user, access, refresh):
+        _tell_revoked(Facts(client_id=client.client_id, user=user), reason)
 
 
-def end_with_cause(user: AbstractBaseUser, cause: str, *, applications: Q) -> None:
-    """End the tokens, authorization codes and approved device codes of a user for good, in one transaction.
+def end_with_cause(user: AbstractBaseUser, cause: str, *, applications: Q | None) -> None:
+    """End the tokens, codes and login sessions of a user for good, in one transaction.
 
     :param cause: what the signal ``user_signed_out`` is sent with, where there was a token to end. The caller
         saves it in the same transaction.
     :param applications: the condition of the applications whose tokens end; bound tokens of others do, too.
+        None where nothing ends but the login sessions, and what ends with them.
     """
+    end_sessions_of(user.pk, TerminationReason(cause))
+    if applications is None:
+        return
     held = Q(user=user)
     if applications != EVERYTHING:
         these = written(get_application_model()).filter(applications)
@@ -125,14 +172,18 @@ def end_with_cause(user: AbstractBaseUser, cause: str, *, applications: Q) -> No
     _tell(user, cause, count)
 
 
-def sign_out_user(user: AbstractBaseUser, cause: str, *, keep: Q = NOTHING) -> None:
-    """End all tokens, authorization codes and approved device codes of a user for good, however many.
+def sign_out_user(
+    user: AbstractBaseUser, cause: str, *, keep: Q = NOTHING, keep_sessions: Iterable[int] = ()
+) -> None:
+    """End all tokens, codes and login sessions of a user for good, however many.
 
     It takes several transactions, unless it is called in one.
 
     :param cause: what the signal ``user_signed_out`` is sent with, where there was a token to end.
     :param keep: the condition of access and refresh tokens that stay.
+    :param keep_sessions: the primary keys of login sessions that go on.
     """
+    end_sessions_of(user.pk, TerminationReason(cause), keep=keep_sessions)
     held = Q(user=user)
     count = end_in_batches(
         user.pk,
@@ -143,6 +194,15 @@ def sign_out_user(user: AbstractBaseUser, cause: str, *, keep: Q = NOTHING) -> N
         keep=keep,
     )
     _tell(user, cause, count)
+
+
+def _tell_revoked_token(token: BoundAccessToken | BoundRefreshToken) -> None:
+    if audit.is_on():
+        _tell_revoked(facts_of(token))
+
+
+def _tell_revoked(facts: Facts, reason: str | None = None) -> None:
+    audit.tell(Event.TOKEN_REVOKED, tokens_database(), facts, reason)
 
 
 def _bindings_of(user: AbstractBaseUser) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import jwt
 from django.core.exceptions import ImproperlyConfigured
@@ -11,20 +11,16 @@ from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.signing.signing_key import get_signing_key
 from oauth_binding.core.addresses import get_issuer
+from oauth_binding.core.claim_sources import REGISTERED_CLAIMS
 from oauth_binding.core.errors import MisconfiguredError
 from oauth_binding.core.jose import jws
 from oauth_binding.core.log_lines import one_line
+from oauth_binding.core.reasons import Reason
 
 if TYPE_CHECKING:
     from oauthlib.common import Request
 
 logger = logging.getLogger(__name__)
-
-#: Claims that a site's own claims can't set, whether or not a token carries them.
-REGISTERED_CLAIMS: Final = frozenset(
-    {"iss", "exp", "nbf", "iat", "jti", "aud", "sub", "client_id", "scope"}
-    | {"binding_type", "binding_ref", "cnf", "act"}
-)
 
 
 def encode(
@@ -35,6 +31,7 @@ def encode(
     expires_at: int,
     jti: str,
     resources: list[str],
+    user_claims: dict[str, Any],
     provenance: dict[str, Any],
 ) -> str:
     """Return a signed access token (RFC 9068 section 2).
@@ -46,6 +43,7 @@ def encode(
     :param jti: the claim of that name (RFC 7519 section 4.1.7).
     :param resources: resource indicators (RFC 8707) for ``aud``; without any, the issuer is the audience
         (RFC 9068 section 3 asks for a default).
+    :param user_claims: those that the application's policy has; the site's validator may say otherwise.
     :param provenance: ``binding_type`` and ``binding_ref`` of a bound token, ``act`` of a delegated one.
     :raises MisconfiguredError: the site has no usable signing key (``manage.py check``: E008, E009, E015).
     """
@@ -54,10 +52,13 @@ def encode(
     except ImproperlyConfigured as error:
         logger.error("No JWT access token for client %s: %s", one_line(request.client.client_id), error)
         raise MisconfiguredError(
-            description="JWT access tokens are not set up on this server.", request=request
+            Reason.MISCONFIGURED,
+            description="JWT access tokens are not set up on this server.",
+            request=request,
         ) from error
     issuer = get_issuer(request)
     claims = {
+        **user_claims,
         **_additional_claims(request),
         "iss": issuer,
         "exp": expires_at,

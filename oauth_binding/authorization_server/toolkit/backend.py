@@ -8,18 +8,18 @@ from urllib.parse import unquote_plus, urlsplit, urlunsplit
 from oauth2_provider.models import AbstractApplication
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.common import Request as OAuthlibRequest
-from oauthlib.oauth2.rfc6749.errors import (
-    InvalidRequestError,
-    UnauthorizedClientError,
-)
 from oauthlib.oauth2.rfc6749.grant_types.base import GrantTypeBase
+from oauthlib.oauth2.rfc6749.tokens import BearerToken
 from oauthlib.oauth2.rfc6749.utils import is_secure_transport
 
 from oauth_binding.authorization_server.exchange.grant import TokenExchangeGrant
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
 from oauth_binding.authorization_server.issuing.client_authentication import require_client
+from oauth_binding.authorization_server.issuing.lifetimes import with_policy
 from oauth_binding.authorization_server.issuing.request_state import ISSUING
 from oauth_binding.core.databases import deciding
+from oauth_binding.core.errors import InvalidRequestError, UnauthorizedClientError
+from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.toolkit_paths import OAuthLibCore, set_oauthlib_user_to_device_request_user
 from oauth_binding.proof.constraint import RequestFacts
@@ -98,6 +98,9 @@ _CORS_GRANTS: Final = frozenset({"authorization_code", "refresh_token"})
 # Marks requests to the authorization endpoint in their META; no HTTP header has a dot in WSGI.
 _AUTHORIZING: Final = "oauth_binding.authorizing"
 
+# Marks requests to the userinfo endpoint likewise.
+_ASKING_USERINFO: Final = "oauth_binding.asking_userinfo"
+
 
 class BindingOAuthLibCore(OAuthLibCore):
     """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen.
@@ -107,6 +110,13 @@ class BindingOAuthLibCore(OAuthLibCore):
 
     Token requests are marked, because oauthlib's request itself does not tell which endpoint it came to.
     """
+
+    def __init__(self, server: Any = None) -> None:
+        super().__init__(server)
+        # The device authorization endpoint has a server of its own, which issues none.
+        bearer = getattr(self.server, "default_token_type", None)
+        if isinstance(bearer, BearerToken):
+            bearer.expires_in = with_policy(bearer.expires_in)
 
     def _get_escaped_full_path(self, request: HttpRequest) -> str:
         path: str = super()._get_escaped_full_path(request)
@@ -123,6 +133,13 @@ class BindingOAuthLibCore(OAuthLibCore):
             if name not in dropped and (_has_value(name, unquote_plus(value)) or "%" in sent):
                 parameters.append(parameter)
         return urlunsplit(address._replace(query="&".join(parameters)))
+
+    def _extract_params(self, request: HttpRequest) -> Any:
+        uri, method, body, headers = super()._extract_params(request)
+        if _ASKING_USERINFO in request.META:
+            # As verify_request() has it, or no token that is for something would be for this endpoint.
+            uri = request.build_absolute_uri(uri)
+        return uri, method, body, headers
 
     def extract_body(self, request: HttpRequest) -> list[tuple[str, str]]:
         dropped = _meaningless(request)
@@ -180,7 +197,7 @@ class BindingOAuthLibCore(OAuthLibCore):
         asking, validator = self.oauthlib_request(request), self.server.request_validator
         require_client(validator, asking)
         if not asking.client.allows_grant_type(AbstractApplication.GRANT_DEVICE_CODE):
-            raise UnauthorizedClientError(request=asking)
+            raise UnauthorizedClientError(Reason.GRANT_TYPE_NOT_ALLOWED, request=asking)
         GrantTypeBase(validator).validate_scopes(asking)
         return asking
 
@@ -228,6 +245,7 @@ class BindingOAuthLibCore(OAuthLibCore):
             self.check_query_string(request)
         except InvalidRequestError as error:
             return None, {"Content-Type": "application/json"}, error.json, error.status_code
+        request.META[_ASKING_USERINFO] = "1"
         try:
             return self._answer_userinfo(request)
         except BearerError as error:
@@ -283,7 +301,9 @@ class BindingOAuthLibCore(OAuthLibCore):
         try:
             self.oauthlib_request(request)
         except ValueError:
-            raise InvalidRequestError(description="The query string is malformed.") from None
+            raise InvalidRequestError(
+                Reason.REQUEST_MALFORMED, description="The query string is malformed."
+            ) from None
 
     def oauthlib_request(self, request: HttpRequest) -> OAuthlibRequest:
         """Return what oauthlib makes of a request."""

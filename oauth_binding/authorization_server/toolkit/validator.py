@@ -16,6 +16,7 @@ from urllib.parse import unquote_plus
 
 from django.contrib.auth.hashers import make_password
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import F
 from django.utils import timezone
 from jwcrypto.common import JWException
 from oauth2_provider.models import (
@@ -30,12 +31,7 @@ from oauth2_provider.models import (
 from oauth2_provider.oauth2_validators import OAuth2Validator
 from oauth2_provider.settings import oauth2_settings
 from oauthlib.oauth2 import RequestValidator
-from oauthlib.oauth2.rfc6749.errors import (
-    CustomOAuth2Error,
-    InvalidClientError,
-    InvalidGrantError,
-    InvalidScopeError,
-)
+from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 from oauthlib.oauth2.rfc6749.grant_types.authorization_code import (
     code_challenge_method_plain,
     code_challenge_method_s256,
@@ -50,8 +46,11 @@ from oauthlib.oauth2.rfc8628.errors import (
 from oauthlib.openid.connect.core.grant_types.base import GrantTypeBase
 
 from oauth_binding.authorization_server.exchange.parameters import GRANT_TYPE
+from oauth_binding.authorization_server.issuing.audiences import check_asked, inherit
 from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
+from oauth_binding.authorization_server.issuing.lifetimes import check_login
 from oauth_binding.authorization_server.issuing.limits import check_authorization_request
+from oauth_binding.authorization_server.issuing.login_session import add_login_session
 from oauth_binding.authorization_server.issuing.plan import get_plan
 from oauth_binding.authorization_server.issuing.presented_binding import (
     announces_refresh,
@@ -63,31 +62,59 @@ from oauth_binding.authorization_server.issuing.presented_proof import (
     check_refresh_proof,
     takes_proofs,
 )
-from oauth_binding.authorization_server.issuing.request_state import REQUESTED_KEY, BoundPlan, Plan, state_of
+from oauth_binding.authorization_server.issuing.request_state import (
+    REQUESTED_KEY,
+    BoundPlan,
+    Plan,
+    browser_session,
+    state_of,
+)
 from oauth_binding.authorization_server.issuing.save import renew_answer, save_token
-from oauth_binding.authorization_server.revocation.revoke import revoke_family, revoke_token
+from oauth_binding.authorization_server.revocation.revoke import revoke_bindings, revoke_family, revoke_token
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
 from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.semantics import TokenType
+from oauth_binding.core import audit
 from oauth_binding.core.addresses import get_issuer
 from oauth_binding.core.databases import read_alias, written
-from oauth_binding.core.errors import MisconfiguredError
+from oauth_binding.core.errors import (
+    InvalidClientError,
+    InvalidGrantError,
+    InvalidRequestError,
+    InvalidScopeError,
+    InvalidTargetError,
+    MisconfiguredError,
+)
 from oauth_binding.core.jose import jws
 from oauth_binding.core.jose.claims import check_types
 from oauth_binding.core.jose.remote_document import MALFORMED
 from oauth_binding.core.log_lines import one_line
-from oauth_binding.models import TOKEN_EXCHANGE, demands_binding, policy_of
+from oauth_binding.core.reasons import Reason
+from oauth_binding.models import (
+    SSO_SESSION,
+    TOKEN_EXCHANGE,
+    Demand,
+    TerminationReason,
+    demands_at,
+    policy_of,
+    protects_from_reuse,
+    takes_token_requests_alone,
+)
+from oauth_binding.resource_server.bearer import InvalidTokenError, tell_refusal
 from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
-from oauth_binding.storage.liveness import is_live
-from oauth_binding.storage.presented import presenting
+from oauth_binding.storage.last_used import note_use
+from oauth_binding.storage.liveness import is_live, refresh_token_expiry, repeatable_until
+from oauth_binding.storage.logins import login_started
+from oauth_binding.storage.presented import Presentation, presenting
 from oauth_binding.storage.standing import (
     applications_are_usable,
     find_login,
-    has_standing,
     offered_scopes,
+    standing_faults,
+    token_faults,
     token_has_standing,
 )
 from oauth_binding.storage.token_values import token_checksum
@@ -96,7 +123,7 @@ from oauth_binding.storage.tokens import access_tokens, refresh_tokens, tokens_d
 if TYPE_CHECKING:
     from oauthlib.common import Request
 
-    from oauth_binding.models import BoundAccessToken, BoundRefreshToken
+    from oauth_binding.models import BoundAccessToken, BoundRefreshToken, LoginSession
 
 logger = logging.getLogger(__name__)
 
@@ -125,7 +152,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     def get_additional_access_token_claims(self, request: Request) -> dict[str, Any]:
         """Return a site's own claims for JWT access tokens.
 
-        Registered claims (``REGISTERED_CLAIMS`` in signing/jwt_access_tokens.py) can't be set.
+        Registered claims (``REGISTERED_CLAIMS`` in core/claim_sources.py) can't be set. Others override
+        those of the application's policy.
 
         :param request: the token request, whose ``user``, ``client`` and ``scopes`` are known.
         """
@@ -145,6 +173,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             if found is None and not oauth2_settings.CIMD_ENABLED:
                 return None
         client = super()._load_application(client_id, request)
+        audit.note_request(request)
         if client is not None and state_of(request).is_token_request and not announces_refresh(request):
             # Here, as it is the last moment before any credential is checked.
             check_proof(request)
@@ -183,7 +212,9 @@ class BindingOAuth2Validator(OAuth2Validator):
             return
         if self.find_application(credentials[0]) is not None:
             raise InvalidClientError(
-                description="The Authorization header and client_id name two clients.", request=request
+                Reason.CLIENT_AMBIGUOUS,
+                description="The Authorization header and client_id name two clients.",
+                request=request,
             )
 
     def authenticate_client(self, request: Request, *args: Any, **kwargs: Any) -> bool:
@@ -192,7 +223,17 @@ class BindingOAuth2Validator(OAuth2Validator):
         :raises InvalidClientError: HTTP Basic and the body name two clients.
         """
         self._check_one_client(request)
-        return bool(super().authenticate_client(request, *args, **kwargs))
+        if super().authenticate_client(request, *args, **kwargs):
+            return True
+        named = vars(request).get("client")
+        if named is None and not request.client_id:
+            # For the audit log: the name of a client that there is not.
+            request.client_id = (_basic_credentials(request) or (None,))[0]
+            audit.note_request(request)
+        return _refused(
+            InvalidClientError,
+            Reason.CLIENT_UNKNOWN if named is None else Reason.CLIENT_AUTHENTICATION_FAILED,
+        )
 
     def _check_secret(self, provided_secret: str, stored_secret: str) -> bool:
         if not provided_secret.strip():
@@ -212,25 +253,37 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_user(
         self, username: str, password: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
-        if "\x00" in username:
-            return False  # as above
         validate = super().validate_user
-        # It may renew the hash of the password, and be given up for another transaction.
-        return bool(repeat(lambda: validate(username, password, client, request, *args, **kwargs)))
+        # psycopg refuses NUL. The method may renew the hash, and be given up for another transaction.
+        valid = "\x00" not in username and repeat(
+            lambda: validate(username, password, client, request, *args, **kwargs)
+        )
+        return bool(valid) or _refused(InvalidGrantError, Reason.BAD_CREDENTIALS)
 
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
-        validate = super().validate_refresh_token
+        validate, is_protected = super().validate_refresh_token, protects_from_reuse(client)
+        if oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION and not is_protected and _is_reused(refresh_token):
+            # The overridden method would end the family.
+            return _refused(InvalidGrantError, Reason.REFRESH_TOKEN_REUSE)
         # It may revoke the family, and be given up for another transaction.
         valid = repeat(lambda: validate(refresh_token, client, request, *args, **kwargs))
         if not valid or _is_used_up(request.refresh_token_instance):
-            if oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION:
-                _end_reused(refresh_token)
+            if audit.is_attempted():
+                _refused(InvalidGrantError, _why_not_refreshed(refresh_token, client))
+            if is_protected:
+                _end_reused(refresh_token, client)
             return False
         refreshed = request.refresh_token_instance
-        if not token_has_standing(refreshed, request):
-            return False
+        refreshed.application = client  # it is the one, and has its policy
+        fault = next(token_faults(refreshed, request), None)
+        if fault is not None:
+            return _refused(InvalidGrantError, fault)
+        check_login(request, refreshed)
+        # Once it is used, it has no access token any more, and its grace period.
+        if refreshed.access_token is not None and not is_live(refresh_token_expiry(refreshed)):
+            return _refused(InvalidGrantError, Reason.REFRESH_TOKEN_EXPIRED)
         state_of(request).refresh_token = refreshed
         check_refresh_proof(request, refreshed.binding_confirmation)
         check_refresh_binding(request)
@@ -251,6 +304,11 @@ class BindingOAuth2Validator(OAuth2Validator):
         scopes = super().get_default_scopes(client_id, request, *args, **kwargs)
         return _usable_scopes(scopes, request.client)
 
+    def rotate_refresh_token(self, request: Request) -> bool:
+        """Return whether a refresh is answered with a new refresh token: as the application has it."""
+        rotates = policy_of(request.client).rotate_refresh_tokens
+        return bool(super().rotate_refresh_token(request)) if rotates is None else rotates
+
     def get_original_scopes(self, refresh_token: str, request: Request, *args: Any, **kwargs: Any) -> Any:
         """Return the scopes that a refresh may grant: those of the token that the server still offers."""
         _check_openid(scope_to_list(request.scope) or [], request.client, request)
@@ -262,13 +320,20 @@ class BindingOAuth2Validator(OAuth2Validator):
     ) -> bool:
         if not super().validate_code(client_id, code, client, request, *args, **kwargs):
             _end_replayed(code, request)
+            if audit.is_attempted():
+                is_replayed = codes.find_redeemed(code, client) is not None
+                _refused(InvalidGrantError, Reason.CODE_REPLAYED if is_replayed else Reason.CODE_UNKNOWN)
             return False
-        if not has_standing(request.user, client, request):
-            return False
+        fault = next(standing_faults(request.user, client, request), None)
+        if fault is not None:
+            return _refused(InvalidGrantError, fault)
+        context = codes.find_context(code, client)
+        if context is not None and context.session is not None and _follows_ended(context.session, client):
+            return _refused(InvalidGrantError, Reason.SESSION_ENDED)
         request.scopes = _still_offered(request.scopes, request)
         if takes_proofs(client):
-            check_proof(request, Confirmation.from_stored(codes.find_confirmation(code, client)))
-        state_of(request).code = code
+            check_proof(request, Confirmation.from_stored(None if context is None else context.confirmation))
+        state_of(request).code, state_of(request).code_context = code, context
         return True
 
     def validate_redirect_uri(
@@ -308,12 +373,15 @@ class BindingOAuth2Validator(OAuth2Validator):
         if challenge is None and request.code_verifier:
             # RFC 9700 section 4.8.2: somebody may have taken the challenge out of the authorization request.
             raise InvalidGrantError(
+                Reason.CODE_CHALLENGE_MISSING,
                 description="code_verifier was sent, but the code was requested without a code_challenge.",
                 request=request,
             )
         return challenge
 
     def get_code_challenge_method(self, code: str, request: Request) -> Any:
+        # If the next question is not answered with yes; whoever refuses later has a reason of their own.
+        _refused(InvalidGrantError, Reason.CODE_VERIFIER_WRONG)
         with _while_it_is_there(code, request):
             return super().get_code_challenge_method(code, request)
 
@@ -329,7 +397,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     ) -> bool:
         confirm = super().confirm_redirect_uri
         with _while_it_is_there(code, request):
-            return bool(confirm(client_id, code, redirect_uri, client, request, *args, **kwargs))
+            is_same = bool(confirm(client_id, code, redirect_uri, client, request, *args, **kwargs))
+        return is_same or _refused(InvalidRequestError, Reason.REDIRECT_URI_MISMATCH)
 
     def validate_grant_type(
         self, client_id: str, grant_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
@@ -343,8 +412,10 @@ class BindingOAuth2Validator(OAuth2Validator):
         if is_device_grant and not hasattr(RequestValidator, "validate_device_code"):
             # oauthlib 4 asks validate_device_code() next; oauthlib 3.3 asks nobody.
             status = self.validate_device_code(client.client_id, request.device_code, request)
+            if status is None:
+                raise InvalidGrantError(Reason.DEVICE_CODE_UNKNOWN, request=request)
             if status != _AUTHORIZED:
-                raise _DEVICE_ERRORS.get(status or "", InvalidGrantError)(request=request)
+                raise _DEVICE_ERRORS[status](request=request)
         return True
 
     def validate_response_type(
@@ -352,10 +423,12 @@ class BindingOAuth2Validator(OAuth2Validator):
     ) -> bool:
         # The first question that oauthlib asks once it knows where errors go.
         check_authorization_request(request)
-        # No request to the authorization endpoint names a binding, so its access tokens have none.
-        is_demanding = demands_binding(client) or policy_of(client).demands_proof
-        if "token" in response_type.split() and is_demanding:
-            return False
+        if "token" in response_type.split():
+            # No request to this endpoint names a binding, or proves a key for an access token.
+            policy = policy_of(client)
+            if takes_token_requests_alone(client, policy):
+                return False
+            state_of(request).missed_demands.update(demands_at(Demand.REPORT, client, policy))
         valid = super().validate_response_type(client_id, response_type, client, request, *args, **kwargs)
         return bool(valid)
 
@@ -366,25 +439,32 @@ class BindingOAuth2Validator(OAuth2Validator):
         grants = written(get_device_grant_model()).select_related("user")
         grant = grants.filter(device_code=device_code, client_id=client_id).first()
         if grant is None:
+            _refused(InvalidGrantError, Reason.DEVICE_CODE_UNKNOWN)
             return None
         if grant.status == grant.EXPIRED or not is_live(grant.expires):
+            _refused(ExpiredTokenError, Reason.DEVICE_CODE_EXPIRED)
             return str(ExpiredTokenError.error)
         if grant.status == grant.AUTHORIZED:
-            if not has_standing(grant.user, request.client, request):
+            fault = next(standing_faults(grant.user, request.client, request), None)
+            if fault is not None:
+                _refused(AccessDenied, fault)
                 return str(AccessDenied.error)
             request.user = grant.user
             request.scopes = _still_offered(grant.scope.split(), request)
             state_of(request).device_code = device_code
             return _AUTHORIZED
         if grant.status == grant.DENIED:
+            _refused(AccessDenied, Reason.DEVICE_DENIED)
             return str(AccessDenied.error)
         # Only while nothing is decided: nobody who asks too often keeps the answer from a device.
         in_time = codes.note_poll(grant)
         return str(AuthorizationPendingError.error if in_time else SlowDownError.error)
 
     def _check_and_set_request_resource(self, request: Request) -> None:
-        # What an exchange asks for is checked against its rule.
-        if state_of(request).exchange is None:
+        state = state_of(request)
+        if state.audiences is not None:
+            request.resource = list(state.audiences)
+        elif state.exchange is None:  # what an exchange asks for is checked against its rule
             super()._check_and_set_request_resource(request)
 
     def _validate_resource_uris(self, request: Request, resources: list[str]) -> None:
@@ -396,8 +476,8 @@ class BindingOAuth2Validator(OAuth2Validator):
             super()._validate_resource_uris(request, resources)
         except ValueError:
             # urlsplit() could not parse one, for instance "https://[".
-            raise CustomOAuth2Error(
-                error="invalid_target", description="A resource is not a valid URI.", request=request
+            raise InvalidTargetError(
+                Reason.PARAMETER_INVALID, description="A resource is not a valid URI.", request=request
             ) from None
 
     # Issuing
@@ -434,14 +514,14 @@ class BindingOAuth2Validator(OAuth2Validator):
             super()._save_bearer_token(token, request, *args, **kwargs)
         except (get_access_token_model().DoesNotExist, get_refresh_token_model().DoesNotExist):
             # What was there when the request was validated; django-oauth-toolkit reads it again, with a lock.
-            raise InvalidGrantError(request=request) from None
+            raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request) from None
         if not token["access_token"]:
             # A replay within the grace period, of which redacted storage has kept nothing to answer.
-            raise InvalidGrantError(request=request)
+            raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
         plan = get_plan(request)
         if refreshed is not None:
             _confirm_refreshed(refreshed, plan, request, token)
-        if plan.token_type is TokenType.JWT and refreshed is not None:
+        if refreshed is not None and (plan.token_type is TokenType.JWT or plan.latest_expiry is not None):
             # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
             rows = access_tokens().filter(token_checksum=token_checksum(plan.access.text))
             rows.update(expires=plan.expires)
@@ -460,7 +540,15 @@ class BindingOAuth2Validator(OAuth2Validator):
             check_user(request)
             challenge, method = request.code_challenge or "", request.code_challenge_method or ""
             confirmation = request.headers.get(REQUESTED_KEY)
-            codes.note_requested(code["code"], request.client, request.user, challenge, method, confirmation)
+            codes.note_requested(
+                code["code"],
+                request.client,
+                request.user,
+                challenge,
+                method,
+                confirmation,
+                browser_session(request),
+            )
             save(client_id, code, request, *args, **kwargs)
 
         try:
@@ -474,6 +562,8 @@ class BindingOAuth2Validator(OAuth2Validator):
             # Without rotation django-oauth-toolkit writes the new token over the one before.
             add_to_revocation_feed([token_instance])
             _keep_claims(token_instance, raw_token)
+        if token_instance.binding_login_started is None:
+            _continue_login(token_instance)
 
     def _create_access_token(
         self,
@@ -488,7 +578,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if not isinstance(plan, BoundPlan):
             if source_refresh_token is not None and source_refresh_token.revoked is not None:
                 # Revoked since it was validated, and not by a request that has refreshed with it.
-                raise InvalidGrantError(request=request)
+                raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
             row: BoundAccessToken = super()._create_access_token(
                 expires, request, token, source_refresh_token
             )
@@ -507,6 +597,8 @@ class BindingOAuth2Validator(OAuth2Validator):
             slot=plan.slot,
             token_seed=plan.access.seed,
             binding_confirmation=plan.stored_confirmation,
+            binding_login_started=plan.login_started,
+            binding_session_id=plan.session_id,
         )
         if plan.token_type is TokenType.JWT:
             # It is never answered again, so only its checksum is kept (see TokenChecksumField).
@@ -546,13 +638,29 @@ class BindingOAuth2Validator(OAuth2Validator):
             exchange=plan.exchange,
             token_seed=plan.refresh.seed,
             binding_confirmation=plan.stored_confirmation,
+            binding_login_started=plan.login_started if plan.reused is None else plan.reused.login_started,
+            binding_session_id=access_token.binding_session_id,
         )
         self._set_token_value(row, refresh_token_code)
         row.save()
         return row
 
+    def sign_devices_out(self, bindings: Iterable[Any]) -> None:
+        revoke_bindings(bindings)
+
     def set_resources(self, request: Request) -> None:
+        state, policy = state_of(request), policy_of(request.client)
+        named = getattr(request, "resource", None)
+        is_asked = bool(named.strip() if isinstance(named, str) else named)
         self._check_and_set_request_resource(request)
+        if state.audiences is not None or state.exchange is not None or not policy.restricts_audiences:
+            return
+        if is_asked:
+            check_asked(policy, request.resource, request=request)
+        else:
+            request.resource = inherit(policy, request.resource, request=request)
+        # From here on it is no longer known what was asked for.
+        state.audiences = request.resource
 
     def create_access_token(
         self, request: Request, token: dict[str, Any], source: BoundRefreshToken | None
@@ -574,6 +682,13 @@ class BindingOAuth2Validator(OAuth2Validator):
         """Return the issuer, wherever the site has the URLs."""
         return get_issuer(request)
 
+    def get_id_token_dictionary(
+        self, token: dict[str, Any], token_handler: Any, request: Request
+    ) -> tuple[dict[str, Any], datetime]:
+        claims, expires = super().get_id_token_dictionary(token, token_handler, request)
+        add_login_session(claims, request)
+        return claims, expires
+
     def finalize_id_token(
         self, id_token: dict[str, Any], token: dict[str, Any], token_handler: Any, request: Request
     ) -> str:
@@ -583,7 +698,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         except (ImproperlyConfigured, JWException) as error:
             logger.error("No ID token for client %s: %s", one_line(request.client.client_id), one_line(error))
             raise MisconfiguredError(
-                description="ID tokens are not set up for this client.", request=request
+                Reason.MISCONFIGURED, description="ID tokens are not set up for this client.", request=request
             ) from error
         return signed
 
@@ -626,19 +741,25 @@ class BindingOAuth2Validator(OAuth2Validator):
 
     def _load_access_token(self, token: str) -> BoundAccessToken | None:
         # As the overridden method, with what the token is bound to.
+        return self._find_access_token(token)
+
+    def _find_access_token(self, token: str, *related: str) -> BoundAccessToken | None:
         model = get_access_token_model()
         row: BoundAccessToken | None = prepared_sql.find(
             read_alias(model),
             model,
             "token_checksum",
             token_checksum(token),
-            ("application", "user", "binding"),
+            ("application", "application__token_policy", "user", "binding"),
         )
         return row
 
     def find_access_token(self, text: str) -> BoundAccessToken | None:
-        """Return the access token that has a text, whether or not it is live, or None."""
-        return self._load_access_token(text)
+        """Return the access token that has a text, whether or not it is live, or None.
+
+        It comes with its application's policy.
+        """
+        return self._find_access_token(text, "application__token_policy")
 
     def _get_key_for_token(self, token: str) -> Any:
         # For all who read ID tokens. The overridden method is not guarded against junk; and who has the key
@@ -669,11 +790,12 @@ class BindingOAuth2Validator(OAuth2Validator):
             valid = super().validate_bearer_token(token, scopes, request)
         if not valid:
             if presentation.fault:
-                _refuse_token(request, presentation.fault)
+                _refuse_presented(request, presentation)
             return False
         if not applications_are_usable(request.access_token, request):
             _refuse_token(request)
             return False
+        note_use(request.access_token.binding)
         return True
 
     def validate_jwt_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
@@ -699,9 +821,15 @@ class BindingOAuth2Validator(OAuth2Validator):
             return False
         with presenting(request.headers) as presentation:
             if not presentation.meets_demands_of(login):
-                _refuse_token(request, presentation.fault)
+                _refuse_presented(request, presentation)
                 return False
         return True
+
+
+def _refused(error: type[OAuth2Error], reason: Reason) -> bool:
+    """Return False, which has oauthlib refuse a request with an error of its own, and note why it is one."""
+    audit.note(str(error.error), reason)
+    return False
 
 
 def _could_be_client_id(text: str) -> bool:
@@ -732,7 +860,7 @@ def _still_offered(granted: list[str], request: Request) -> list[str]:
     """
     scopes = _usable_scopes(offered_scopes(granted, request.client, request), request.client)
     if any(granted) and not scopes:
-        raise InvalidScopeError(request=request)
+        raise InvalidScopeError(Reason.SCOPE_NOT_ALLOWED, request=request)
     return scopes
 
 
@@ -753,6 +881,7 @@ def _check_openid(scopes: list[str], application: Any, request: Request) -> None
     """
     if _OPENID in scopes and not _has_id_tokens(application):
         raise InvalidScopeError(
+            Reason.SCOPE_NOT_ALLOWED,
             description="openid: no signing algorithm for ID tokens is set up for this client.",
             request=request,
         )
@@ -760,6 +889,12 @@ def _check_openid(scopes: list[str], application: Any, request: Request) -> None
 
 def _refuse_token(request: Request, description: str = "The access token is invalid.") -> None:
     request.oauth2_error = OrderedDict(error="invalid_token", error_description=description)
+
+
+def _refuse_presented(request: Request, presentation: Presentation) -> None:
+    _refuse_token(request, presentation.fault)
+    assert presentation.reason is not None  # noqa: S101
+    tell_refusal(request.headers, InvalidTokenError.error, presentation.reason, presentation.refused)
 
 
 def _is_made_by_site(request: Request) -> bool:
@@ -782,9 +917,18 @@ def _keep_claims(row: BoundAccessToken, text: str) -> None:
 
 def _complete(row: BoundAccessToken | BoundRefreshToken, plan: Plan | None) -> None:
     """Give a row that django-oauth-toolkit has made what it does not know of."""
-    if plan is not None and (plan.exchange is not None or plan.confirmation is not None):
+    if plan is None:
+        return
+    fields = []
+    if plan.exchange is not None or plan.confirmation is not None:
         row.exchange, row.binding_confirmation = plan.exchange, plan.stored_confirmation
-        row.save(update_fields=["exchange", "binding_confirmation"])
+        row.binding_login_started = plan.login_started
+        fields = ["exchange", "binding_confirmation", "binding_login_started"]
+    if plan.session_id != row.binding_session_id:
+        row.binding_session_id = plan.session_id
+        fields.append("binding_session")
+    if fields:
+        row.save(update_fields=fields)
 
 
 def _confirm_refreshed(
@@ -799,10 +943,58 @@ def _confirm_refreshed(
     if token["access_token"] != plan.access.text:
         if rows.filter(binding_confirmation=confirmation).exists():
             return
-        raise InvalidGrantError(request=request)
+        raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
     if state_of(request).keeps_refresh_token and confirmation != refreshed.binding_confirmation:
         rows.update(binding_confirmation=confirmation)
         refresh_tokens().filter(pk=refreshed.pk).update(binding_confirmation=confirmation)
+
+
+def _continue_login(row: BoundAccessToken | BoundRefreshToken) -> None:
+    """Let a row be of the login that it goes on with: when that began, and in which browser."""
+    # A refresh token goes with an access token, which was made a moment before.
+    source = row.source_refresh_token if _is_access_token(row) else row.access_token
+    if source is None:
+        return
+    row.binding_session_id = source.binding_session_id
+    row.binding_login_started = (
+        login_started(source) if _is_access_token(row) else source.binding_login_started
+    )
+
+
+def _follows_ended(session: LoginSession, application: Any) -> bool:
+    """Return whether a login session has ended, and an application has nothing more of it then.
+
+    That it has only expired ends what is bound to it.
+    """
+    if application.token_binding_type == SSO_SESSION:
+        return not session.is_live
+    policy = policy_of(application)
+    follows = policy.ends_with_session or bool(policy.backchannel_logout_uri)
+    return follows and session.termination_reason not in {"", TerminationReason.EXPIRED}
+
+
+def _is_reused(refresh_token: str) -> bool:
+    """Return whether a refresh token was used, and comes again after its grace period."""
+    checksum = token_checksum(refresh_token)
+    rows = refresh_tokens().filter(token_checksum=checksum).order_by(F("revoked").desc(nulls_first=True))
+    row = rows.first()
+    return row is not None and row.revoked is not None and repeatable_until(row) is None
+
+
+def _why_not_refreshed(refresh_token: str, client: Any) -> Reason:
+    """Return why a refresh token is not good, for the audit log, before anything is ended for it."""
+    rows = refresh_tokens().filter(token_checksum=token_checksum(refresh_token))
+    row: BoundRefreshToken | None = rows.order_by(F("revoked").desc(nulls_first=True)).first()
+    if row is None:
+        return Reason.REFRESH_TOKEN_UNKNOWN
+    if row.application_id != client.pk:
+        return Reason.REFRESH_TOKEN_OF_OTHER_CLIENT
+    if row.revoked is None:
+        return Reason.REFRESH_TOKEN_EXPIRED
+    # What it was refreshed into came later.
+    later = refresh_tokens().filter(token_family=row.token_family, created__gt=row.created)
+    was_used = row.token_family is not None and later.exists()
+    return Reason.REFRESH_TOKEN_REUSE if was_used else Reason.REFRESH_TOKEN_REVOKED
 
 
 def _is_used_up(refresh_token: BoundRefreshToken) -> bool:
@@ -813,13 +1005,13 @@ def _is_used_up(refresh_token: BoundRefreshToken) -> bool:
     return refresh_token.revoked is not None and not oauth2_settings.REFRESH_TOKEN_GRACE_PERIOD_SECONDS
 
 
-def _end_reused(refresh_token: str) -> None:
+def _end_reused(refresh_token: str, client: Any) -> None:
     """End the family of a refresh token that is used again, with what was exchanged from it."""
     checksum = token_checksum(refresh_token)
     revoked = refresh_tokens().filter(token_checksum=checksum, revoked__isnull=False)
     for user, family in set(revoked.values_list("user", "token_family")):
         if family is not None:
-            revoke_family(user, family)
+            revoke_family(user, family, reason=Reason.REFRESH_TOKEN_REUSE, client=client)
 
 
 @contextmanager
@@ -834,7 +1026,7 @@ def _while_it_is_there(code: str, request: Request) -> Iterator[None]:
         yield
     except get_grant_model().DoesNotExist:
         _end_replayed(code, request)
-        raise InvalidGrantError(request=request) from None
+        raise InvalidGrantError(Reason.CODE_REPLAYED, request=request) from None
 
 
 def _end_replayed(code: str, request: Request) -> None:
@@ -853,7 +1045,13 @@ def _end_replayed(code: str, request: Request) -> None:
     else:
         is_client = request.client.client_type == AbstractApplication.CLIENT_CONFIDENTIAL
     if is_client:
-        revoke_family(context.user_id, context.token_family, context.access_token)
+        revoke_family(
+            context.user_id,
+            context.token_family,
+            context.access_token,
+            reason=Reason.CODE_REPLAYED,
+            client=request.client,
+        )
 
 
 def _check_not_revoked_meanwhile(refreshed: BoundRefreshToken, request: Request) -> None:
@@ -871,4 +1069,4 @@ def _check_not_revoked_meanwhile(refreshed: BoundRefreshToken, request: Request)
     )
     if current is None or current != [refreshed.revoked, refreshed.binding_confirmation]:
         # Revoked, or bound to a key that this request may not prove.
-        raise InvalidGrantError(request=request)
+        raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiViewExtension
@@ -9,7 +10,8 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 
 from oauth_binding.contrib.rest_framework.devices import SignedInDeviceSerializer
 from oauth_binding.contrib.rest_framework.schema import REFUSALS, refusal
-from oauth_binding.devices.registry import MAX_NAME_LENGTH
+from oauth_binding.core.device_names import MAX_NAME_LENGTH
+from oauth_binding.core.display_texts import is_misleading
 
 _COMMON: Final = {**REFUSALS, 429: refusal("There were too many requests.")}
 _NO_PAGE: Final = {404: refusal("There is no such page.")}
@@ -19,20 +21,6 @@ _NAMED: Final = {
     409: refusal("It can't be named."),
     413: refusal("The request is too large."),
     415: refusal("The request is not JSON."),
-}
-# By hand, because drf-spectacular lists the empty name apart, and "oneOf" lets just one of the two match.
-_NAME: Final = {
-    "application/json": {
-        "type": "object",
-        "properties": {
-            "name": {
-                "type": "string",
-                "maxLength": MAX_NAME_LENGTH,
-                "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$",
-                "description": "Empty removes the name.",
-            }
-        },
-    }
 }
 _SIGNED_OUT: Final = {
     200: OpenApiResponse(
@@ -45,6 +33,31 @@ _SIGNED_OUT: Final = {
     )
 }
 _ID: Final = OpenApiParameter("id", str, OpenApiParameter.PATH, description="The `id` of the device.")
+
+
+def _name() -> dict[str, Any]:
+    """Return what naming a device takes.
+
+    By hand, because drf-spectacular lists the empty name apart, and "oneOf" lets just one of the two match.
+    """
+    name = {
+        "type": "string",
+        "maxLength": MAX_NAME_LENGTH,
+        "pattern": f"^[^{_misleading()}]*$",
+        "description": "Empty removes the name.",
+    }
+    return {"application/json": {"type": "object", "properties": {"name": name}}}
+
+
+def _misleading() -> str:
+    """Return the misleading characters as ranges of a regular expression (ECMA-262).
+
+    Without its flag "u" that has characters of the basic plane alone, and halves of the others.
+    """
+    codes = [code for code in range(0x10000) if not 0xD800 <= code < 0xE000 and is_misleading(chr(code))]
+    # In a row, a code is as far from its place in the list as the one before.
+    rows = [list(row) for _, row in groupby(enumerate(codes), key=lambda each: each[1] - each[0])]
+    return "".join(rf"\u{row[0][1]:04x}-\u{row[-1][1]:04x}" for row in rows)
 
 
 class DeviceViewSetExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
@@ -66,7 +79,7 @@ class DeviceViewSetExtension(OpenApiViewExtension):  # type: ignore[no-untyped-c
             partial_update=extend_schema(
                 summary="Name a device",
                 parameters=[_ID],
-                request=_NAME,
+                request=_name(),
                 responses={200: one, **_NAMED, **_COMMON, **_NO_DEVICE},
             ),
             destroy=extend_schema(

@@ -25,8 +25,9 @@ from rest_framework.viewsets import GenericViewSet
 from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication
 from oauth_binding.contrib.rest_framework.parsers import BoundedJSONParser
 from oauth_binding.contrib.rest_framework.permissions import IsUserWithResourceScope
+from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
+from oauth_binding.devices.history import note_device_signed_out, note_others_signed_out, note_renamed
 from oauth_binding.devices.registry import (
-    MAX_NAME_LENGTH,
     Device,
     device_id_of,
     devices_of,
@@ -34,8 +35,8 @@ from oauth_binding.devices.registry import (
     rename,
     sign_out,
     sign_out_everywhere,
-    validate_name,
 )
+from oauth_binding.sessions.browser import current
 
 #: The number of devices on a page where the site has no ``PAGE_SIZE``.
 DEFAULT_PAGE_SIZE: Final = 50
@@ -95,7 +96,17 @@ class SignedInDeviceSerializer(serializers.Serializer[Device]):
     id = serializers.CharField(read_only=True)
     application = DeviceApplicationSerializer(read_only=True)
     name = serializers.CharField(
-        read_only=True, help_text="What the user calls it, or else the beginning of its `binding_ref`."
+        read_only=True,
+        help_text="What the user calls it, or else its `description`, or else plain words.",
+    )
+    description = serializers.CharField(
+        read_only=True, help_text='What it looks like, such as "Firefox on Windows"; empty if not known.'
+    )
+    address = serializers.CharField(
+        read_only=True, help_text="The address of its last token request, as far as the site keeps it."
+    )
+    place = serializers.CharField(
+        read_only=True, help_text="The place of its last token request, as far as the site keeps it."
     )
     can_be_named = serializers.BooleanField(read_only=True)
     # As in introspection, which says neither of what counts as unbound.
@@ -187,11 +198,14 @@ class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Gener
         if "name" in serializer.validated_data:
             if device.binding is None or not device.can_be_named:
                 raise CannotBeNamed
+            before = device.binding.name
             rename(device.binding, serializer.validated_data["name"].strip())
+            note_renamed(self.user, device.binding, before)
         return Response(self.get_serializer(device).data)
 
     def perform_destroy(self, instance: Device) -> None:
         sign_out(self.user, instance)
+        note_device_signed_out(self.user, instance)
 
     @action(detail=True, methods=["post"], url_path="sign-out-others")
     def sign_out_others(self, request: Request, id: str) -> Response:
@@ -204,4 +218,8 @@ class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Gener
         return self._sign_out_others(self.current_device_id)
 
     def _sign_out_others(self, device_id: str | None) -> Response:
-        return Response({"signed_out": sign_out_everywhere(self.user, keep=device_id)})
+        # A browser that calls with its session stays signed in.
+        session = current(self.request._request) if self.request.auth is None else None
+        signed_out = sign_out_everywhere(self.user, keep=device_id, keep_session=session)
+        note_others_signed_out(self.user, signed_out)
+        return Response({"signed_out": signed_out})

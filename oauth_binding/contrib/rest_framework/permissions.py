@@ -91,7 +91,7 @@ class IsSenderConstrained(BasePermission):
         if not _is_token(request.auth):
             return False
         try:
-            require_sender_constrained(request.auth)
+            require_sender_constrained(request._request, request.auth)
         except BearerError as error:
             raise BearerAPIException(error, request) from None
         return True

@@ -7,7 +7,9 @@ from typing import Any, Final
 from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.authorization_server.issuing.presented_binding import MAX_VALUE_LENGTH
+from oauth_binding.authorization_server.issuing.presented_name import NAME_HEADER
 from oauth_binding.core.addresses import endpoint_path
+from oauth_binding.core.device_names import MAX_NAME_LENGTH
 from oauth_binding.core.settings import binding_settings
 
 #: The security scheme of clients at the token endpoint.
@@ -79,7 +81,14 @@ def _token_operation() -> dict[str, Any]:
                 "in": "header",
                 "schema": text,
                 "description": "A proof of the key that the tokens are constrained to (RFC 9449 section 4).",
-            }
+            },
+            {
+                "name": NAME_HEADER,
+                "in": "header",
+                "schema": text,
+                "description": "What to call a new device: up to "
+                f"{MAX_NAME_LENGTH} characters, those beyond ASCII as percent-encoded UTF-8.",
+            },
         ],
         "requestBody": {
             "required": True,

@@ -10,7 +10,7 @@ import functools
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,6 +32,13 @@ from oauth_binding.core.setting_rules import is_loopback
 
 #: When the request at hand has to be over, on the clock of :func:`time.monotonic`.
 _deadline: ContextVar[float] = ContextVar("oauth_binding_deadline")
+
+#: Whether the request at hand may connect to an address; None where it may to any.
+_allows: ContextVar[Callable[[str], bool] | None] = ContextVar("oauth_binding_allows", default=None)
+
+
+class AddressNotAllowedError(OSError):
+    """A host has no address that may be connected to."""
 
 
 def _remaining() -> float:
@@ -95,7 +102,7 @@ def _connect(address: tuple[str, int], *args: Any) -> socket.socket:
     An address that does not answer leaves time for those after it.
     """
     problem = OSError("it has no address")
-    found = _look_up(*address)
+    found = _allowed(_look_up(*address))
     for index, (family, kind, protocol, _name, resolved) in enumerate(found):
         connection = _Socket(family, kind, protocol)
         try:
@@ -107,6 +114,20 @@ def _connect(address: tuple[str, int], *args: Any) -> socket.socket:
         else:
             return connection
     raise problem
+
+
+def _allowed(found: list[Any]) -> list[Any]:
+    """Return the addresses that may be connected to: those themselves, so that no name is looked up again.
+
+    :raises AddressNotAllowedError: there is none.
+    """
+    allows = _allows.get()
+    if allows is None:
+        return found
+    allowed = [each for each in found if allows(each[4][0])]
+    if not allowed:
+        raise AddressNotAllowedError("it has no address that may be connected to")
+    return allowed
 
 
 class _Connection(HTTPConnection):
@@ -147,6 +168,13 @@ class _Proxies(ProxyHandler):
         return super().proxy_open(request, proxy, type)
 
 
+class _NoProxies(ProxyHandler):
+    """None: a proxy would look a name up itself, and connect to whatever it finds."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+
 class _NoRedirects(HTTPRedirectHandler):
     """Only the address that is configured is asked."""
 
@@ -155,22 +183,29 @@ class _NoRedirects(HTTPRedirectHandler):
 
 
 @functools.cache
-def _get_opener() -> OpenerDirector:
-    return build_opener(_HTTP, _HTTPS, _Proxies, _NoRedirects)
+def _get_opener(proxies: type[ProxyHandler] = _Proxies) -> OpenerDirector:
+    return build_opener(_HTTP, _HTTPS, proxies, _NoRedirects)
 
 
 @contextmanager
-def open_in_time(request: Request, seconds: float) -> Iterator[HTTPResponse]:
+def open_in_time(
+    request: Request, seconds: float, allows: Callable[[str], bool] | None = None
+) -> Iterator[HTTPResponse]:
     """Enter with the answer to a request. Redirects are not followed.
 
     :param request: to an http or https URL.
     :param seconds: how long all of it may take, with reading the answer.
+    :param allows: whether an address may be connected to, for a URL that somebody else has chosen: it is
+        asked of those that the host is found to have. The proxies of the environment are not used then.
     :raises urllib.error.HTTPError: the server has answered with another status than 2xx.
     :raises OSError, HTTPException: there is no answer, or not in time; also while it is read.
     """
+    opener = _get_opener() if allows is None else _get_opener(_NoProxies)
     previous = _deadline.set(monotonic() + seconds)
+    previous_allows = _allows.set(allows)
     try:
-        with _get_opener().open(request, timeout=seconds) as response:
+        with opener.open(request, timeout=seconds) as response:
             yield response
     finally:
+        _allows.reset(previous_allows)
         _deadline.reset(previous)

@@ -5,12 +5,17 @@
 
     // The texts are beside each line, by the values of these fields.
     var LINES = {
-        "token-binding-effect": ["token_type", "token_binding_type", "require_binding"],
+        "token-binding-effect": ["token_type", "token_binding_type", "token_policy-0-require_binding"],
+        "presented-binding-effect": ["token_policy-0-require_presented_binding", "token_binding_type"],
         "sender-constraint-effect": [
             "token_policy-0-sender_constraint",
             "token_policy-0-require_sender_constraint",
             "token_binding_type",
         ],
+        // Of these, whether there is anything.
+        "audiences-effect": ["token_policy-0-allowed_audiences", "token_policy-0-default_audiences"],
+        "device-limit-effect": ["token_policy-0-device_limit_action", "token_binding_type"],
+        "logout-effect": ["token_policy-0-revoke_on_logout", "token_binding_type"],
     };
 
     function value(name) {
@@ -18,8 +23,8 @@
         if (!field) {
             return null; // the form is read-only
         }
-        if (field.type === "checkbox") {
-            return field.checked ? "1" : "0";
+        if (field.type === "textarea") {
+            return field.value.trim() ? "1" : "0";
         }
         if (field.type === "radio") {
             field = document.querySelector('[name="' + name + '"]:checked');

@@ -147,7 +147,7 @@ class TestDemands:
     def test_who_demands_a_binding_gets_no_token_here(
         self, make_bound: Callable[..., Site], grant_type: str, response_type: str, demand: str
     ) -> None:
-        site = make_bound(grant_type=grant_type, **{demand: True})
+        site = make_bound(grant_type=grant_type, **{demand: "yes"})
 
         response = ask(site, "openid read", response_type=response_type, nonce="n")
 
@@ -156,11 +156,11 @@ class TestDemands:
 
     @pytest.mark.parametrize("demand", DEMANDS)
     def test_a_code_and_an_id_token_are_to_be_had(self, make_bound: Callable[..., Site], demand: str) -> None:
-        site = make_bound(grant_type="openid-hybrid", **{demand: True})
+        site = make_bound(grant_type="openid-hybrid", **{demand: "yes"})
         assert ask(site, "openid read", response_type="code id_token", nonce="n").status_code == 200
 
     def test_nothing_is_demanded_without_binding(self, make_site: Callable[..., Site]) -> None:
-        site = make_site("implicit", require_binding=True)
+        site = make_site("implicit", require_binding="yes")
         assert ask(site, response_type="token").status_code == 200
 
 

@@ -34,7 +34,7 @@ def address_of(pattern: URLPattern) -> str:
     """Return where a view is, with something in place of what is variable: it is not looked at."""
     if pattern.name is None:
         return f"/oauth2/{pattern.pattern}"
-    arguments = {name: 1 if name == "pk" else "one" for name in pattern.pattern.converters}
+    arguments = dict.fromkeys(pattern.pattern.converters, "1")
     return reverse(f"oauth2_provider:{pattern.name}", kwargs=arguments)
 
 

@@ -50,6 +50,7 @@ PAGES: Final = {
     *("authorize", "device", "device-confirm", "device-grant-status", "rp-initiated-logout"),
     *("list", "register", "detail", "delete", "update", "authorized-token-list", "authorized-token-delete"),
     *("device-list", "device-sign-out", "device-sign-out-others", "device-rename"),
+    "login-session-sign-out",
 }
 
 #: What the scripts of every site may read.
@@ -238,7 +239,7 @@ class TestCORS:
             client_type="public",
             allowed_origins=self.ORIGIN,
             additional_grant_types="password",
-            require_binding=True,
+            require_binding="yes",
         )
 
     def test_of_a_code(self, site: Site) -> None:

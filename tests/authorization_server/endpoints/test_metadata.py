@@ -72,6 +72,9 @@ OPENID_MEMBERS: dict[str, Any] = {
     "id_token_signing_alg_values_supported": ["RS256", "HS256"],
     "claims_supported": ["sub"],
     "prompt_values_supported": ["none", "login"],
+    # OpenID Connect Back-Channel Logout 1.0 section 2.1.
+    "backchannel_logout_supported": True,
+    "backchannel_logout_session_supported": True,
 }
 
 

@@ -39,7 +39,7 @@ def test_an_origin_of_an_application(origin: str, path: str) -> None:
     assert allowed(response) == {
         "Access-Control-Allow-Origin": origin,
         "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "DPoP",
+        "Access-Control-Allow-Headers": "DPoP, Token-Binding-Name",
         "Access-Control-Max-Age": "600",
     }
     assert "Origin" in response["Vary"].split(", ")

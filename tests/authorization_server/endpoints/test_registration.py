@@ -10,7 +10,7 @@ from django.test import Client
 from oauth2_provider.models import get_application_model
 
 from oauth_binding.models import TokenPolicy
-from tests.helpers.client import Site
+from tests.helpers.client import Site, set_policy
 from tests.helpers.dpop import DeviceKey
 from tests.helpers.provider import provider
 from tests.helpers.registration import OPEN, Registrar, metadata
@@ -31,11 +31,9 @@ def policies() -> list[tuple[str, str]]:
     return list(TokenPolicy.objects.values_list("sender_constraint", "require_sender_constraint"))
 
 
-def set_policy(sender_constraint: str, demand: str) -> None:
-    TokenPolicy.objects.update_or_create(
-        application=get_application_model().objects.get(),
-        defaults={"sender_constraint": sender_constraint, "require_sender_constraint": demand},
-    )
+def demand_proofs(sender_constraint: str, demand: str) -> None:
+    application = get_application_model().objects.get()
+    set_policy(application, sender_constraint=sender_constraint, require_sender_constraint=demand)
 
 
 def assert_refused(answer: Any) -> None:
@@ -78,7 +76,7 @@ def test_it_is_kept_with_several_grant_types(registrar: Registrar) -> None:
 def test_an_update_can_ask_for_it(registrar: Registrar, before: tuple[str, str] | None) -> None:
     registrar.send("POST", metadata("client_credentials"))
     if before is not None:
-        set_policy(*before)
+        demand_proofs(*before)
 
     updated = registrar.send("PUT", metadata("client_credentials", **BOUND))
 
@@ -108,7 +106,7 @@ def test_an_update_against_it_is_refused_altogether(registrar: Registrar) -> Non
 
 def test_an_update_against_it_is_fine_where_nothing_is_demanded(registrar: Registrar) -> None:
     registrar.send("POST", metadata("client_credentials"))
-    set_policy("dpop", "report")
+    demand_proofs("dpop", "report")
 
     assert registrar.send("PUT", metadata("client_credentials", **NOT_BOUND)).status_code == 200
 
@@ -152,3 +150,81 @@ def test_only_the_registration_access_token_asks_for_it(registrar: Registrar) ->
         assert thief.send("PUT", metadata("client_credentials", **sent)).status_code == 401
 
     assert policies() == []
+
+
+# Limits
+
+LIMITS = {"access_token_lifetime": 600, "login_lifetime": 86_400}
+
+
+@pytest.fixture
+def limits(settings: Any) -> dict[str, int]:
+    settings.OAUTH_BINDING = {"REGISTRATION_LIMITS": LIMITS}
+    return LIMITS
+
+
+def held() -> tuple[int | None, int | None, int | None]:
+    policy = TokenPolicy.objects.get()
+    return policy.access_token_lifetime, policy.login_lifetime, policy.refresh_token_lifetime
+
+
+def test_a_client_gets_what_the_site_allows(registrar: Registrar, limits: dict[str, int]) -> None:
+    answer = registrar.send("POST", metadata("client_credentials")).json()
+
+    assert {name: answer[name] for name in limits} == limits
+    assert held() == (600, 86_400, None)
+
+
+def test_it_may_ask_for_less_and_gets_no_more(registrar: Registrar, limits: dict[str, int]) -> None:
+    asked = {"access_token_lifetime": 60, "login_lifetime": 100_000, "refresh_token_lifetime": 9}
+    answer = registrar.send("POST", metadata("client_credentials", **asked)).json()
+
+    assert (answer["access_token_lifetime"], answer["login_lifetime"]) == (60, 86_400)
+    assert "refresh_token_lifetime" not in answer
+    assert held() == (60, 86_400, None)
+
+
+def test_an_update_widens_nothing(registrar: Registrar, limits: dict[str, int]) -> None:
+    registrar.send("POST", metadata("client_credentials"))
+    TokenPolicy.objects.update(access_token_lifetime=120)  # an operator
+
+    answer = registrar.send("PUT", metadata("client_credentials", access_token_lifetime=500)).json()
+    assert answer["access_token_lifetime"] == 120
+    registrar.send("PUT", metadata("client_credentials", access_token_lifetime=60))
+    assert held() == (60, 86_400, None)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "60", True, None, 2**31, [60]], ids=repr)
+def test_a_limit_is_a_whole_number(registrar: Registrar, limits: dict[str, int], value: Any) -> None:
+    refused = registrar.send("POST", metadata("client_credentials", login_lifetime=value))
+
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
+    assert "login_lifetime" in refused.json()["error_description"]
+    assert not get_application_model().objects.exists()
+
+
+def test_what_contradicts_itself_is_refused(registrar: Registrar, limits: dict[str, int]) -> None:
+    refused = registrar.send("POST", metadata("client_credentials", login_lifetime=60))
+
+    assert (refused.status_code, refused.json()["error"]) == (400, "invalid_client_metadata")
+    assert not get_application_model().objects.exists()
+
+
+def test_without_limits_the_members_mean_nothing(registrar: Registrar) -> None:
+    answer = registrar.send("POST", metadata("client_credentials", access_token_lifetime="long"))
+
+    assert answer.status_code == 201
+    assert not TokenPolicy.objects.exists()
+
+
+def test_a_client_with_a_metadata_document_is_limited_too(db: None, limits: dict[str, int]) -> None:
+    model = get_application_model()
+    model.objects.create(
+        client_id="https://client.example/metadata", registration_source=model.RegistrationSource.CIMD
+    )
+    assert held() == (600, 86_400, None)
+
+
+def test_one_that_an_operator_adds_is_not(db: None, limits: dict[str, int]) -> None:
+    get_application_model().objects.create(client_id="added")
+    assert not TokenPolicy.objects.exists()

@@ -292,7 +292,7 @@ def test_tokens_from_before_the_application_opted_in_stay_valid(
 
 @pytest.mark.parametrize("grant_type", GRANTS)
 def test_a_binding_can_be_required(make_bound: Callable[..., Site], grant_type: str) -> None:
-    site = make_bound(grant_type=grant_type, require_binding=True)
+    site = make_bound(grant_type=grant_type, require_binding="yes")
     form = site.grant()
     for missing in ([], [("tokenBindingId", "")], [("tokenBindingId", "  ")]):
         answer = site.post("/oauth2/token/", form + missing)
@@ -305,7 +305,7 @@ def test_a_binding_can_be_required(make_bound: Callable[..., Site], grant_type: 
 
 
 def test_without_binding_nothing_is_required(make_site: Callable[..., Site]) -> None:
-    assert make_site(require_binding=True).token().status == 200
+    assert make_site(require_binding="yes").token().status == 200
 
 
 @pytest.mark.parametrize("response_type", ["token", "id_token token"])

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from oauth_binding.authorization_server import BindingOAuth2Validator
-from tests.helpers.client import Site
+from oauth_binding.models import TokenPolicy
+from tests.helpers.client import REDIRECT_URI, Site, set_policy
+from tests.helpers.login_sessions import login, signed_in
 from tests.helpers.provider import provider
 
 
@@ -22,31 +26,67 @@ def count_queries(call: Callable[[], object]) -> int:
     return sum(not query["sql"].startswith(control) for query in captured.captured_queries)
 
 
-# Two of each are for the application and the user.
+#: A policy that sets all there is.
+FULL_POLICY: dict[str, Any] = {
+    "require_binding": "report",
+    "sender_constraint": "dpop",
+    "require_sender_constraint": "no",
+    "access_token_lifetime": 1_800,
+    "client_token_lifetime": 600,
+    "constrained_token_lifetime": 3_600,
+    "refresh_token_lifetime": 86_400,
+    "login_lifetime": 86_400,
+    "reuse_min_lifetime": 60,
+    "rotate_refresh_tokens": True,
+    "refresh_token_reuse_protection": True,
+    "allowed_audiences": "https://api.example https://other.example",
+    "default_audiences": "https://api.example",
+    "claims": "email",
+    "max_devices": 5,
+    "device_limit_action": "evict",
+    "revoke_on_logout": "session",
+    "backchannel_logout_uri": "https://client.example/logout",
+    "backchannel_logout_session_required": True,
+}
+
+
+def test_the_full_policy_is_full() -> None:
+    fields = {field.name for field in TokenPolicy._meta.concrete_fields}
+    assert fields - FULL_POLICY.keys() == {"id", "application", "require_presented_binding"}
+
+
+# Two of each are for the application and the user, and of a new device two for the limit.
+@pytest.mark.parametrize("policy", [{}, FULL_POLICY], ids=["no policy", "a full policy"])
 @pytest.mark.parametrize(
     ("token_type", "first", "second", "number"),
     [
         ("opaque", "phone", "phone", 4),
         ("opaque", None, None, 4),
-        ("opaque", "phone", "laptop", 7),
+        ("opaque", "phone", "laptop", 9),
         ("jwt", "phone", "phone", 8),
         ("jwt", None, None, 8),
-        ("jwt", "phone", "laptop", 9),
+        ("jwt", "phone", "laptop", 11),
     ],
 )
 def test_a_login(
     make_bound: Callable[..., Site],
     settings: Any,
+    policy: dict[str, Any],
     token_type: str,
     first: str | None,
     second: str | None,
     number: int,
 ) -> None:
-    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "REVOCATION_FEED": False}
+    sources = {"CLAIM_SOURCES": {"email": "email"}}
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "REVOCATION_FEED": False, **sources}
     site = make_bound(token_type)
-    site.bound(first)
+    if policy:
+        set_policy(site.application, **{**policy, **({"require_binding": "no"} if first is None else {})})
+    assert site.bound(first).status == 200
     if connection.vendor == "postgresql" and token_type == "jwt":
         number -= 1  # what ends the token before is sent together
+    if connection.vendor == "postgresql" and first != second:
+        number -= 1  # and so are the gate and the count
     if connection.vendor == "mysql" and token_type == "jwt" and first == second:
         number += 1  # an UPDATE returns no primary key
 
@@ -79,12 +119,66 @@ def test_a_login_at_an_application_without_binding(make_site: Callable[..., Site
     assert count_queries(site.token) == 5
 
 
+@pytest.mark.parametrize(
+    ("binding", "openid", "numbers"),
+    [
+        # Without login sessions 9, 16 and 14; 9, 21 and 18.
+        ("none", "", (13, 18, 14)),
+        ("none", "openid ", (13, 24, 19)),
+        ("sso-session", "", (13, 16, 15)),
+    ],
+)
+def test_a_login_with_a_browser(
+    make_site: Callable[..., Site], user: User, binding: str, openid: str, numbers: tuple[int, ...]
+) -> None:
+    """The second one in it: a code, redeeming that, and a refresh."""
+    site = make_site("authorization_code", token_binding_type=binding, skip_authorization=True)
+    browser = signed_in(user)
+    login(site, browser, f"{openid}read")
+    query = {
+        "response_type": "code",
+        "client_id": site.application.client_id,
+        "redirect_uri": REDIRECT_URI,
+        "scope": f"{openid}read",
+        "code_challenge": "x" * 43,
+        "code_challenge_method": "plain",
+    }
+    form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": "x" * 43}
+    answers: list[Any] = []
+
+    counted = [count_queries(lambda: answers.append(browser.get("/oauth2/authorize/", query)))]
+    form["code"] = parse_qs(urlsplit(answers[-1]["Location"]).query)["code"][0]
+    counted.append(count_queries(lambda: answers.append(site.post("/oauth2/token/", form))))
+    counted.append(count_queries(lambda: answers.append(site.refresh(answers[1].refresh))))
+
+    assert [answer.status for answer in answers[1:]] == [200, 200]
+    assert tuple(counted) == numbers
+
+
 @pytest.mark.parametrize("token_type", ["opaque", "jwt"])
 def test_an_introspection(make_bound: Callable[..., Site], token_type: str) -> None:
     site = make_bound(token_type)
     token = site.bound("phone").access
 
     assert count_queries(lambda: site.introspect(token)) == 2
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {},
+        {"require_presented_binding": "no"},
+        {"require_presented_binding": "report"},
+        {"require_presented_binding": "yes"},
+        {"sender_constraint": "dpop", "require_binding": "yes"},
+    ],
+)
+def test_a_request_to_an_api(make_bound: Callable[..., Site], policy: dict[str, str]) -> None:
+    """The token is read with its application, user and binding, and with what the policy demands."""
+    site = make_bound(**policy)
+    headers = {"Authorization": f"Bearer {site.bound('phone').access}", "Token-Binding-Id": "phone"}
+
+    assert count_queries(lambda: site.http.get("/api/me/", headers=headers)) == 1
 
 
 def test_a_request_of_no_client_or_an_unknown_one(make_bound: Callable[..., Site]) -> None:

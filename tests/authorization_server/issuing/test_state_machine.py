@@ -35,7 +35,8 @@ from hypothesis.stateful import (
 )
 from oauth2_provider.models import clear_expired, get_access_token_model, get_refresh_token_model
 
-from tests.helpers.client import PASSWORD, Answer, Site, is_jwt, public_key
+from oauth_binding.models import policy_of
+from tests.helpers.client import PASSWORD, Answer, Site, is_jwt, public_key, set_policy
 from tests.helpers.rows import refresh_token_row
 
 # HYPOTHESIS_PROFILE=ci tries more sequences than one wants to wait for while writing code.
@@ -74,16 +75,32 @@ scopes = st.sampled_from(SCOPES)
 # Hypothesis favours what is first.
 scopes_for_refresh = st.sampled_from(["read", None, *SCOPES])
 # What an operator changes in the application just before a request.
-changes = st.just({}) | st.sampled_from(
+changes: st.SearchStrategy[dict[str, str]] = st.just({}) | st.sampled_from(
     [
         {"token_binding_type": "none"},
         {"token_binding_type": "client-request"},
         {"token_type": "jwt"},
         {"token_type": "opaque"},
-        {"require_binding": True},
-        {"require_binding": False},
+        {"require_binding": "yes"},
+        {"require_binding": "report"},
+        {"require_binding": "no"},
+        {"policy": {"access_token_lifetime": 1_800}},
+        {"policy": {"access_token_lifetime": 7_200}},
+        {"policy": {"client_token_lifetime": 600}},
+        {"policy": {"login_lifetime": 5_000}},
+        {"policy": {"refresh_token_lifetime": 1_800}},
+        {"policy": {"reuse_min_lifetime": 900}},
+        {"policy": {"rotate_refresh_tokens": True}},
+        {"policy": {"rotate_refresh_tokens": False}},
+        {"policy": {}},
     ]
 )
+LIFETIMES = (
+    *("access_token_lifetime", "client_token_lifetime", "login_lifetime", "refresh_token_lifetime"),
+    *("reuse_min_lifetime", "rotate_refresh_tokens"),
+)
+#: How far clocks may be apart: a token that lives for so much longer is answered again.
+LEEWAY = timedelta(seconds=300)
 
 
 def any_of(attribute: str) -> st.SearchStrategy[Any]:
@@ -116,6 +133,7 @@ class Pair:
     access: str
     refresh: str | None
     expires: datetime
+    started: datetime
 
     @property
     def binding_claims(self) -> dict[str, str]:
@@ -152,6 +170,8 @@ class TokenMachine(RuleBasedStateMachine):
 
         self.sites = sites
         self.rotates = rotates
+        #: The token policies by the primary key of the application.
+        self.policies: dict[int, dict[str, Any]] = {}
         self.pairs: list[Pair] = []
         # What was requested and answered so far.
         self.requests: list[tuple[Site, str | None, str | None]] = []
@@ -169,6 +189,37 @@ class TokenMachine(RuleBasedStateMachine):
         self.transaction.__exit__(None, None, None)
 
     # The model
+
+    def policy(self, site: Site, name: str) -> Any:
+        return self.policies.get(site.application.pk, {}).get(name)
+
+    def end_of_login(self, site: Site, started: datetime) -> datetime | None:
+        seconds = self.policy(site, "login_lifetime")
+        return None if seconds is None or site.user is None else started + timedelta(seconds=seconds)
+
+    def expiry(self, site: Site, started: datetime) -> datetime:
+        """Return when an access token expires that is issued now."""
+        kind = "client_token_lifetime" if site.user is None else "access_token_lifetime"
+        seconds = self.policy(site, kind)
+        expires = self.now + (LIFETIME if seconds is None else timedelta(seconds=seconds))
+        return min(expires, self.end_of_login(site, started) or expires)
+
+    def refresh_expiry(self, pair: Pair) -> datetime | None:
+        idle = self.policy(pair.site, "refresh_token_lifetime")
+        ends = [
+            self.end_of_login(pair.site, pair.started),
+            None if idle is None else pair.expires + timedelta(seconds=idle),
+        ]
+        return min((end for end in ends if end is not None), default=None)
+
+    def is_answered_again(self, held: Pair) -> bool:
+        least = self.now + timedelta(seconds=self.policy(held.site, "reuse_min_lifetime") or 0)
+        end = self.end_of_login(held.site, held.started)
+        return (
+            self.now < held.expires
+            and least <= held.expires <= self.expiry(held.site, self.now) + LEEWAY
+            and (end is None or max(held.expires, least) <= end)
+        )
 
     def find(self, **attributes: Any) -> Pair | None:
         found = [
@@ -189,6 +240,7 @@ class TokenMachine(RuleBasedStateMachine):
         binding: str | None,
         scopes: frozenset[str],
         refresh: str | None = None,
+        started: datetime | None = None,
     ) -> None:
         """Check an answer with a new access token, and with a new refresh token unless one is given."""
         assert answer.status == 200, answer.data
@@ -199,9 +251,9 @@ class TokenMachine(RuleBasedStateMachine):
             assert answer.refresh == refresh
         elif site.user is not None:
             assert answer.refresh not in self.tokens
-        pair = Pair(
-            site, binding, scopes, answer.access, answer.data.get("refresh_token"), self.now + LIFETIME
-        )
+        started = started or self.now
+        expires = self.expiry(site, started)
+        pair = Pair(site, binding, scopes, answer.access, answer.data.get("refresh_token"), expires, started)
         assert is_jwt(pair.access) is (site.application.token_type == "jwt")
         if is_jwt(pair.access):
             claims = jwt.decode(
@@ -237,7 +289,7 @@ class TokenMachine(RuleBasedStateMachine):
         token_binding_type=st.sampled_from(["client-request", "client-request", "none"]),
     )
     def begin(self, token_types: list[str], token_binding_type: str) -> None:
-        fields = {"token_binding_type": token_binding_type, "require_binding": False}
+        fields = {"token_binding_type": token_binding_type, "require_binding": "no"}
         for site, token_type in zip(self.sites, token_types, strict=True):
             self.change(site, {**fields, "token_type": token_type})
         # A refresh of the one with a narrowed scope moves it to the slot of the other.
@@ -259,12 +311,12 @@ class TokenMachine(RuleBasedStateMachine):
             check_refused(answer, "invalid_request", naming="tokenBindingId")
             return
         binding = "" if is_absent(token_binding_id) else token_binding_id
-        if binding == "" and site.application.require_binding:
+        if binding == "" and policy_of(site.application).require_binding == "yes":
             check_refused(answer, "invalid_request", naming="tokenBindingId")
             return
         held = self.find(site=site, binding=binding, scopes=granted)
-        is_live_opaque = held is not None and self.now < held.expires and not is_jwt(held.access)
-        if held is not None and is_live_opaque and site.application.token_type == "opaque":
+        is_opaque = site.application.token_type == "opaque"
+        if held is not None and is_opaque and not is_jwt(held.access) and self.is_answered_again(held):
             if held.refresh is None and site.user is not None:
                 assert answer.refresh not in self.tokens
                 held.refresh = answer.refresh
@@ -292,7 +344,8 @@ class TokenMachine(RuleBasedStateMachine):
             refresh_token, **{name: value for name, value in form.items() if value is not None}
         )
 
-        if pair is None:
+        expiry = None if pair is None else self.refresh_expiry(pair)
+        if pair is None or (expiry is not None and expiry <= self.now):
             check_refused(answer, "invalid_grant")
             return
         if pair.binding is not None or site.application.token_binding_type != "none":
@@ -309,7 +362,10 @@ class TokenMachine(RuleBasedStateMachine):
         self.end(pair)
         if pair.binding is not None:
             self.end(self.find(site=site, binding=pair.binding, scopes=granted))
-        self.check_issued(answer, site, pair.binding, granted, None if self.rotates else refresh_token)
+        rotates = self.policy(site, "rotate_refresh_tokens")
+        rotates = self.rotates if rotates is None else rotates
+        kept = None if rotates else refresh_token
+        self.check_issued(answer, site, pair.binding, granted, kept, pair.started)
 
     @precondition(lambda self: self.tokens)
     @rule(token=any_of("tokens"), hint=st.sampled_from(["access_token", "refresh_token"]))
@@ -325,10 +381,16 @@ class TokenMachine(RuleBasedStateMachine):
 
     # What operators do
 
-    @staticmethod
-    def change(site: Site, fields: dict[str, Any]) -> None:
+    def change(self, site: Site, fields: dict[str, Any]) -> None:
+        if "policy" in fields:
+            self.policies[site.application.pk] = fields["policy"]
+            set_policy(site.application, **{**dict.fromkeys(LIFETIMES), **fields["policy"]})
+            return
         for name, value in fields.items():
-            setattr(site.application, name, value)
+            if name == "require_binding":
+                set_policy(site.application, require_binding=value)
+            else:
+                setattr(site.application, name, value)
         site.application.save()
 
     @precondition(lambda self: self.pairs)
@@ -358,8 +420,10 @@ class TokenMachine(RuleBasedStateMachine):
             if self.now < pair.expires:
                 expires = pair.expires.timestamp()
                 expected[pair.access] = {**pair.introspected, "token_type": "Bearer", "exp": expires}
-            if pair.refresh is not None:
-                expected[pair.refresh] = {**pair.introspected, "token_type": "refresh_token"}
+            ends = self.refresh_expiry(pair)
+            if pair.refresh is not None and (ends is None or self.now < ends):
+                said = {} if ends is None else {"exp": ends.timestamp()}
+                expected[pair.refresh] = {**pair.introspected, "token_type": "refresh_token", **said}
         for token, answer in expected.items():
             # Asking for all tokens after every step takes too long. What should not have changed is asked for
             # again when time passes, if it was active; the rows are looked at in any case.

@@ -10,8 +10,8 @@ import pytest
 from django.test import Client
 
 from oauth_binding.authorization_server import BindingOAuth2Validator
-from oauth_binding.authorization_server.signing.jwt_access_tokens import REGISTERED_CLAIMS
 from oauth_binding.binding.semantics import binding_reference
+from oauth_binding.core.claim_sources import REGISTERED_CLAIMS
 from tests.helpers.client import GRANTS, Site
 from tests.helpers.provider import provider
 from tests.helpers.rows import access_token_row

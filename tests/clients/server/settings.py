@@ -19,7 +19,12 @@ OAUTH2_PROVIDER = {
     "OIDC_RP_INITIATED_LOGOUT_ENABLED": True,
 }
 
-OAUTH_BINDING = {**OAUTH_BINDING, "DPOP_NONCES": "everywhere"}
+OAUTH_BINDING = {
+    **OAUTH_BINDING,
+    "DPOP_NONCES": "everywhere",
+    # The clients are on this machine.
+    "BACKCHANNEL_LOGOUT_NETWORKS": ["127.0.0.1/32"],
+}
 
 if "CLIENTS_REDIS" in os.environ:
     # Where the processes keep which proofs they have taken, in place of the table.

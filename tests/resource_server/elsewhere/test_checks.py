@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage
 
-from oauth_binding.resource_server.checks import check_replay_cache, check_settings
+from oauth_binding.resource_server.checks import check_audit_log, check_replay_cache, check_settings
 
 LOCAL = {
     "ISSUER": "https://issuer.example",
@@ -219,3 +220,26 @@ def test_what_is_malformed_is_for_another_check(settings: Any, options: Any) -> 
     settings.OAUTH_RESOURCE_SERVER = options
 
     assert check_replay_cache(None) == []
+
+
+@pytest.mark.parametrize(
+    ("is_on", "level", "found"),
+    [
+        (True, logging.WARNING, ["oauth_binding.W033"]),
+        (True, logging.INFO, []),
+        (False, logging.WARNING, []),
+        ("yes", logging.WARNING, []),
+    ],
+)
+def test_where_the_audit_log_goes(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, is_on: Any, level: int, found: list[str]
+) -> None:
+    logger = logging.getLogger("oauth_binding.audit")
+    monkeypatch.setattr(logger, "level", level)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    settings.OAUTH_RESOURCE_SERVER = {**LOCAL, "AUDIT_LOG": is_on}
+
+    messages = check_audit_log(None)
+
+    assert [message.id for message in messages] == found
+    assert all(message.hint and "OAUTH_RESOURCE_SERVER" in message.msg for message in messages)

@@ -85,7 +85,7 @@ class TestAsking:
         [
             {"iss": ISSUER, "aud": AUDIENCE},
             {"aud": ["other", AUDIENCE]},
-            {"exp": int(time.time()) + 600, "iat": int(time.time()), "nbf": int(time.time())},
+            {"exp": int(time.time()) + 86_400, "iat": int(time.time()), "nbf": int(time.time())},
             {"token_type": "bearer"},
             {"token_type": "access_token"},
             {"token_type": None, "exp": None, "aud": None, "iss": None},

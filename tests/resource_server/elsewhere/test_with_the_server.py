@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.test import RequestFactory
 
 from oauth_binding.models import TokenPolicy
+from oauth_binding.resource_server import get_authenticator
+from tests.helpers.audiences import set_policy
 from tests.helpers.client import Site
 from tests.helpers.dpop import OFFER, DeviceKey
 from tests.helpers.resource_server import INVALID, Api
@@ -103,6 +106,52 @@ def test_the_same_answers_in_both_projects(
     )
     here()
     assert ask_all() == expected
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_an_api_takes_the_tokens_that_are_for_it(
+    elsewhere: Callable[..., None],
+    here: Callable[[], None],
+    make_bound: Callable[..., Site],
+    validation: str,
+    token_type: str,
+) -> None:
+    if (token_type, validation) == ("opaque", "local"):
+        pytest.skip("opaque tokens have to be introspected")
+    site = make_bound(token_type)
+    set_policy(
+        site, allowed_audiences="http://testserver/ https://b.example", default_audiences="https://b.example"
+    )
+    tokens = [site.bound("phone", **asked).access for asked in ({"resource": "http://testserver/"}, {})]
+    api = Api()
+
+    def statuses() -> list[int]:
+        return [api.call(token).status for token in tokens]
+
+    assert statuses() == [200, 401]
+    elsewhere(validation)
+    assert statuses() == [200, 401]
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_an_api_is_told_what_is_ticked(
+    elsewhere: Callable[..., None],
+    make_bound: Callable[..., Site],
+    settings: Any,
+    validation: str,
+    token_type: str,
+) -> None:
+    if (token_type, validation) == ("opaque", "local"):
+        pytest.skip("opaque tokens have to be introspected")
+    elsewhere(validation)
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "CLAIM_SOURCES": {"email": "email"}}
+    site = make_bound(token_type)
+    set_policy(site, claims="email")
+    token = site.bound("phone").access
+
+    request = RequestFactory().get("/me/", headers={"Authorization": f"Bearer {token}"})
+
+    assert get_authenticator().authenticate(request).claims["email"] == "alice@example.com"
 
 
 def test_a_superseded_and_a_revoked_token_are_refused_within_the_interval(

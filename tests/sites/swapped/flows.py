@@ -18,12 +18,15 @@ from django.test import Client
 from django.urls import reverse
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
+from oauth_binding.authorization_server.revocation import end_all as end_all_steps
 from oauth_binding.binding.semantics import binding_reference
+from oauth_binding.console import end_all as end_all_pages
 from oauth_binding.core.toolkit_paths import IS_BY_ROLE
 from oauth_binding.devices import devices_of, sign_out_everywhere
 from oauth_binding.models import TokenBinding, TokenExchangeRule
 from oauth_binding.storage import chunks, prepared_sql
 from tests.helpers.client import PASSWORD, Site, public_key
+from tests.helpers.end_all import PAGES, send, state, text
 from tests.helpers.exchange import ACCESS_TOKEN, ID_TOKEN, REFRESH_TOKEN, allow, exchange
 from tests.helpers.provider import provider
 
@@ -296,6 +299,33 @@ def test_the_console(make_bound: Callable[..., Site]) -> None:
     assert not site.active(tablet.access)
 
 
+@pytest.mark.parametrize("kind", ["user", "application"])
+@pytest.mark.parametrize("binding_type", ["none", "client-request"])
+def test_ending_all_in_the_console(
+    make_site: Callable[..., Site], user: Any, monkeypatch: pytest.MonkeyPatch, kind: str, binding_type: str
+) -> None:
+    monkeypatch.setattr(end_all_steps, "STEP", 1)
+    monkeypatch.setattr(end_all_pages, "REQUEST_SECONDS", 0)
+    site = make_site("authorization_code", token_binding_type=binding_type, as_user=user)
+    answers = [site.bound(f"device {number}") for number in range(3)]
+    code = site.authorization_code()
+    console = Client()
+    console.force_login(get_user_model().objects.create_superuser("admin", password=PASSWORD))
+    url = f"{PAGES}{kind}/{quote((user if kind == 'user' else site.application).pk)}/"
+
+    page = send(console, url, console.get(url))
+    while not re.search(r"\b[1-9] of ", text(page)):
+        page = send(console, url, page)
+    after = site.bound("new")
+    while state(page) is not None:
+        page = send(console, url, page)
+
+    assert not any(site.active(answer.access) or site.active(answer.refresh) for answer in answers)
+    assert site.post("/oauth2/token/", code)["error"] == "invalid_grant"
+    assert site.active(after.access)
+    assert site.active(after.refresh)
+
+
 def test_prepared_statements_do_what_queries_do(make_bound: Callable[..., Site]) -> None:
     site = make_bound("opaque")
     site.bound("phone")
@@ -325,15 +355,15 @@ def test_the_page_of_devices(
     browser.force_login(user)
 
     page = browser.get("/oauth2/devices/").content.decode()
-    assert re.findall(r"<bdi>(.*?)</bdi>", page) == [
-        "Mail",
-        binding_reference("tablet")[:12],
-        binding_reference("phone")[:12],
-        "News",
-        "Not bound to a device",
+    assert re.findall(r"<h3><bdi[^>]*>(.*?)</bdi>", page) == [
+        "News on unknown devices",
+        "Unnamed device",
+        "Unnamed device",
     ]
+    references = [binding_reference(name)[:12] for name in ("tablet", "phone")]
+    assert re.findall(r"<code[^>]*>(.*?)</code>", page) == references
     for device in devices_of(user):
-        if device.name != binding_reference("tablet")[:12]:
+        if device.reference != references[0]:
             assert browser.post(f"/oauth2/devices/{device.id}/sign-out/").status_code == 302
 
     assert not bound.active(phone.access)

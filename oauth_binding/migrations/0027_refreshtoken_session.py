@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import django.db.models.deletion
+from django.db import migrations, models
+
+from oauth_binding.storage.migration_operations import AddFieldWithoutIndex, InApp
+
+
+class Migration(migrations.Migration):
+    dependencies = [("oauth_binding", "0026_accesstoken_session")]
+
+    operations = [
+        InApp(
+            "oauth2_provider",
+            AddFieldWithoutIndex(
+                "refreshtoken",
+                "binding_session",
+                models.ForeignKey(
+                    blank=True,
+                    db_constraint=False,
+                    editable=False,
+                    null=True,
+                    on_delete=django.db.models.deletion.SET_NULL,
+                    related_name="+",
+                    to="oauth_binding.loginsession",
+                    verbose_name="login session",
+                ),
+            ),
+        ),
+    ]

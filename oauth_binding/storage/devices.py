@@ -1,0 +1,151 @@
+"""How many devices a user is signed in on: counted under a lock that all new ones of an application take.
+
+The lock, the *gate*, is on the row of the shared slot, which is made where it is not there: whoever is about
+to bind tokens to what has no live ones takes it before the lock on the binding. What has a live token is let
+pass without it, and can't lose its tokens meanwhile: whatever ends them has locked the user alone.
+
+A user may have had any number of devices, and rows of those that are gone stay until ``clearbindings``. So a
+binding is marked when tokens are issued for it (``TokenBinding.may_be_live``). Where the limit seems to be
+reached, what has no live ones by then loses the mark, and only what is marked is ever looked at.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.db.models import Exists, OuterRef
+
+from oauth_binding.core.databases import write_alias, written
+from oauth_binding.models import TokenBinding
+from oauth_binding.storage.chunks import in_chunks
+from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
+from oauth_binding.storage.prepared_sql import takes_several_statements
+from oauth_binding.storage.tokens import access_tokens, refresh_tokens
+
+
+class MarkedDevice(NamedTuple):
+    """A binding that tokens were issued for, and whether one of them is live."""
+
+    pk: Any
+    key: str
+    is_live: bool
+
+
+def lock_and_count(binding: TokenBinding, at_most: int) -> int:
+    """Lock the gate, and return how many devices a user has that may be live, as :func:`count_marked` does.
+
+    There is no other new device of the same user, application and binding type until the transaction ends.
+    The lock is a write, as that of bindings is. It is no use of the shared slot.
+
+    :param binding: one of :meth:`TokenBinding.identify` that has a user.
+    :param at_most: where counting stops.
+    """
+    using = write_alias(TokenBinding)
+    connection: Any = connections[using]
+    lock, count = _statements(using)
+    of_lock, of_count = [binding.shared_key], _counted(binding, at_most)
+    with connection.cursor() as cursor:
+        # Of several statements, psycopg2 has the result of the last alone.
+        if takes_several_statements(connection) and connection.Database.__name__ == "psycopg":
+            cursor.execute(f"{lock}; {count}", [*of_lock, *of_count])
+            is_locked = cursor.rowcount
+            cursor.nextset()
+        else:
+            cursor.execute(lock, of_lock)
+            is_locked = cursor.rowcount
+            cursor.execute(count, of_count)
+        number: int = cursor.fetchone()[0]
+    if is_locked:
+        return number
+    _make_gate(using, binding)
+    return count_marked(binding, at_most)
+
+
+def _make_gate(using: str, binding: TokenBinding) -> None:
+    features = connections[using].features
+    # Another request may make it at the same moment, and is waited for.
+    TokenBinding._base_manager.using(using).bulk_create(
+        [binding.shared()],
+        update_conflicts=True,
+        unique_fields=["key"] if features.supports_update_conflicts_with_target else None,
+        update_fields=["revision"],
+    )
+
+
+def count_marked(binding: TokenBinding, at_most: int) -> int:
+    """Return how many devices a user has that may be live; it looks at no more rows than it returns.
+
+    :param binding: one of them, or one to come.
+    :param at_most: where it stops.
+    """
+    using = write_alias(TokenBinding)
+    with connections[using].cursor() as cursor:
+        cursor.execute(_statements(using)[1], _counted(binding, at_most))
+        number: int = cursor.fetchone()[0]
+    return number
+
+
+def _counted(binding: TokenBinding, at_most: int) -> list[Any]:
+    connection: Any = connections[write_alias(TokenBinding)]
+    options: Any = TokenBinding._meta
+    # Keys may be of a kind that Django has to convert, such as UUID.
+    user, application = (
+        options.get_field(name).get_db_prep_value(value, connection)
+        for name, value in (("user", binding.user_id), ("application", binding.application_id))
+    )
+    return [user, application, binding.binding_type, at_most]
+
+
+def marked_devices(binding: TokenBinding) -> list[MarkedDevice]:
+    """Return the devices of a user that may be live, the least recently used first.
+
+    :param binding: as for :func:`count_marked`.
+    """
+    marked = written(TokenBinding).filter(
+        user=binding.user_id,
+        application=binding.application_id,
+        binding_type=binding.binding_type,
+        may_be_live=True,
+    )
+    # Whose tokens they are is not said: while PostgreSQL's statistics are old, it would look through all of
+    # the user's for each binding.
+    looked_at = marked.annotate(is_live=has_live_tokens()).order_by("last_used", "pk")
+    return [MarkedDevice(*values) for values in looked_at.values_list("pk", "key", "is_live")]
+
+
+def unmark(pks: Iterable[Any]) -> None:
+    """Note that bindings have no live tokens; whoever calls it has locked the user alone.
+
+    :param pks: their primary keys.
+    """
+    for chunk in in_chunks(pks):
+        written(TokenBinding).filter(pk__in=chunk).update(may_be_live=False)
+
+
+def has_live_tokens(**conditions: Any) -> Any:
+    """Return the condition of bindings that have a live token which meets some conditions."""
+    conditions["binding"] = OuterRef("pk")
+    access = access_tokens().filter(live_access_tokens(), **conditions)
+    refresh = refresh_tokens().filter(live_refresh_tokens(), **conditions)
+    return Exists(access) | Exists(refresh)
+
+
+@functools.cache
+def _statements(using: str) -> tuple[str, str]:
+    """Return what locks a gate, and what counts.
+
+    The latter is ``marked[:at_most].count()`` for what :func:`marked_devices` looks at.
+    """
+    quote = connections[using].ops.quote_name
+    options: Any = TokenBinding._meta
+    names = {field.name: quote(field.column) for field in options.concrete_fields}
+    table = quote(options.db_table)
+    lock = "UPDATE {table} SET {revision} = {revision} + 1 WHERE {key} = %s"
+    count = (
+        "SELECT COUNT(*) FROM (SELECT 1 FROM {table} WHERE {user} = %s AND {application} = %s"
+        " AND {binding_type} = %s AND {may_be_live} = TRUE LIMIT %s) marked"
+    )
+    return lock.format(table=table, **names), count.format(table=table, **names)
