@@ -15,8 +15,9 @@ from django.test import Client
 from oauth2_provider.models import Grant
 
 from oauth_binding.authorization_server.revocation import end_all as engine
+from oauth_binding.authorization_server.revocation.revoke import revoke_binding
 from oauth_binding.console import end_all as pages
-from oauth_binding.devices import devices_of
+from oauth_binding.devices import devices_of, sign_out_everywhere
 from oauth_binding.models import LoginSession, TerminationReason, TokenBinding
 from oauth_binding.signals import binding_revoked, user_signed_out
 from oauth_binding.storage import devices
@@ -294,6 +295,21 @@ def test_who_stops_and_begins_again_ends_the_rest(operator: Client, user: User, 
         "End all. Ended: 2 token bindings.",
     }
     assert end_all(operator, of_user(user))[-1] == "User alice There was nothing to end. Back"
+
+
+def test_a_device_that_its_user_has_signed_out_is_not_counted(
+    operator: Client, user: User, mobile: Site
+) -> None:
+    for name in ("phone", "laptop", "watch"):
+        mobile.bound(name)
+
+    assert "3 token bindings" in text(operator.get(of_user(user)))
+    revoke_binding(TokenBinding.objects.get(binding_value="phone"))
+    assert "2 token bindings" in text(operator.get(of_user(user)))
+    mobile.bound("phone")
+    assert "3 token bindings" in text(operator.get(of_user(user)))
+    sign_out_everywhere(user)
+    assert "No token binding, token or login session." in text(operator.get(of_user(user)))
 
 
 @pytest.mark.usefixtures("small")

@@ -35,6 +35,7 @@ def end(
     :param refresh: the condition of the refresh tokens.
     :param exchanges: the condition of exchanges whose tokens end, too.
     :param of_bindings: the primary keys of bindings of which all end, also what is about to be issued.
+        Those that are left without a live token are no longer marked.
     :param codes_for: the condition of the applications whose codes end, too; None for none.
     :param keep: the condition of access and refresh tokens that stay, whatever else is said.
     :raises OperationalError: as ``repeat()`` in storage/attempts.py says.
@@ -62,7 +63,7 @@ def end_of_several(
     """End tokens of several users for good, in one transaction, as :func:`end` does those of one.
 
     :param holders: the users' primary keys, which may be None. So few that others don't wait long for it.
-    :param of_bindings: as for :func:`end`. They are left without a live token, which is noted.
+    :param of_bindings: as for :func:`end`.
     :returns: how many tokens were ended, and the primary keys of the bindings that had some.
     """
     pks = set(holders) - {None}
@@ -72,9 +73,7 @@ def end_of_several(
         if codes_for is not None:
             for user in pks:
                 codes.end_codes(user, codes_for)
-        ended = _end(access, refresh, exchanges, of_bindings, NOTHING)
-        devices.unmark(of_bindings)
-        return ended
+        return _end(access, refresh, exchanges, of_bindings, NOTHING)
 
     return in_transaction(work)
 
@@ -133,6 +132,7 @@ def _end(access: Q, refresh: Q, exchanges: Q, of_bindings: Iterable[Any], keep: 
     count += sum(
         expire_access_tokens(access_tokens().filter(pk__in=chunk)) for chunk in in_chunks(ending_access)
     )
+    devices.unmark(devices.without_live_tokens(locked))
     return count, bound
 
 
