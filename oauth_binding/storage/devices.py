@@ -120,9 +120,7 @@ def without_live_tokens(pks: Iterable[Any]) -> list[Any]:
     """Return those of some primary keys of bindings that are marked, and have no live tokens."""
     # No condition of the UPDATE: with REPEATABLE READ, MariaDB would lock the tokens that it reads.
     marked = written(TokenBinding).filter(~has_live_tokens(), may_be_live=True)
-    return [
-        pk for chunk in in_chunks(pks) for pk in marked.filter(pk__in=chunk).values_list("pk", flat=True)
-    ]
+    return [pk for chunk in in_chunks(pks) for pk in marked.filter(pk__in=chunk).values_list("pk", flat=True)]
 
 
 def unmark(pks: Iterable[Any]) -> None:

@@ -63,16 +63,14 @@ def test_the_least_recently_used_comes_first_with_whether_it_is_live(site: Site)
     answers = {name: site.bound(name) for name in ("phone", "laptop", "tablet", "watch")}
     TokenBinding.objects.filter(binding_value="phone").update(last_used=timezone.now())
     expire(answers["tablet"].access)
-    revoke_binding(TokenBinding.objects.get(binding_value="watch"))
+    site.revoke(answers["watch"].refresh)
 
     assert looked_at(site) == [("laptop", True), ("tablet", True), ("watch", False), ("phone", True)]
 
 
 def test_what_lost_the_mark_gets_it_back_with_a_token(site: Site) -> None:
     site.bound("phone")
-    phone = TokenBinding.objects.get()
-    revoke_binding(phone)
-    devices.unmark([phone.pk])
+    revoke_binding(TokenBinding.objects.get())
     assert looked_at(site) == []
 
     site.bound("phone")
