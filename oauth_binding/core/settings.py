@@ -80,6 +80,11 @@ def _limit_problems(limits: Any) -> Iterator[str]:
             yield f"has a {name} that is not a whole number above 0"
 
 
+def _positive_problems(value: Any) -> Iterator[str]:
+    if not is_positive(value):
+        yield f"is {value!r}"
+
+
 def _count_problems(value: Any) -> Iterator[str]:
     if value is not None and not is_positive(value):
         yield f"is {value!r}"
@@ -191,6 +196,12 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         problems=_limit_problems,
         check="oauth_binding.E040",
         hint=f"Give a dict of whole numbers; there are {', '.join(map(repr, REGISTRATION_LIMITS))}.",
+    ),
+    "RETRY_SECONDS": Setting(
+        default=10,
+        problems=_positive_problems,
+        check="oauth_binding.E045",
+        hint="Give a whole number of seconds from 1 on.",
     ),
     "REVOCATION_FEED": _flag(default=False),
     "SIGNING_ALGORITHM": Setting(
@@ -320,6 +331,12 @@ class BindingSettings:
         """What the token policy of a client that registers itself has at most, by the field."""
         limits: dict[str, int] = self._get("REGISTRATION_LIMITS")
         return limits
+
+    @property
+    def retry_seconds(self) -> int:
+        """How long a transaction is tried again that the database has given up for others, in seconds."""
+        seconds: int = self._get("RETRY_SECONDS")
+        return seconds
 
     @property
     def revocation_feed(self) -> bool:

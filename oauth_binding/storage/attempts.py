@@ -17,11 +17,9 @@ from django.db import OperationalError, transaction
 from oauth2_provider.models import get_access_token_model
 
 from oauth_binding.core.databases import write_alias
+from oauth_binding.core.settings import binding_settings
 
 _Result = TypeVar("_Result")
-
-#: How long something is tried again, in seconds.
-PATIENCE: Final = 10.0
 
 #: How long the first pause is at most, and any; in seconds. Each may be twice as long as the one before.
 FIRST_PAUSE: Final = 0.005
@@ -57,10 +55,10 @@ def repeat(work: Callable[[], _Result], is_transient: Callable[[Exception], bool
 
     :param work: what to do; it begins its own transaction.
     :param is_transient: whether an error is one after which to try again.
-    :raises Exception: that of the last try, after :data:`PATIENCE`, or where a transaction was given up that
-        is the caller's, in which nothing can be tried again.
+    :raises Exception: that of the last try that began before ``RETRY_SECONDS`` were over, or where a
+        transaction was given up that is the caller's, in which nothing can be tried again.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + binding_settings.retry_seconds
     pause = FIRST_PAUSE
     while True:
         try:

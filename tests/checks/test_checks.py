@@ -272,6 +272,10 @@ def last_used_interval(seconds: Any) -> AbstractContextManager[Any]:
     return override_settings(OAUTH_BINDING={"LAST_USED_INTERVAL": seconds})
 
 
+def retry_seconds(seconds: Any) -> AbstractContextManager[Any]:
+    return override_settings(OAUTH_BINDING={"RETRY_SECONDS": seconds})
+
+
 def logout_networks(networks: Any) -> AbstractContextManager[Any]:
     return override_settings(OAUTH_BINDING={"BACKCHANNEL_LOGOUT_NETWORKS": networks})
 
@@ -691,6 +695,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
         for limit in (0, -1, True, 2.5, "1000")
     ),
     *(("E044", repr(seconds), partial(last_used_interval, seconds)) for seconds in (0, -1, True, 2.5, "300")),
+    *(("E045", repr(seconds), partial(retry_seconds, seconds)) for seconds in (None, 0, -1, True, 2.5, "10")),
     *(
         ("E041", repr(networks), partial(logout_networks, networks))
         for networks in (None, "10.0.0.0/8", ["localhost"], ["10.0.0.1/8"], [10])

@@ -49,6 +49,7 @@ def test_the_defaults_are_right_by_their_own_rules() -> None:
         ("MAX_DEVICES", None),
         ("NEW_SIGN_IN_MAIL", True),
         ("REGISTRATION_LIMITS", {"login_lifetime": 60}),
+        ("RETRY_SECONDS", 3),
         ("REVOCATION_FEED", True),
         ("SIGNING_ALGORITHM", "EdDSA"),
         ("SIGNING_KEYS", Path("/srv/signing-keys.json")),

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 from django.db import OperationalError, transaction
 
-from oauth_binding.storage.attempts import PATIENCE, in_transaction, is_given_up, repeat
+from oauth_binding.storage.attempts import in_transaction, is_given_up, repeat
 
 
 class DriverError(Exception):
@@ -96,11 +96,16 @@ def test_it_is_tried_again_with_pauses_that_grow(pauses: list[float]) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_patience_has_an_end(pauses: list[float]) -> None:
+@pytest.mark.parametrize(("setting", "seconds"), [({}, 10), ({"RETRY_SECONDS": 3}, 3)])
+def test_patience_has_an_end(
+    pauses: list[float], settings: Any, setting: dict[str, int], seconds: float
+) -> None:
+    settings.OAUTH_BINDING = setting
+
     with pytest.raises(OperationalError):
         repeat(failing(10_000, GIVEN_UP))
 
-    assert PATIENCE < sum(pauses) <= PATIENCE + 0.5
+    assert seconds < sum(pauses) <= seconds + 0.5
 
 
 @pytest.mark.django_db(transaction=True)

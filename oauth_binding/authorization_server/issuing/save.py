@@ -80,7 +80,7 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
     :param writer: makes the rows.
     :param token: the token response to be (RFC 6749 section 5.1).
     :raises InvalidGrantError: what the request presents was revoked or redeemed meanwhile.
-    :raises SlotContendedError: others overtook the request for as long as storage/attempts.py has patience.
+    :raises SlotContendedError: others overtook the request until ``RETRY_SECONDS`` were over.
     """
     adopt_rotation(request, token)
     renew_answer(writer, request, token)
