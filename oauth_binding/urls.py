@@ -138,7 +138,7 @@ slashless_urlpatterns = [
 
 
 def _of_users(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    return _unframed(_followed(view))
+    return _unframed(deciding()(_followed(view)))
 
 
 #: The page "Your devices".

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from oauth_binding.core import moments
 from oauth_binding.core.addresses import get_issuer
+from oauth_binding.core.databases import deciding
 from oauth_binding.core.device_facts import facts_of
 from oauth_binding.models import KEEPS_BROWSER, LoginSession, sighting
 from oauth_binding.storage import login_sessions, users
@@ -125,6 +126,7 @@ def _logs_out(session: LoginSession | None) -> bool:
     )
 
 
+@deciding()
 def follow(request: HttpRequest) -> None:
     """Log a browser out whose login session was ended from elsewhere; else note that it was seen.
 

@@ -194,6 +194,14 @@ class Browser:
         ended = time.monotonic()
         return Event("authorize", client_id, None, "", started, ended, response.status_code, told)
 
+    def read(self, path: str) -> str:
+        """Return a page, or the one that it leads to."""
+        return self._http.get(self._address + path, timeout=TIMEOUT).text
+
+    def press(self, path: str) -> int:
+        """Press the button of a form without fields, and return the status."""
+        return self._post(path).status_code
+
     def log_out(self) -> Event:
         started = time.monotonic()
         status = self._post("/accounts/logout/").status_code

@@ -114,6 +114,8 @@ class RunningSite:
     process: subprocess.Popen[bytes]
     log: Path
     environment: dict[str, str] = field(repr=False)
+    #: What else is in the environment of the workers, and not of who looks behind them.
+    of_workers: dict[str, str] = field(default_factory=dict, repr=False)
     #: How much of the log is from before.
     _seen: int = 0
 
@@ -164,6 +166,29 @@ def running_site(
     """
     is_file = connection.vendor == "sqlite"
     database = str(directory / "site.sqlite3") if is_file else f"oauth_binding_{secrets.token_hex(8)}"
+    with nullcontext() if is_file else _scratch_database(database):
+        site = prepare_site(database, directory, binding=binding, **provider)
+        settle()
+        with _serving(site):
+            yield site
+
+
+def prepare_site(
+    database: str,
+    directory: Path,
+    *,
+    variables: dict[str, str] | None = None,
+    binding: dict[str, Any] | None = None,
+    **provider: Any,
+) -> RunningSite:
+    """Make the tables of the site, and what it starts with; :func:`another_server` serves it.
+
+    :param database: the name of a database that is there, and empty.
+    :param directory: for the log.
+    :param variables: what else is in the environment.
+    :param binding: entries of OAUTH_BINDING.
+    :param provider: entries of OAUTH2_PROVIDER.
+    """
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.concurrency.settings",
@@ -171,14 +196,12 @@ def running_site(
         "CONCURRENCY_PROVIDER": json.dumps(provider),
         "CONCURRENCY_BINDING": json.dumps(binding or {}),
         "OIDC_RSA_PRIVATE_KEY": str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]),
+        **(variables or {}),
     }
-    with nullcontext() if is_file else _scratch_database(database):
-        site = _at_free_port(directory / "gunicorn.log", environment)
-        site.manage("migrate", "--verbosity", "0")
-        site.manage("shell", "--no-imports", "-c", _POPULATE)
-        settle()
-        with _serving(site):
-            yield site
+    site = _at_free_port(directory / "gunicorn.log", environment)
+    site.manage("migrate", "--verbosity", "0")
+    site.manage("shell", "--no-imports", "-c", _POPULATE)
+    return site
 
 
 @contextmanager
@@ -189,6 +212,7 @@ def another_server(site: RunningSite, name: str, **variables: str) -> Iterator[R
     :param variables: what else is in its environment.
     """
     server = _at_free_port(site.log.with_name(f"{name}.log"), {**site.environment, **variables})
+    server.of_workers = site.of_workers
     with _serving(server):
         yield server
 
@@ -204,7 +228,11 @@ def _serving(site: RunningSite) -> Iterator[None]:
     command += ["--config", "python:tests.concurrency.workers"]
     with site.log.open("ab") as output:
         site.process = subprocess.Popen(
-            command, env=site.environment, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT
+            command,
+            env={**site.environment, **site.of_workers},
+            cwd=REPOSITORY,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
     try:
         _wait_for(site)

@@ -19,8 +19,8 @@ import pytest
 import requests
 from django.db import connection
 
-from tests.concurrency.cluster import LAG, NODES, settle
-from tests.concurrency.load import Event, Sender, User, exchange_at_once, log_in_at_once, mix, redeem_at_once
+from tests.concurrency.cluster import NODES, settle
+from tests.concurrency.load import Sender, User, exchange_at_once, log_in_at_once, mix, redeem_at_once
 from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form_on_sqlite
 from tests.concurrency.site import (
     CLIENT_SECRET,
@@ -29,6 +29,7 @@ from tests.concurrency.site import (
     REPOSITORY,
     RunningSite,
 )
+from tests.concurrency.soundness import assert_sound
 
 pytestmark = pytest.mark.slow
 
@@ -67,67 +68,10 @@ while not ended.is_set():
 print(signed_out)
 """
 
-#: Per binding, more than one access or refresh token that is live; and live refresh tokens without a slot.
-_STATE = """
-from django.db.models import Count, Q
-from django.utils import timezone
-from oauth2_provider.models import AccessToken, RefreshToken
-def several(tokens):
-    return list(tokens.values_list("binding").annotate(number=Count("pk")).filter(number__gt=1))
-live = RefreshToken.objects.filter(revoked__isnull=True)
-result = {
-    "access tokens": several(AccessToken.objects.filter(expires__gt=timezone.now())),
-    "refresh tokens": several(live),
-    "orphans": live.filter(Q(access_token__isnull=True) | Q(access_token__slot__isnull=True)).count(),
-}
-"""
-
-
 on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="needs a database server")
 in_the_long_form = pytest.mark.skipif(
     ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, for instance to 5"
 )
-
-
-def assert_sound(site: RunningSite, events: list[Event]) -> None:
-    """Check what was answered, and what is left in the database."""
-    settle()
-    owners = defaultdict(set)
-    for event in events:
-        for name in ("access_token", "refresh_token"):
-            if name in event.data:
-                owners[event.data[name]].add((event.client_id, event.binding))
-    assert [found for found in owners.values() if len(found) > 1] == []
-
-    # No answer has a token that was dead before the request began.
-    dead: dict[str, float] = {}
-    for event in events:
-        if event.kind == "revoke" and event.status == 200:
-            dead[event.sent] = min(event.ended, dead.get(event.sent, event.ended))
-    late = [
-        event
-        for event in events
-        for name in ("access_token", "refresh_token")
-        if event.started > dead.get(event.data.get(name, ""), event.started) + LAG
-    ]
-    assert late == []
-
-    assert site.run(_STATE) == {"access tokens": [], "refresh tokens": [], "orphans": 0}
-    assert_superseded_refresh_tokens_are_dead(site, events)
-
-
-def assert_superseded_refresh_tokens_are_dead(site: RunningSite, events: list[Event]) -> None:
-    answered: dict[tuple[str, str | None], list[str]] = defaultdict(list)
-    for event in sorted(events, key=lambda event: event.ended):
-        if "refresh_token" in event.data:
-            tokens = answered[event.client_id, event.binding]
-            if event.data["refresh_token"] not in tokens:
-                tokens.append(event.data["refresh_token"])
-    for (client_id, binding), tokens in answered.items():
-        sender = Sender(site.address, client_id)
-        working = [sender.refresh(binding, token).status == 200 for token in tokens[-20:]]
-        # The one that works is used up by this, and its successor is not among them.
-        assert sum(working) <= 1
 
 
 @pytest.mark.parametrize("token_type", TOKEN_TYPES)

@@ -36,6 +36,10 @@ NOT_RUN: Final = {
         "docs/processes.md",
         "DATABASES = {",
     ): "a cluster of servers: tests/concurrency has it, with these options",
+    (
+        "docs/processes.md",
+        "# Both servers, of which one takes writes",
+    ): "two servers: tests/cluster has them, with these options",
     ("docs/logout.md", "import os"): _RECIPE,
     ("docs/logout.md", "from django.urls import path"): _RECIPE,
     ("docs/logout.md", "from urllib.parse import urlencode"): _RECIPE,

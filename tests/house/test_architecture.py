@@ -48,7 +48,18 @@ ROOMS = [
 ]
 
 #: Folders of tests that are about no one room.
-WHOLE = {"helpers", "sites", "clients", "browser", "concurrency", "ended", "house", "checklists", "docs"}
+WHOLE = {
+    "helpers",
+    "sites",
+    "clients",
+    "browser",
+    "cluster",
+    "concurrency",
+    "ended",
+    "house",
+    "checklists",
+    "docs",
+}
 
 #: What the packages are called that the app imports, beside the standard library.
 DISTRIBUTIONS = {

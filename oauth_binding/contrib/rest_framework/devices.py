@@ -25,6 +25,7 @@ from rest_framework.viewsets import GenericViewSet
 from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication
 from oauth_binding.contrib.rest_framework.parsers import BoundedJSONParser
 from oauth_binding.contrib.rest_framework.permissions import IsUserWithResourceScope
+from oauth_binding.core.databases import deciding
 from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
 from oauth_binding.devices.history import note_device_signed_out, note_others_signed_out, note_renamed
 from oauth_binding.devices.registry import (
@@ -146,7 +147,7 @@ class DeviceRateThrottle(UserRateThrottle):
         return rates.get(self.scope)
 
 
-@method_decorator(never_cache, name="dispatch")
+@method_decorator((never_cache, deciding()), name="dispatch")
 class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, GenericViewSet[Any]):
     """The devices that the calling user is signed in on."""
 

@@ -1,0 +1,74 @@
+"""A site behind pgbouncer in transaction mode: each transaction may be on another connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.origin import DATABASE, Origin
+from tests.cluster.postgresql import POOL_SIZE, Pool, Server, copied_server, pgbouncer
+from tests.concurrency.load import log_in_at_once, mix
+from tests.concurrency.rounds import ROUNDS, assert_statuses
+from tests.concurrency.site import RunningSite, another_server
+from tests.concurrency.soundness import assert_sound
+
+pytestmark = pytest.mark.slow
+
+#: As the documentation has it for a pool.
+ENTRIES = {"DISABLE_SERVER_SIDE_CURSORS": True}
+
+#: What the connections have in addition.
+OPTIONS: dict[str, dict[str, Any]] = {"as always": {}, "server-side binding": {"server_side_binding": True}}
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, origin: Origin) -> Iterator[Server]:
+    with copied_server(folder / "pooled", origin.server) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pool(folder: Path, server: Server) -> Iterator[Pool]:
+    with pgbouncer(folder / "pgbouncer", server) as pool:
+        yield pool
+
+
+@contextmanager
+def pooled_site(origin: Origin, pool: Pool, name: str, **options: Any) -> Iterator[RunningSite]:
+    databases = {"default": {"PORT": str(pool.port), "OPTIONS": options, **ENTRIES}}
+    with another_server(origin.site, name, CLUSTER_DATABASES=json.dumps(databases)) as site:
+        yield site
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "as always",
+        pytest.param(
+            "server-side binding",
+            marks=pytest.mark.skipif(ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS"),
+        ),
+    ],
+)
+def test_everything_at_once(origin: Origin, pool: Pool, server: Server, options: str) -> None:
+    """What is promised between processes holds where these share the connections of a pool."""
+    with pooled_site(origin, pool, options.replace(" ", "-"), **OPTIONS[options]) as site:
+        site.empty()
+        events = mix(site.address, ["opaque", "jwt"], [None, "phone", "laptop"], rounds=5 * ROUNDS, seed=5)
+        assert_statuses(events, 400)
+        assert {event.kind for event in events if event.status == 200} == {"login", "refresh", "revoke"}
+        assert_sound(site, events)
+
+        at_once = log_in_at_once(site.address, "opaque", ["tablet"] * 16)
+        assert_statuses(at_once)
+        assert len({event.access for event in at_once}) == 1
+        site.manage("check", "--database", "default")
+        site.run("from oauth2_provider.models import clear_expired; result = clear_expired()")
+        assert "Traceback" not in site.errors()
+    connections = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+    assert server.ask(connections, DATABASE) <= POOL_SIZE < len(events)

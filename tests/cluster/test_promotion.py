@@ -1,0 +1,136 @@
+"""The primary is lost under load, and its replica takes its place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.origin import DATABASE, Origin
+from tests.cluster.postgresql import HOST, Server, copied_server, replica_server, wait_until
+from tests.concurrency.load import Event, Sender, log_in_at_once, mix
+from tests.concurrency.rounds import ROUNDS, assert_statuses
+from tests.concurrency.site import RunningSite, another_server
+from tests.concurrency.soundness import assert_sound
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def two_servers(folder: Path, origin: Origin) -> Iterator[tuple[Server, Server]]:
+    """Yield a primary and its replica, which is two seconds behind where it answers reads."""
+    with (
+        copied_server(folder / "primary", origin.server) as primary,
+        replica_server(folder / "replica", primary, recovery_min_apply_delay="2s") as replica,
+    ):
+        yield primary, replica
+
+
+@contextmanager
+def site_of_both(origin: Origin, name: str, primary: Server, replica: Server) -> Iterator[RunningSite]:
+    """Serve the site from whichever of the two takes writes, as the documentation has it."""
+    database = {
+        "HOST": f"{HOST},{HOST}",
+        "PORT": f"{primary.port},{replica.port}",
+        "OPTIONS": {"target_session_attrs": "read-write", "connect_timeout": 2},
+    }
+    with another_server(origin.site, name, CLUSTER_DATABASES=json.dumps({"default": database})) as site:
+        yield site
+
+
+def test_nothing_acknowledged_is_lost_with_synchronous_replication(folder: Path, origin: Origin) -> None:
+    with (
+        two_servers(folder / "synchronous", origin) as (primary, replica),
+        site_of_both(origin, "synchronous", primary, replica) as site,
+    ):
+        # On this one alone: the replica has nobody to wait for when it is the primary.
+        primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.ask("SELECT pg_reload_conf()")
+        wait_until(
+            lambda: primary.ask("SELECT sync_state FROM pg_stat_replication") == "sync",
+            "a synchronous replica",
+        )
+        failures: list[BaseException] = []
+
+        def lose() -> None:
+            try:
+                tokens = "SELECT count(*) FROM oauth2_provider_accesstoken"
+                wait_until(lambda: primary.ask(tokens, database=DATABASE) > 40, "load")
+                primary.kill()
+                replica.promote()
+            except BaseException as error:  # it is raised below
+                failures.append(error)
+
+        loss = threading.Thread(target=lose)
+        loss.start()
+        events = mix(
+            site.address,
+            ["opaque", "jwt"],
+            [None, "phone", "laptop"],
+            rounds=10 * ROUNDS,
+            seed=13,
+            seconds=15.0 * ROUNDS,
+        )
+        loss.join()
+        assert failures == []
+
+        # Meanwhile there are errors, and then service comes back by itself.
+        assert_statuses(events, 0, 400, 500, 503)
+        assert any(event.status in {500, 503} for event in events)
+        after = log_in_at_once(site.address, "opaque", ["phone", "laptop", None] * 8)
+        assert_statuses(after)
+        assert_kept(site, replica, events)
+        assert_sound(site, events + after)
+
+
+def assert_kept(site: RunningSite, server: Server, events: list[Event]) -> None:
+    """Make sure that a server has all that clients were told."""
+    # Requests with one refresh token have one row, which has the JWT that was signed last.
+    told: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for event in events:
+        if event.status == 200 and event.kind in {"login", "refresh"}:
+            digest = hashlib.sha256(event.access.encode()).hexdigest()
+            told[event.kind, event.sent or event.access].add(digest)
+    stored = "SELECT count(*) FROM oauth2_provider_accesstoken WHERE token_checksum = ANY(%s)"
+    assert {kind for kind, _sent in told} == {"login", "refresh"}
+    assert [row for row, any_of in told.items() if not server.ask(stored, [*any_of], database=DATABASE)] == []
+    revoked = [event for event in events if (event.kind, event.status) == ("revoke", 200)]
+    assert revoked
+    for event in revoked:
+        assert not Sender(site.address, event.client_id).is_active(event.sent)
+
+
+def test_what_asynchronous_replication_loses(folder: Path, origin: Origin) -> None:
+    """As the documentation says: what the replica has not heard of has not happened."""
+    with (
+        two_servers(folder / "asynchronous", origin) as (primary, replica),
+        site_of_both(origin, "asynchronous", primary, replica) as site,
+    ):
+        sender = Sender(site.address, "opaque")
+        known = sender.login("phone")
+        replica.catch_up(primary)
+        replica.hear_nothing()
+        assert sender.revoke(None, known.access).status == 200
+        unknown = sender.login("laptop")
+        assert [sender.is_active(event.access) for event in (known, unknown)] == [False, True]
+
+        primary.kill()
+        replica.promote()
+        # Each worker finds out for itself.
+        answered: list[int] = []
+
+        def is_back() -> bool:
+            answered.append(Sender(site.address, "opaque").introspect("none").status)
+            return len(answered) > 20 and set(answered[-20:]) == {200}
+
+        wait_until(is_back, "workers that have found the new primary")
+        assert [sender.is_active(event.access) for event in (known, unknown)] == [True, False]
+        # Who is told so revokes it again.
+        assert sender.revoke(None, known.access).status == 200
+        assert not sender.is_active(known.access)
