@@ -21,8 +21,9 @@ UNAVAILABLE = (503, "temporarily_unavailable")
 
 
 @contextmanager
-def locked(user: User) -> Iterator[None]:
+def locked(user: User | None) -> Iterator[None]:
     """Lock the row of a user from another connection, as what goes on there for long does."""
+    assert user is not None
     other = connection.copy()
     other.ensure_connection()
     other.set_autocommit(False)
