@@ -215,29 +215,31 @@ def pages() -> dict[str, str]:
 
 def measure() -> dict[str, float]:
     """Return the seconds that each page takes."""
-    from django.contrib.auth.models import User
-    from django.test import Client
-
-    client = Client(headers={"host": "localhost"})
-    client.force_login(User.objects.get(username="operator"))
+    client = _operator()
     return {name: _least(client, path) for name, path in pages().items()}
 
 
 def delete() -> float:
     """Return the seconds that it takes to delete an application in the console."""
-    from django.contrib.auth.models import User
-    from django.test import Client
     from oauth2_provider.models import Application
 
-    client = Client(headers={"host": "localhost"})
-    client.force_login(User.objects.get(username="operator"))
-    application = Application.objects.latest("pk")
+    client, application = _operator(), Application.objects.latest("pk")
     started = time.perf_counter()
     response = client.post(f"/admin/oauth2_provider/application/{application.pk}/delete/", {"post": "yes"})
     seconds = time.perf_counter() - started
     assert response.status_code == 302, response.status_code
     application.save(force_insert=True)
     return seconds
+
+
+def _operator() -> Any:
+    """Return the operator's browser."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client(headers={"host": "localhost"})
+    client.force_login(User.objects.get(username="operator"))
+    return client
 
 
 def _least(client: Any, path: str) -> float:

@@ -86,8 +86,8 @@ def _positive_problems(value: Any) -> Iterator[str]:
 
 
 def _count_problems(value: Any) -> Iterator[str]:
-    if value is not None and not is_positive(value):
-        yield f"is {value!r}"
+    if value is not None:
+        yield from _positive_problems(value)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

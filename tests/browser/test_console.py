@@ -318,7 +318,8 @@ def test_a_list_fits_its_page(
     page.goto("/admin/")
     page.locator("#id_username").fill("operator")
     page.locator("#id_password").fill(PEOPLE["operator"])
-    page.locator("[type=submit]").click()
+    with page.expect_navigation():
+        page.locator("[type=submit]").click()
 
     page.goto(f"/admin/oauth_binding/{name}/")
 

@@ -16,7 +16,7 @@ import requests
 
 from tests.clients.server.commands import manage, shell
 from tests.helpers.browser import PEOPLE, Example
-from tests.helpers.servers import free_port
+from tests.helpers.ports import free_port
 
 pytestmark = pytest.mark.slow
 

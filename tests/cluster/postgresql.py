@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.helpers.ports import free_port
+
 HOST: Final = "127.0.0.1"
 
 #: Neither PostgreSQL nor pgbouncer runs as root.
@@ -209,45 +211,21 @@ def _running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
         server.stop()
 
 
-@dataclass
-class Pool:
-    """A pgbouncer in front of a server, where a connection is a client's for one transaction."""
-
-    port: int
-    folder: Path
-    _process: subprocess.Popen[bytes]
-
-    def lead_to(self, server: Server) -> None:
-        """Have all further transactions made on another server."""
-        _write_pgbouncer_settings(self.folder, self.port, server)
-        self._process.send_signal(signal.SIGHUP)
+#: Fewer connections to the server than workers have to it, so that a worker gets now this, now that one.
+POOL_SIZE: Final = 3
 
 
 @contextmanager
-def pgbouncer(folder: Path, server: Server) -> Iterator[Pool]:
-    """Run a pgbouncer in transaction mode.
+def pgbouncer(folder: Path, server: Server) -> Iterator[int]:
+    """Run a pgbouncer in transaction mode, and yield its port.
+
+    A connection is a client's for one transaction.
 
     :param folder: its own; it is made.
     :param server: what its connections lead to.
     """
     _make(folder)
     port = free_port()
-    _write_pgbouncer_settings(folder, port, server)
-    process = _start(folder, [_PGBOUNCER, folder / "pgbouncer.ini"])
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(port), (folder / "log").read_text())
-        assert process.poll() is None, (folder / "log").read_text()
-        yield Pool(port, folder, process)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=_TIMEOUT)
-
-
-#: Fewer connections to the server than workers have to it, so that a worker gets now this, now that one.
-POOL_SIZE: Final = 3
-
-
-def _write_pgbouncer_settings(folder: Path, port: int, server: Server) -> None:
     (folder / "pgbouncer.ini").write_text(
         f"""[databases]
 * = host={HOST} port={server.port} user=postgres
@@ -261,13 +239,14 @@ default_pool_size = {POOL_SIZE}
 server_login_retry = 1
 """
     )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    process = _start(folder, [_PGBOUNCER, folder / "pgbouncer.ini"])
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(port), (folder / "log").read_text())
+        assert process.poll() is None, (folder / "log").read_text()
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=_TIMEOUT)
 
 
 def _answers(port: int) -> bool:

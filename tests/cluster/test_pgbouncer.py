@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.origin import DATABASE, Origin
-from tests.cluster.postgresql import POOL_SIZE, Pool, Server, copied_server, pgbouncer
+from tests.cluster.postgresql import POOL_SIZE, Server, copied_server, pgbouncer
 from tests.concurrency.load import log_in_at_once, mix
 from tests.concurrency.rounds import ROUNDS, assert_statuses
 from tests.concurrency.site import RunningSite, another_server
@@ -33,14 +33,15 @@ def server(folder: Path, origin: Origin) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def pool(folder: Path, server: Server) -> Iterator[Pool]:
-    with pgbouncer(folder / "pgbouncer", server) as pool:
-        yield pool
+def pool(folder: Path, server: Server) -> Iterator[int]:
+    """The port of the pool."""
+    with pgbouncer(folder / "pgbouncer", server) as port:
+        yield port
 
 
 @contextmanager
-def pooled_site(origin: Origin, pool: Pool, name: str, **options: Any) -> Iterator[RunningSite]:
-    databases = {"default": {"PORT": str(pool.port), "OPTIONS": options, **ENTRIES}}
+def pooled_site(origin: Origin, pool: int, name: str, **options: Any) -> Iterator[RunningSite]:
+    databases = {"default": {"PORT": str(pool), "OPTIONS": options, **ENTRIES}}
     with another_server(origin.site, name, CLUSTER_DATABASES=json.dumps(databases)) as site:
         yield site
 
@@ -55,7 +56,7 @@ def pooled_site(origin: Origin, pool: Pool, name: str, **options: Any) -> Iterat
         ),
     ],
 )
-def test_everything_at_once(origin: Origin, pool: Pool, server: Server, options: str) -> None:
+def test_everything_at_once(origin: Origin, pool: int, server: Server, options: str) -> None:
     """What is promised between processes holds where these share the connections of a pool."""
     with pooled_site(origin, pool, options.replace(" ", "-"), **OPTIONS[options]) as site:
         site.empty()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from django.conf import settings
 from django.db import connection
 
 from tests.concurrency.cluster import on_first_node, settle
+from tests.helpers.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: SQLite is used by the threads of one process.
@@ -218,7 +218,7 @@ def another_server(site: RunningSite, name: str, **variables: str) -> Iterator[R
 
 
 def _at_free_port(log: Path, environment: dict[str, str]) -> RunningSite:
-    return RunningSite(f"http://127.0.0.1:{_free_port()}", None, log, environment)  # type: ignore[arg-type]
+    return RunningSite(f"http://127.0.0.1:{free_port()}", None, log, environment)  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -259,13 +259,6 @@ def _scratch_database(name: str) -> Iterator[None]:
     finally:
         force = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
         execute(f"DROP DATABASE {quoted}{force}")
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_for(site: RunningSite) -> None:

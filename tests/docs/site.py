@@ -15,7 +15,7 @@ from typing import Final
 import requests
 
 from tests.docs.pages import ROOT
-from tests.helpers.servers import free_port
+from tests.helpers.ports import free_port
 
 #: How long a command, or the start of the server, may take, in seconds.
 TIMEOUT: Final = 120

@@ -34,7 +34,8 @@ from tests.docs.pages import ROOT, Block, blocks
 from tests.docs.prepare import ACCOUNTS
 from tests.docs.site import TIMEOUT, DocumentedSite
 from tests.helpers.client import make_application
-from tests.helpers.servers import certificate_for, free_port
+from tests.helpers.ports import free_port
+from tests.helpers.servers import certificate_for
 
 PAGE: Final = ROOT / "docs/brute-force.md"
 

@@ -16,10 +16,13 @@ SCREENSHOTS = os.environ.get("BROWSER_SCREENSHOTS", "")
 
 
 def log_in(page: Page, name: str, path: str) -> None:
+    """Log in at the page that a path leads to, and wait until the browser is on that path's own."""
     page.goto(path)
     page.get_by_label("Username").fill(name)
     page.get_by_label("Password").fill(PEOPLE[name])
-    page.get_by_role("button", name="Log in").click()
+    # What came next would else end the request.
+    with page.expect_navigation():
+        page.get_by_role("button", name="Log in").click()
 
 
 def picture(page: Page, name: str) -> None:

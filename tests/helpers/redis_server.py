@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tests.helpers.ports import free_port
+
 #: Where it is, or None: Redis is not installed.
 PROGRAM = shutil.which("redis-server")
 
@@ -65,9 +67,7 @@ class RedisServer:
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
     """Run a Redis server."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = RedisServer(listener.getsockname()[1])
+    server = RedisServer(free_port())
     server.start()
     try:
         yield server

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -93,15 +91,6 @@ def serve(answer: Callable[[BaseHTTPRequestHandler], None]) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def free_port() -> int:
-    """Return a port for later, so none of those that the system hands out to others meanwhile."""
-    numbers = random.SystemRandom()  # pytest-randomly gives all processes the same others
-    while True:
-        port = numbers.randrange(20_000, 32_000)
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 def refuse(handler: BaseHTTPRequestHandler) -> None:
