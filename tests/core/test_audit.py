@@ -92,6 +92,7 @@ def world(
     settings: Any,
     django_capture_on_commit_callbacks: Capture,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[World]:
     settings.OAUTH_BINDING = {**getattr(settings, "OAUTH_BINDING", {}), "AUDIT_LOG": True}
     world = World(make_site, user, settings, django_capture_on_commit_callbacks)
@@ -113,9 +114,8 @@ def world(
 
     handler, logger = Keep(), logging.getLogger(LOGGER)
     logger.addHandler(handler)
-    monkeypatch.setattr(logger, "level", logging.INFO)
-    logger.manager._clear_cache()  # type: ignore[attr-defined]
-    yield world
+    with caplog.at_level(logging.INFO, LOGGER):
+        yield world
     logger.removeHandler(handler)
 
 

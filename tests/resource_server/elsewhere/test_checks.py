@@ -232,11 +232,9 @@ def test_what_is_malformed_is_for_another_check(settings: Any, options: Any) -> 
     ],
 )
 def test_where_the_audit_log_goes(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, is_on: Any, level: int, found: list[str]
+    settings: Any, caplog: pytest.LogCaptureFixture, is_on: Any, level: int, found: list[str]
 ) -> None:
-    logger = logging.getLogger("oauth_binding.audit")
-    monkeypatch.setattr(logger, "level", level)
-    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    caplog.set_level(level, "oauth_binding.audit")
     settings.OAUTH_RESOURCE_SERVER = {**LOCAL, "AUDIT_LOG": is_on}
 
     messages = check_audit_log(None)
