@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -202,8 +203,12 @@ CACHES = {
 
 @pytest.mark.parametrize(("backend", "is_shared"), CACHES.items())
 @pytest.mark.parametrize("alias", ["default", "proofs"])
-def test_where_used_proofs_are_kept(settings: Any, backend: str, is_shared: bool, alias: str) -> None:
-    named = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": "redis://x.example"}
+def test_where_used_proofs_are_kept(
+    settings: Any, tmp_path: Path, backend: str, is_shared: bool, alias: str
+) -> None:
+    # A cache in files makes its folder.
+    location = "redis://x.example" if is_shared else str(tmp_path / "proofs")
+    named = {"BACKEND": f"django.core.cache.backends.{backend}", "LOCATION": location}
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache"}, alias: named}
     settings.OAUTH_RESOURCE_SERVER = {**LOCAL, **({} if alias == "default" else {"DPOP_REPLAY_CACHE": alias})}
 
