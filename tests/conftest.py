@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +26,17 @@ from tests.helpers.project import Project
 
 #: What is about Django REST framework is not collected where it is not installed.
 collect_ignore = ["contrib", "resource_server"] if find_spec("rest_framework") is None else []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from what stays: modules and ten thousand tests, again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -66,6 +78,28 @@ def _forget_oauthlib_cores(setting: str, **kwargs: Any) -> None:
         pending += view.__subclasses__()
         for core in {"_oauthlib_core", "own_core"} & vars(view).keys():
             delattr(view, core)
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> Iterator[None]:
+    """Empty tables of PostgreSQL row by row where a test commits: it leaves few, and new files take long."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    kind = type(connection.ops)
+    truncate = kind.sql_flush
+
+    def sql_flush(
+        self: Any, style: Any, tables: Sequence[str], *, reset_sequences: bool = False, **options: Any
+    ) -> list[str]:
+        if reset_sequences:  # `manage.py flush`, which a test calls itself
+            return truncate(self, style, tables, reset_sequences=True, **options)
+        # In any order: foreign keys are looked at when the transaction ends.
+        return [f"DELETE FROM {self.quote_name(table)}" for table in tables]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kind, "sql_flush", sql_flush)
+        yield
 
 
 @pytest.fixture

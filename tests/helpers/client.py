@@ -8,6 +8,7 @@ import json
 import re
 import secrets
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -97,9 +98,13 @@ class Answer:
 
 
 def public_key() -> Any:
+    return _public_key(str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"]))
+
+
+@cache  # reading a key takes longer than a request for a token
+def _public_key(pem: str) -> Any:
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    pem = str(settings.OAUTH2_PROVIDER["OIDC_RSA_PRIVATE_KEY"])
     return load_pem_private_key(pem.encode(), None).public_key()
 
 

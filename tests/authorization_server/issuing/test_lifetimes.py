@@ -225,7 +225,7 @@ WAYS = [
 ]
 
 #: Some days apart: more than a year of refreshing, if nothing ended it.
-PACE = 9 * DAY + 4_321
+PACE = 19 * DAY + 4_321
 
 
 @pytest.mark.parametrize("cleans", [False, True], ids=["", "cleartokens"])

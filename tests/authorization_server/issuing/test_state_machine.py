@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -45,9 +45,6 @@ hypothesis_settings.register_profile("ci", max_examples=40, stateful_step_count=
 PROFILE = hypothesis_settings.get_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 LIFETIME = timedelta(seconds=3600)
-
-# Reading a private key takes longer than a request.
-read_public_key = cache(public_key)
 
 IDS = [
     "phone",
@@ -258,7 +255,7 @@ class TokenMachine(RuleBasedStateMachine):
         if is_jwt(pair.access):
             claims = jwt.decode(
                 pair.access,
-                read_public_key(),
+                public_key(),
                 algorithms=["RS256"],
                 # PyJWT has a clock of its own.
                 options={"verify_aud": False, "verify_exp": False, "verify_iat": False},

@@ -30,7 +30,6 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
-    initialize,
     rule,
     run_state_machine_as_test,
 )
@@ -122,6 +121,8 @@ class Walk:
     sites: list[Site]
     backends: list[Site]
     taken: Counter[str] = field(default_factory=Counter)
+    #: What each begins with.
+    held: list[Held] = field(default_factory=list)
 
 
 scopes = st.frozensets(st.sampled_from(SCOPES), min_size=1, max_size=3)
@@ -136,8 +137,7 @@ class Walker(RuleBasedStateMachine):
     def __init__(self, walk: Walk) -> None:
         super().__init__()
         self.walk = walk
-        self.held: list[Held] = []
-        self.used: list[Held] = []
+        self.held = list(walk.held)
         Narrows.narrows = False
         self.rows = transaction.atomic()
         self.rows.__enter__()
@@ -149,8 +149,8 @@ class Walker(RuleBasedStateMachine):
 
     # Logging in
 
-    @initialize()
     def every_path_is_taken_once(self) -> None:
+        """Have something of everything, which stays in the database for all walks."""
         for site in self.walk.sites:
             self._log_in(site, frozenset({"read", "write"}), (), "phone")
         self._log_in(self.walk.sites[0], frozenset({"read", "write"}), (), "phone")
@@ -165,6 +165,8 @@ class Walker(RuleBasedStateMachine):
         self._log_in(self.walk.sites[1], frozenset({"read", "write"}), (), "narrow")
         Narrows.narrows = False
         self._narrow(self._of_type(ACCESS_TOKEN)[0])
+        self.rows.__exit__(None, None, None)
+        self.walk.held = self.held
 
     @rule(data=st.data(), wanted=scopes, audience=audiences, binding=ids)
     def log_in(
@@ -472,6 +474,7 @@ def test_nobody_gets_more_than_was_granted(
     )
     walk = Walk(sites, backends)
 
+    Walker(walk).every_path_is_taken_once()
     make_machine: Any = partial(Walker, walk)
     run_state_machine_as_test(make_machine, settings=PROFILE)
 
