@@ -16,7 +16,7 @@ from tests.cluster.machine import cluster_folder, wait_until
 from tests.concurrency.cluster import CAUSAL, settle
 from tests.concurrency.load import Sender, log_in_at_once, mix
 from tests.concurrency.races import assert_no_refresh_survives_signing_out
-from tests.concurrency.rounds import ROUNDS, assert_statuses
+from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form
 from tests.concurrency.site import RunningSite, another_server, prepare_site
 from tests.concurrency.soundness import assert_sound
 
@@ -63,6 +63,7 @@ def variables_of(nodes: list[Node], sync_wait: int) -> dict[str, str]:
     return {"CONCURRENCY_NODES": ports, "CONCURRENCY_SYNC_WAIT": str(sync_wait)}
 
 
+@in_the_long_form
 @pytest.mark.parametrize("sync_wait", [CAUSAL, 0], ids=["causal reads", "no causal reads"])
 def test_everything_at_once(
     origin: RunningSite, nodes: list[Node], sync_wait: int, monkeypatch: pytest.MonkeyPatch
@@ -159,6 +160,7 @@ def test_with_causal_reads_a_request_waits_for_what_came_before_it(
         assert "Traceback" not in there.errors()
 
 
+@in_the_long_form
 def test_a_node_that_is_killed(origin: RunningSite, nodes: list[Node]) -> None:
     """Errors are those of its own workers; nothing that was acknowledged is lost, and no slot is halfway."""
     with ExitStack() as stack:

@@ -13,7 +13,7 @@ import pytest
 from tests.cluster.origin import DATABASE, Origin
 from tests.cluster.postgresql import POOL_SIZE, Server, copied_server, pgbouncer
 from tests.concurrency.load import log_in_at_once, mix
-from tests.concurrency.rounds import ROUNDS, assert_statuses
+from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form
 from tests.concurrency.site import RunningSite, another_server
 from tests.concurrency.soundness import assert_sound
 
@@ -50,10 +50,7 @@ def pooled_site(origin: Origin, pool: int, name: str, **options: Any) -> Iterato
     "options",
     [
         "as always",
-        pytest.param(
-            "server-side binding",
-            marks=pytest.mark.skipif(ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS"),
-        ),
+        pytest.param("server-side binding", marks=in_the_long_form),
     ],
 )
 def test_everything_at_once(origin: Origin, pool: int, server: Server, options: str) -> None:

@@ -15,11 +15,11 @@ from tests.cluster.machine import wait_until
 from tests.cluster.origin import DATABASE, Origin
 from tests.cluster.postgresql import HOST, Server, copied_server, replica_server
 from tests.concurrency.load import Sender, log_in_at_once, mix
-from tests.concurrency.rounds import ROUNDS, assert_statuses
+from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form
 from tests.concurrency.site import RunningSite, another_server
 from tests.concurrency.soundness import assert_sound
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, in_the_long_form]
 
 
 @contextmanager

@@ -22,7 +22,12 @@ from django.db import connection
 from tests.concurrency.cluster import nodes, settle
 from tests.concurrency.load import Sender, User, exchange_at_once, log_in_at_once, mix, redeem_at_once
 from tests.concurrency.races import assert_no_refresh_survives_signing_out
-from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form_on_sqlite
+from tests.concurrency.rounds import (
+    ROUNDS,
+    assert_statuses,
+    in_the_long_form,
+    in_the_long_form_on_sqlite,
+)
 from tests.concurrency.site import (
     CLIENT_SECRET,
     DEVICES,
@@ -70,9 +75,6 @@ print(signed_out)
 """
 
 on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="needs a database server")
-in_the_long_form = pytest.mark.skipif(
-    ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, for instance to 5"
-)
 
 
 @pytest.mark.parametrize("token_type", TOKEN_TYPES)
