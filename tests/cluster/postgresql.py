@@ -188,17 +188,41 @@ def _running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
 POOL_SIZE: Final = 3
 
 
-@contextmanager
-def pgbouncer(folder: Path, server: Server) -> Iterator[int]:
-    """Run a pgbouncer in transaction mode, and yield its port.
+@dataclass(frozen=True)
+class Pool:
+    """A pgbouncer in transaction mode: a connection is a client's for one transaction."""
 
-    A connection is a client's for one transaction.
+    port: int
+    _folder: Path
+    _process: subprocess.Popen[bytes]
+
+    def lead_to(self, server: Server) -> None:
+        """Let its connections be to another server from now on, without a restart."""
+        _write_pool(self._folder, self.port, server)
+        self._process.send_signal(signal.SIGHUP)
+
+
+@contextmanager
+def pgbouncer(folder: Path, server: Server) -> Iterator[Pool]:
+    """Run a pgbouncer.
 
     :param folder: its own; it is made.
     :param server: what its connections lead to.
     """
     _make(folder)
     port = free_port()
+    _write_pool(folder, port, server)
+    process = _start(folder, [_PGBOUNCER, folder / "pgbouncer.ini"])
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(port), (folder / "log").read_text())
+        assert process.poll() is None, (folder / "log").read_text()
+        yield Pool(port, folder, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=TIMEOUT)
+
+
+def _write_pool(folder: Path, port: int, server: Server) -> None:
     (folder / "pgbouncer.ini").write_text(
         f"""[databases]
 * = host={HOST} port={server.port} user=postgres
@@ -212,14 +236,6 @@ default_pool_size = {POOL_SIZE}
 server_login_retry = 1
 """
     )
-    process = _start(folder, [_PGBOUNCER, folder / "pgbouncer.ini"])
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(port), (folder / "log").read_text())
-        assert process.poll() is None, (folder / "log").read_text()
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=TIMEOUT)
 
 
 def _answers(port: int) -> bool:
