@@ -9,6 +9,7 @@ from typing import Final
 
 from django.core.cache import caches
 
+from oauth_binding.core.caches import CacheUnavailableError, asking
 from oauth_binding.proof.dpop_proof import Proof
 from oauth_binding.proof.errors import ReplayedProofError, StoreUnavailableError
 
@@ -42,13 +43,12 @@ class CacheStore(ReplayStore):
     def record(self, proof: Proof) -> None:
         cache, key = caches[self.alias], _PREFIX + proof.replay_key
         try:
-            if cache.add(key, 1, max(ceil(proof.expires - time()), 1)) is True:
-                return
-            # Some caches also say so where they could not be reached.
-            is_there = cache.get(key) is not None
-        except Exception as error:
-            # Each cache has errors of its own, and there is nothing else in here that could fail.
-            logger.error("The cache %r can't be asked for used proofs: %s", self.alias, type(error).__name__)
+            with asking(self.alias, "used proofs"):
+                if cache.add(key, 1, max(ceil(proof.expires - time()), 1)) is True:
+                    return
+                # Some caches also say so where they could not be reached.
+                is_there = cache.get(key) is not None
+        except CacheUnavailableError as error:
             raise StoreUnavailableError from error
         if is_there:
             raise ReplayedProofError

@@ -8,15 +8,16 @@ import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from time import time
 from typing import Any, Final
 from urllib.error import HTTPError
 from urllib.parse import quote_plus, urlencode
 
-from django.core.cache import cache
+from django.core.cache import DEFAULT_CACHE_ALIAS, cache
 
+from oauth_binding.core.caches import CacheUnavailableError, asking
 from oauth_binding.core.jose.remote_document import MALFORMED, TIMEOUT, download
 from oauth_binding.core.jose.strict_json import read_object
 from oauth_binding.core.log_lines import one_line
@@ -37,6 +38,9 @@ _ACCESS_TOKEN_TYPES: Final = (
     "urn:ietf:params:oauth:token-type:access_token",
 )
 
+#: What the cache is asked for.
+_ANSWERS: Final = "answers of the introspection endpoint"
+
 #: The answers that are waited for, by cache key.
 _in_flight: dict[str, Future[dict[str, Any] | None]] = {}
 _lock = threading.Lock()
@@ -46,7 +50,8 @@ def introspect(text: str) -> dict[str, Any]:
     """Return what the server says of a valid access token.
 
     An answer is kept in Django's default cache for ``INTROSPECTION_CACHE_SECONDS``, and no longer than the
-    token lives. Of simultaneous requests with a token, one of a process asks.
+    token lives. Where that cache does not answer, the server is asked. Of simultaneous requests with a token,
+    one of a process asks.
 
     :raises RefusedTokenError: the token is not active, not an access token, or not for this API.
     :raises ServerUnavailableError: the server does not answer, or not as RFC 7662 section 2.2 has it.
@@ -65,16 +70,18 @@ def introspect(text: str) -> dict[str, Any]:
 
 def _get_answer(text: str) -> dict[str, Any]:
     key = _cache_key(text)
-    answer: dict[str, Any] | None = cache.get(key)
+    answer: dict[str, Any] | None = None
+    is_kept = True
+    try:
+        answer = _look_up(key)
+    except CacheUnavailableError:
+        is_kept = False
     if answer is not None:
         return answer
     with _flight(key) as (future, is_mine):
         if is_mine:
-            # Another request may have got an answer before this one took off.
-            answer = cache.get(key)
-            if answer is None:
-                answer = _ask(text)
-                _keep(key, answer)
+            # What hangs is waited for once.
+            answer = _ask_and_keep(key, text) if is_kept else _ask(text)
             future.set_result(answer)
         else:
             try:
@@ -83,6 +90,24 @@ def _get_answer(text: str) -> dict[str, Any]:
                 answer = None
     if answer is None:
         raise ServerUnavailableError
+    return answer
+
+
+def _ask_and_keep(key: str, text: str) -> dict[str, Any]:
+    answer: dict[str, Any] | None = None
+    with suppress(CacheUnavailableError):
+        # Another request may have got an answer before this one took off.
+        answer = _look_up(key)
+    if answer is None:
+        answer = _ask(text)
+        with suppress(CacheUnavailableError):
+            _keep(key, answer)
+    return answer
+
+
+def _look_up(key: str) -> dict[str, Any] | None:
+    with asking(DEFAULT_CACHE_ALIAS, _ANSWERS):
+        answer: dict[str, Any] | None = cache.get(key)
     return answer
 
 
@@ -115,7 +140,8 @@ def _keep(key: str, answer: dict[str, Any]) -> None:
     if "exp" in answer:
         seconds = min(seconds, answer["exp"] - time())
     if seconds > 0:
-        cache.set(key, answer, seconds)
+        with asking(DEFAULT_CACHE_ALIAS, _ANSWERS):
+            cache.set(key, answer, seconds)
 
 
 def _ask(text: str) -> dict[str, Any]:

@@ -9,15 +9,16 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
+from tests.cluster.machine import cluster_folder
 from tests.cluster.origin import DATABASE, Origin
-from tests.cluster.postgresql import MISSING, cluster_folder, empty_server
+from tests.cluster.postgresql import MISSING, USER, empty_server
 from tests.concurrency.site import prepare_site
 
 
 @pytest.fixture(scope="session")
 def folder() -> Iterator[Path]:
-    """A folder where the servers' user can go."""
-    with cluster_folder() as folder:
+    """A folder where PostgreSQL's user can go."""
+    with cluster_folder(USER) as folder:
         yield folder
 
 

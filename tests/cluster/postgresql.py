@@ -8,20 +8,19 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from tests.cluster.machine import TIMEOUT, servers_user, wait_until
 from tests.helpers.ports import free_port
 
 HOST: Final = "127.0.0.1"
 
 #: Neither PostgreSQL nor pgbouncer runs as root.
-_USER: Final = "postgres" if os.geteuid() == 0 else None
+USER: Final = servers_user("postgres")
 
 _PROGRAMS: Final = next(
     (
@@ -49,32 +48,6 @@ _SETTINGS: Final = {
     "wal_keep_size": "256MB",
     "log_min_messages": "log",
 }
-
-_TIMEOUT: Final = 60
-
-
-def wait_until(condition: Callable[[], Any], what: str) -> None:
-    """Wait until something is so.
-
-    :raises TimeoutError: it is not after a minute.
-    """
-    deadline = time.monotonic() + _TIMEOUT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(what)
-        time.sleep(0.05)
-
-
-@contextmanager
-def cluster_folder() -> Iterator[Path]:
-    """Yield a folder where the servers' user can go, which goes at the end."""
-    folder = Path(tempfile.mkdtemp(prefix="oauth_binding-", dir="/tmp"))
-    if _USER is not None:
-        shutil.chown(folder, _USER)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
 
 
 @dataclass
@@ -118,7 +91,7 @@ class Server:
 
     def promote(self) -> None:
         """Make this replica the primary; when this returns, it takes writes."""
-        assert self.ask("SELECT pg_promote(true, %s)", _TIMEOUT)
+        assert self.ask("SELECT pg_promote(true, %s)", TIMEOUT)
 
     def kill(self) -> None:
         """End it as a machine ends that loses its power: nobody is told, and nothing is finished."""
@@ -149,7 +122,7 @@ class Server:
     def stop(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)  # a fast shutdown
-            self._process.wait(timeout=_TIMEOUT)
+            self._process.wait(timeout=TIMEOUT)
 
 
 @contextmanager
@@ -215,17 +188,41 @@ def _running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
 POOL_SIZE: Final = 3
 
 
-@contextmanager
-def pgbouncer(folder: Path, server: Server) -> Iterator[int]:
-    """Run a pgbouncer in transaction mode, and yield its port.
+@dataclass(frozen=True)
+class Pool:
+    """A pgbouncer in transaction mode: a connection is a client's for one transaction."""
 
-    A connection is a client's for one transaction.
+    port: int
+    _folder: Path
+    _process: subprocess.Popen[bytes]
+
+    def lead_to(self, server: Server) -> None:
+        """Let its connections be to another server from now on, without a restart."""
+        _write_pool(self._folder, self.port, server)
+        self._process.send_signal(signal.SIGHUP)
+
+
+@contextmanager
+def pgbouncer(folder: Path, server: Server) -> Iterator[Pool]:
+    """Run a pgbouncer.
 
     :param folder: its own; it is made.
     :param server: what its connections lead to.
     """
     _make(folder)
     port = free_port()
+    _write_pool(folder, port, server)
+    process = _start(folder, [_PGBOUNCER, folder / "pgbouncer.ini"])
+    try:
+        wait_until(lambda: process.poll() is not None or _answers(port), (folder / "log").read_text())
+        assert process.poll() is None, (folder / "log").read_text()
+        yield Pool(port, folder, process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=TIMEOUT)
+
+
+def _write_pool(folder: Path, port: int, server: Server) -> None:
     (folder / "pgbouncer.ini").write_text(
         f"""[databases]
 * = host={HOST} port={server.port} user=postgres
@@ -239,14 +236,6 @@ default_pool_size = {POOL_SIZE}
 server_login_retry = 1
 """
     )
-    process = _start(folder, [_PGBOUNCER, folder / "pgbouncer.ini"])
-    try:
-        wait_until(lambda: process.poll() is not None or _answers(port), (folder / "log").read_text())
-        assert process.poll() is None, (folder / "log").read_text()
-        yield port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=_TIMEOUT)
 
 
 def _answers(port: int) -> bool:
@@ -256,8 +245,8 @@ def _answers(port: int) -> bool:
 
 def _make(folder: Path) -> None:
     folder.mkdir(parents=True)
-    if _USER is not None:
-        shutil.chown(folder, _USER)
+    if USER is not None:
+        shutil.chown(folder, USER)
 
 
 def _program(name: str) -> Path:
@@ -267,7 +256,7 @@ def _program(name: str) -> Path:
 
 def _run(name: str, *arguments: str | Path) -> None:
     done = subprocess.run(
-        [_program(name), *arguments], user=_USER, check=False, capture_output=True, text=True, cwd="/"
+        [_program(name), *arguments], user=USER, check=False, capture_output=True, text=True, cwd="/"
     )
     assert done.returncode == 0, done.stderr
 
@@ -275,5 +264,5 @@ def _run(name: str, *arguments: str | Path) -> None:
 def _start(folder: Path, arguments: list[Any]) -> subprocess.Popen[bytes]:
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            arguments, user=_USER, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+            arguments, user=USER, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
         )

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.origin import DATABASE, Origin
-from tests.cluster.postgresql import POOL_SIZE, Server, copied_server, pgbouncer
+from tests.cluster.origin import DATABASE, Origin, pooled, site_with
+from tests.cluster.postgresql import POOL_SIZE, Pool, Server, copied_server, pgbouncer
 from tests.concurrency.load import log_in_at_once, mix
-from tests.concurrency.rounds import ROUNDS, assert_statuses
-from tests.concurrency.site import RunningSite, another_server
+from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form
 from tests.concurrency.soundness import assert_sound
 
 pytestmark = pytest.mark.slow
-
-#: As the documentation has it for a pool.
-ENTRIES = {"DISABLE_SERVER_SIDE_CURSORS": True}
 
 #: What the connections have in addition.
 OPTIONS: dict[str, dict[str, Any]] = {"as always": {}, "server-side binding": {"server_side_binding": True}}
@@ -33,32 +27,21 @@ def server(folder: Path, origin: Origin) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def pool(folder: Path, server: Server) -> Iterator[int]:
-    """The port of the pool."""
-    with pgbouncer(folder / "pgbouncer", server) as port:
-        yield port
-
-
-@contextmanager
-def pooled_site(origin: Origin, pool: int, name: str, **options: Any) -> Iterator[RunningSite]:
-    databases = {"default": {"PORT": str(pool), "OPTIONS": options, **ENTRIES}}
-    with another_server(origin.site, name, CLUSTER_DATABASES=json.dumps(databases)) as site:
-        yield site
+def pool(folder: Path, server: Server) -> Iterator[Pool]:
+    with pgbouncer(folder / "pgbouncer", server) as pool:
+        yield pool
 
 
 @pytest.mark.parametrize(
     "options",
     [
         "as always",
-        pytest.param(
-            "server-side binding",
-            marks=pytest.mark.skipif(ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS"),
-        ),
+        pytest.param("server-side binding", marks=in_the_long_form),
     ],
 )
-def test_everything_at_once(origin: Origin, pool: int, server: Server, options: str) -> None:
+def test_everything_at_once(origin: Origin, pool: Pool, server: Server, options: str) -> None:
     """What is promised between processes holds where these share the connections of a pool."""
-    with pooled_site(origin, pool, options.replace(" ", "-"), **OPTIONS[options]) as site:
+    with site_with(origin, options.replace(" ", "-"), pooled(pool, **OPTIONS[options])) as site:
         site.empty()
         events = mix(site.address, ["opaque", "jwt"], [None, "phone", "laptop"], rounds=5 * ROUNDS, seed=5)
         assert_statuses(events, 400)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
-from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.cluster.origin import DATABASE, Origin
-from tests.cluster.postgresql import HOST, Server, copied_server, replica_server, wait_until
-from tests.concurrency.load import Event, Sender, log_in_at_once, mix
-from tests.concurrency.rounds import ROUNDS, assert_statuses
-from tests.concurrency.site import RunningSite, another_server
+from tests.cluster.kept import assert_kept
+from tests.cluster.machine import wait_until
+from tests.cluster.origin import DATABASE, Origin, pooled, site_with
+from tests.cluster.postgresql import HOST, Server, copied_server, pgbouncer, replica_server
+from tests.concurrency.load import Sender, log_in_at_once, mix
+from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form
 from tests.concurrency.soundness import assert_sound
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, in_the_long_form]
 
 
 @contextmanager
@@ -32,23 +31,31 @@ def two_servers(folder: Path, origin: Origin) -> Iterator[tuple[Server, Server]]
         yield primary, replica
 
 
-@contextmanager
-def site_of_both(origin: Origin, name: str, primary: Server, replica: Server) -> Iterator[RunningSite]:
-    """Serve the site from whichever of the two takes writes, as the documentation has it."""
-    database = {
+def either(primary: Server, replica: Server) -> dict[str, Any]:
+    """Return the entry of whichever of the two takes writes, as the documentation has it."""
+    return {
         "HOST": f"{HOST},{HOST}",
         "PORT": f"{primary.port},{replica.port}",
         "OPTIONS": {"target_session_attrs": "read-write", "connect_timeout": 2},
     }
-    with another_server(origin.site, name, CLUSTER_DATABASES=json.dumps({"default": database})) as site:
-        yield site
 
 
-def test_nothing_acknowledged_is_lost_with_synchronous_replication(folder: Path, origin: Origin) -> None:
-    with (
-        two_servers(folder / "synchronous", origin) as (primary, replica),
-        site_of_both(origin, "synchronous", primary, replica) as site,
-    ):
+#: What finds the new primary.
+WAYS = ("the client", "the pool")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_acknowledged_is_lost_with_synchronous_replication(
+    folder: Path, origin: Origin, way: str
+) -> None:
+    name = f"synchronous-{way.split()[-1]}"
+    with ExitStack() as stack:
+        primary, replica = stack.enter_context(two_servers(folder / name, origin))
+        pool = None
+        if way == "the pool":
+            pool = stack.enter_context(pgbouncer(folder / name / "pgbouncer", primary))
+        database = pooled(pool) if pool else either(primary, replica)
+        site = stack.enter_context(site_with(origin, name, database))
         # On this one alone: the replica has nobody to wait for when it is the primary.
         primary.ask("ALTER SYSTEM SET synchronous_standby_names = '*'")
         primary.ask("SELECT pg_reload_conf()")
@@ -64,6 +71,8 @@ def test_nothing_acknowledged_is_lost_with_synchronous_replication(folder: Path,
                 wait_until(lambda: primary.ask(tokens, database=DATABASE) > 40, "load")
                 primary.kill()
                 replica.promote()
+                if pool:
+                    pool.lead_to(replica)
             except BaseException as error:  # it is raised below
                 failures.append(error)
 
@@ -85,32 +94,15 @@ def test_nothing_acknowledged_is_lost_with_synchronous_replication(folder: Path,
         assert any(event.status in {500, 503} for event in events)
         after = log_in_at_once(site.address, "opaque", ["phone", "laptop", None] * 8)
         assert_statuses(after)
-        assert_kept(site, replica, events)
+        assert_kept(site, events)
         assert_sound(site, events + after)
-
-
-def assert_kept(site: RunningSite, server: Server, events: list[Event]) -> None:
-    """Make sure that a server has all that clients were told."""
-    # Requests with one refresh token have one row, which has the JWT that was signed last.
-    told: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for event in events:
-        if event.status == 200 and event.kind in {"login", "refresh"}:
-            digest = hashlib.sha256(event.access.encode()).hexdigest()
-            told[event.kind, event.sent or event.access].add(digest)
-    stored = "SELECT count(*) FROM oauth2_provider_accesstoken WHERE token_checksum = ANY(%s)"
-    assert {kind for kind, _sent in told} == {"login", "refresh"}
-    assert [row for row, any_of in told.items() if not server.ask(stored, [*any_of], database=DATABASE)] == []
-    revoked = [event for event in events if (event.kind, event.status) == ("revoke", 200)]
-    assert revoked
-    for event in revoked:
-        assert not Sender(site.address, event.client_id).is_active(event.sent)
 
 
 def test_what_asynchronous_replication_loses(folder: Path, origin: Origin) -> None:
     """As the documentation says: what the replica has not heard of has not happened."""
     with (
         two_servers(folder / "asynchronous", origin) as (primary, replica),
-        site_of_both(origin, "asynchronous", primary, replica) as site,
+        site_with(origin, "asynchronous", either(primary, replica)) as site,
     ):
         sender = Sender(site.address, "opaque")
         known = sender.login("phone")

@@ -15,7 +15,7 @@ import requests
 from tests.cluster.origin import DATABASE, Origin
 from tests.cluster.postgresql import Server, copied_server, replica_server
 from tests.concurrency.load import Browser, Event, Sender, mix
-from tests.concurrency.rounds import ROUNDS, assert_statuses
+from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form
 from tests.concurrency.site import MAX_DEVICES, RunningSite, another_server
 from tests.concurrency.soundness import assert_sound
 from tests.helpers.dpop import DeviceKey
@@ -82,6 +82,7 @@ def ask_api(site: RunningSite, token: str) -> int:
     return requests.get(f"{site.address}/api/me/", headers=headers, timeout=60).status_code
 
 
+@in_the_long_form
 def test_everything_at_once(site: RunningSite, replica: Server) -> None:
     """What is promised between processes holds for answers that the replica hears of two seconds later."""
     with not_asked_for_tokens(replica):
@@ -138,6 +139,7 @@ def test_a_user_who_loses_standing(site: RunningSite, primary: Server, replica: 
         assert ask_api(site, login.access) == 200
 
 
+@in_the_long_form
 def test_the_limit_of_devices(site: RunningSite, replica: Server) -> None:
     refusing, evicting = Sender(site.address, "refuse opaque"), Sender(site.address, "evict jwt")
     with behind(replica), not_asked_for_tokens(replica):
@@ -147,6 +149,7 @@ def test_the_limit_of_devices(site: RunningSite, replica: Server) -> None:
         assert [evicting.is_active(login.access) for login in logins] == [False] + [True] * MAX_DEVICES
 
 
+@in_the_long_form
 def test_a_proof_is_good_once(site: RunningSite, replica: Server) -> None:
     sender, key = Sender(site.address, "dpop opaque"), DeviceKey()
     with behind(replica), not_asked_for_tokens(replica):
@@ -187,6 +190,7 @@ def test_a_browser_signs_in_and_out(site: RunningSite, replica: Server) -> None:
             assert "following opaque" not in other_tab.read("/oauth2/devices/")
 
 
+@in_the_long_form
 def test_lists_that_are_as_old_as_the_replica(site: RunningSite, primary: Server, replica: Server) -> None:
     """The admin, and django-oauth-toolkit's lists; what is done from them is done to what there is."""
     sender = Sender(site.address, "opaque")
@@ -221,6 +225,7 @@ result = None
 """
 
 
+@in_the_long_form
 def test_cleaning_up(site: RunningSite, primary: Server, replica: Server) -> None:
     """It ends once the replica has heard of it, and deletes what has ended and nothing else."""
     sender = Sender(site.address, "opaque")

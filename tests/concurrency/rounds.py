@@ -12,6 +12,10 @@ from tests.concurrency.load import Event
 
 ROUNDS = int(os.environ.get("CONCURRENCY_ROUNDS", "1"))
 
+in_the_long_form = pytest.mark.skipif(
+    ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, for instance to 5"
+)
+
 #: SQLite has one lock, whatever it is taken for: what goes wrong shows in the other tests, too.
 in_the_long_form_on_sqlite = pytest.mark.skipif(
     connection.vendor == "sqlite" and ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, or a server"

@@ -3,19 +3,19 @@
 import json
 import os
 
-from tests.concurrency.cluster import CAUSAL, NODES, SYNC_WAIT
+from tests.concurrency.cluster import CAUSAL, nodes, sync_wait
 from tests.settings import *  # noqa: F403
 
 DATABASES["default"].update(NAME=os.environ["CONCURRENCY_DATABASE"], CONN_MAX_AGE=60)  # noqa: F405
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     DATABASES["default"]["OPTIONS"]["timeout"] = 30  # noqa: F405
 
-if NODES:
+if nodes():
     # Who has no node of its own looks at what the others have done, and has to see all of it.
     node = os.environ.get("CONCURRENCY_NODE")
-    DATABASES["default"]["PORT"] = node or NODES[0]  # noqa: F405
-    sync_wait = SYNC_WAIT if node else CAUSAL
-    DATABASES["default"]["OPTIONS"]["init_command"] = f"SET SESSION wsrep_sync_wait = {sync_wait}"  # noqa: F405
+    DATABASES["default"]["PORT"] = node or nodes()[0]  # noqa: F405
+    waits_for = sync_wait() if node else CAUSAL
+    DATABASES["default"]["OPTIONS"]["init_command"] = f"SET SESSION wsrep_sync_wait = {waits_for}"  # noqa: F405
 
 OAUTH2_PROVIDER = {
     **OAUTH2_PROVIDER,  # noqa: F405

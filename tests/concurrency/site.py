@@ -25,7 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 #: SQLite is used by the threads of one process.
 # Idle connections are kept, because one that is closed just when a request comes looks like a lost answer.
 THREADS = ["--threads", "16", "--keep-alive", "75", "--graceful-timeout", "1"]
-WORKERS = THREADS if connection.vendor == "sqlite" else ["--workers", "4"]
+SERVING = THREADS if connection.vendor == "sqlite" else []
+WORKERS = "1" if connection.vendor == "sqlite" else "4"
 
 CLIENT_SECRET = "a-client-secret-of-some-length"
 USERNAME, PASSWORD = "alice", "correct horse battery staple"
@@ -223,13 +224,13 @@ def _at_free_port(log: Path, environment: dict[str, str]) -> RunningSite:
 
 @contextmanager
 def _serving(site: RunningSite) -> Iterator[None]:
-    command = [sys.executable, "-m", "gunicorn", "example_project.wsgi:application", *WORKERS]
+    command = [sys.executable, "-m", "gunicorn", "example_project.wsgi:application", *SERVING]
     command += ["--bind", site.address.removeprefix("http://"), "--log-level", "error"]
     command += ["--config", "python:tests.concurrency.workers"]
     with site.log.open("ab") as output:
         site.process = subprocess.Popen(
             command,
-            env={**site.environment, **site.of_workers},
+            env={"WEB_CONCURRENCY": WORKERS, **site.environment, **site.of_workers},
             cwd=REPOSITORY,
             stdout=output,
             stderr=subprocess.STDOUT,

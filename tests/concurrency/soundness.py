@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tests.concurrency.cluster import LAG, settle
+from tests.concurrency.cluster import lag, settle
 from tests.concurrency.load import Event, Sender
 from tests.concurrency.site import RunningSite
 
@@ -43,7 +43,7 @@ def assert_sound(site: RunningSite, events: list[Event]) -> None:
         event
         for event in events
         for name in ("access_token", "refresh_token")
-        if event.started > dead.get(event.data.get(name, ""), event.started) + LAG
+        if event.started > dead.get(event.data.get(name, ""), event.started) + lag()
     ]
     assert late == []
 

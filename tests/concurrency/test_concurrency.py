@@ -19,9 +19,15 @@ import pytest
 import requests
 from django.db import connection
 
-from tests.concurrency.cluster import NODES, settle
+from tests.concurrency.cluster import nodes, settle
 from tests.concurrency.load import Sender, User, exchange_at_once, log_in_at_once, mix, redeem_at_once
-from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form_on_sqlite
+from tests.concurrency.races import assert_no_refresh_survives_signing_out
+from tests.concurrency.rounds import (
+    ROUNDS,
+    assert_statuses,
+    in_the_long_form,
+    in_the_long_form_on_sqlite,
+)
 from tests.concurrency.site import (
     CLIENT_SECRET,
     DEVICES,
@@ -69,9 +75,6 @@ print(signed_out)
 """
 
 on_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="needs a database server")
-in_the_long_form = pytest.mark.skipif(
-    ROUNDS == 1, reason="takes long; set CONCURRENCY_ROUNDS, for instance to 5"
-)
 
 
 @pytest.mark.parametrize("token_type", TOKEN_TYPES)
@@ -115,33 +118,7 @@ def test_many_devices_at_once(running_sites: Callable[..., RunningSite], token_t
 def test_a_refresh_that_races_with_signing_out_does_not_survive(
     running_sites: Callable[..., RunningSite], client_id: str
 ) -> None:
-    outcomes: set[int] = set()
-    site = running_sites()
-    with ThreadPoolExecutor(4) as pool:
-        user = User(site.address)
-        senders = [Sender(site.address, client_id) for _ in range(3)]
-        for number in range(100 * ROUNDS):
-            if number >= 10 * ROUNDS and outcomes == {200, 400}:
-                break
-            login = senders[0].login("phone")
-            settle()
-            # Now the one, now the other comes first, and more or less soon.
-            signing_out = pool.submit(user.sign_out, client_id) if number % 2 else None
-            time.sleep(0.01 * (number % 8) if signing_out else 0)
-            refreshes = [pool.submit(sender.refresh, None, login.data["refresh_token"]) for sender in senders]
-            time.sleep(0.01 * (number % 8) if not signing_out else 0)
-            signing_out = signing_out or pool.submit(user.sign_out, client_id)
-            signing_out.result()
-            events = [login, *(refresh.result() for refresh in refreshes)]
-            settle()
-            assert_statuses(events, 400)
-            outcomes |= {event.status for event in events[1:]}
-            answered = [event.data for event in events if event.status == 200]
-            assert [data for data in answered if senders[0].is_active(data["access_token"])] == []
-            refresh_tokens = {data["refresh_token"] for data in answered}
-            assert {senders[0].refresh(None, token).status for token in refresh_tokens} == {400}
-        assert "Traceback" not in site.errors()
-    assert outcomes == {200, 400}
+    assert_no_refresh_survives_signing_out(running_sites(), client_id)
 
 
 #: Approves a device code of each application, and returns it by application.
@@ -267,7 +244,7 @@ def test_an_exchange_that_races_with_revoking_what_it_exchanges_does_not_survive
 def _operator(site: RunningSite) -> Iterator[None]:
     process = subprocess.Popen(
         [sys.executable, "-m", "django", "shell", "--no-imports", "-c", _OPERATOR],
-        env={**site.environment, **({"CONCURRENCY_NODE": NODES[-1]} if NODES else {})},
+        env={**site.environment, **({"CONCURRENCY_NODE": nodes()[-1]} if nodes() else {})},
         cwd=REPOSITORY,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

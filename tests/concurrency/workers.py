@@ -7,13 +7,13 @@ import select
 import time
 from typing import Any, SupportsIndex
 
-from tests.concurrency.cluster import NODES
+from tests.concurrency.cluster import nodes
 
 
 def post_fork(server: Any, worker: Any) -> None:
     """Choose the node of a worker, before it reads the settings."""
-    if NODES:
-        os.environ["CONCURRENCY_NODE"] = NODES[worker.age % len(NODES)]
+    if ports := nodes():
+        os.environ["CONCURRENCY_NODE"] = ports[worker.age % len(ports)]
 
 
 def _sleep(seconds: float | SupportsIndex) -> None:

@@ -37,9 +37,10 @@ OWN = {
     },
     "authorization_server/signing/user_claims.py": {"type(error).__name__"},
     "core/audit.py": {"json.dumps(entry)"},
+    "core/caches.py": {"alias", "about", "type(error).__name__"},
     "core/jose/remote_document.py": {"self.name", "self.url"},
     "core/places.py": {"error"},  # the name of a type
-    "proof/replay.py": {"self.alias", "type(error).__name__"},
+    "proof/replay.py": {"self.alias"},
     "proof/replay_table.py": {"type(error).__name__"},
     "storage/last_used.py": {"type(error).__name__"},
     "storage/reports.py": {"demand", "type(error).__name__"},

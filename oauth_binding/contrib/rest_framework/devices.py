@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Final
 
+from django.core.cache import DEFAULT_CACHE_ALIAS, cache
 from django.core.exceptions import RequestDataTooBig
 from django.utils import timezone
 from django.utils.decorators import method_decorator
@@ -25,6 +26,7 @@ from rest_framework.viewsets import GenericViewSet
 from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication
 from oauth_binding.contrib.rest_framework.parsers import BoundedJSONParser
 from oauth_binding.contrib.rest_framework.permissions import IsUserWithResourceScope
+from oauth_binding.core.caches import CacheUnavailableError, asking
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
 from oauth_binding.devices.history import note_device_signed_out, note_others_signed_out, note_renamed
@@ -41,6 +43,9 @@ from oauth_binding.sessions.browser import current
 
 #: The number of devices on a page where the site has no ``PAGE_SIZE``.
 DEFAULT_PAGE_SIZE: Final = 50
+
+#: What the cache is asked for.
+_LIMIT: Final = "the limit of requests"
 
 
 class CannotBeNamed(APIException):
@@ -137,10 +142,33 @@ class DevicePagination(PageNumberPagination):
         return request.query_params.get(self.page_query_param, 1)
 
 
+class _Counts:
+    """Django's default cache, as throttles ask it."""
+
+    def get(self, key: str, default: Any) -> Any:
+        with asking(DEFAULT_CACHE_ALIAS, _LIMIT):
+            return cache.get(key, default)
+
+    def set(self, key: str, value: Any, seconds: float) -> None:
+        with asking(DEFAULT_CACHE_ALIAS, _LIMIT):
+            cache.set(key, value, seconds)
+
+
 class DeviceRateThrottle(UserRateThrottle):
-    """As many requests of a user as ``DEFAULT_THROTTLE_RATES["devices"]`` says, if it says so."""
+    """As many requests of a user as ``DEFAULT_THROTTLE_RATES["devices"]`` says, if it says so.
+
+    Where the cache that counts them does not answer there is no limit: who has lost a device has to be able
+    to sign it out.
+    """
 
     scope = "devices"
+    cache: Any = _Counts()
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        try:
+            return bool(super().allow_request(request, view))
+        except CacheUnavailableError:
+            return True
 
     def get_rate(self) -> str | None:
         rates: dict[str, Any] = api_settings.DEFAULT_THROTTLE_RATES
