@@ -17,9 +17,9 @@ from oauth2_provider.models import get_application_model, get_device_grant_model
 from oauth_binding.core.errors import RETRY_AFTER
 from oauth_binding.models import LoginSession
 from oauth_binding.sessions.browser import SID_KEY
-from tests.authorization_server.endpoints.test_given_up import DETAIL, DOORS, JSON, NOTHING, PAGE
 from tests.ended.held import DEVICE_GRANT
 from tests.helpers.client import REDIRECT_URI, Answer, Site
+from tests.helpers.given_up import DETAIL, DOORS, JSON, NOTHING, PAGE
 from tests.helpers.registration import OPEN, Registrar, metadata
 from tests.helpers.rows import access_token_row, refresh_token_row
 
