@@ -91,6 +91,8 @@ def _compare(databases: list[str], only: str, quick: bool) -> list[str]:
                 missed += _memory(site, 20 if quick else 500)
                 missed += proofs.compare(site, rounds * 4, requests)
             for comparison in COMPARISONS:
+                if comparison.database not in {None, database}:
+                    continue
                 if comparison.job.proves and comparison.job.contender != PROOFS_IN_TABLE and redis_problem():
                     continue
                 if only in f"{comparison.group}: {comparison.job.name}":

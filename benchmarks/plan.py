@@ -11,6 +11,7 @@ PROOFS_IN_TABLE: Final = "oauth_binding, proofs in the table"
 UNLIMITED: Final = "oauth_binding, any number of devices"
 TOKENS_ALONE: Final = "oauth_binding, last used by tokens alone"
 EACH_SECOND: Final = "oauth_binding, last used each second"
+PREPARED: Final = "oauth_binding, prepared by PostgreSQL"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -59,7 +60,7 @@ class Job:
             parts.append("with a proof" + (" in the table" if self.contender == PROOFS_IN_TABLE else ""))
         if self.full_policy:
             parts.append("full policy")
-        if self.contender in {TOKENS_ALONE, EACH_SECOND}:
+        if self.contender in {TOKENS_ALONE, EACH_SECOND, PREPARED}:
             parts.append(self.contender.partition(", ")[2])
         if self.contender == UNLIMITED:
             parts.append("any number of devices")
@@ -79,6 +80,8 @@ class Comparison:
     most_queries: int | None = None
     #: Whether it is measured over a socket, too.
     socket: bool = False
+    #: The one database that it is about; None for all.
+    database: str | None = None
 
 
 #: What token requests with a proof have to reach of the rate without, and requests to an API.
@@ -214,6 +217,25 @@ def _noting_use() -> list[Comparison]:
     ]
 
 
+def _preparing() -> list[Comparison]:
+    """Compare a site whose statements PostgreSQL has prepared to one as Django has it by default."""
+    credentials = Job(OURS, "token", "client_credentials", binding="seen")
+    password = replace(credentials, grant="password")
+    jobs = [
+        *(("password", replace(password, binding=binding)) for binding in ("seen", "new")),
+        ("password", replace(password, token="ES256")),
+        *(("client credentials", replace(credentials, binding=binding)) for binding in ("seen", "new")),
+        ("client credentials", replace(credentials, token="ES256")),
+        ("refresh", replace(credentials, grant="refresh_token")),
+        ("introspection", replace(password, endpoint="introspect")),
+        ("DRF authentication", replace(password, endpoint="api")),
+    ]
+    return [
+        Comparison(f"{name}, prepared", replace(job, contender=PREPARED), job, database="postgresql")
+        for name, job in jobs
+    ]
+
+
 def _slow_hashing() -> list[Comparison]:
     toolkit = Job(TOOLKIT, "token", "client_credentials", hashes_slowly=True)
     name = "{}, Django's password hasher"
@@ -242,6 +264,7 @@ COMPARISONS: Final = [
     *_proving(),
     *_limiting(),
     *_noting_use(),
+    *_preparing(),
     *_slow_hashing(),
 ]
 

@@ -119,7 +119,8 @@ class Site:
         name = "".join(filter(str.isalnum, contender)).lower()
         environment = {
             **os.environ,
-            "BENCHMARK_NAME": f"benchmark_{name}{'_slow' if hashes_slowly else ''}",
+            # Others may measure on the same server.
+            "BENCHMARK_NAME": f"benchmark_{os.getpid()}_{name}{'_slow' if hashes_slowly else ''}",
             "BENCHMARK_CONTENDER": contender,
             "BENCHMARK_DATABASE": self.database,
             "BENCHMARK_DIRECTORY": str(self._directory),

@@ -52,6 +52,7 @@ from oauth_binding.devices.views import (
 )
 from oauth_binding.resource_server.resources import AT_ROOT
 from oauth_binding.sessions.browser import follow
+from oauth_binding.sessions.given_up import page_if_given_up
 
 app_name = "oauth2_provider"
 
@@ -114,7 +115,7 @@ def _with_our_view(pattern: URLPattern) -> URLPattern:
     ours = _OUR_VIEWS.get(pattern.name or "")
     view = pattern.callback if ours is None else ours.as_view()
     if pattern.name in _FOR_USERS:
-        view = _followed(view)
+        view = page_if_given_up(_followed(view))
     if pattern.name in _FOR_CLIENTS:
         view = json_errors(view)
     if pattern.name in _PUBLIC:
@@ -138,7 +139,7 @@ slashless_urlpatterns = [
 
 
 def _of_users(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    return _unframed(deciding()(_followed(view)))
+    return _unframed(deciding()(page_if_given_up(_followed(view))))
 
 
 #: The page "Your devices".

@@ -30,6 +30,10 @@ _DATABASES: dict[str, dict[str, Any]] = {
     },
 }
 
+if os.environ.get("TEST_PREPARED"):
+    # As a site has it that lets PostgreSQL prepare its statements (docs/speed.md).
+    _DATABASES["postgresql"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 2}
+
 DATABASES = {"default": _DATABASES[os.environ.get("TEST_DATABASE", "sqlite")]}
 
 if os.environ.get("TEST_USE_TZ") == "0":

@@ -14,16 +14,27 @@ from django.contrib.admin.widgets import url_params_from_lookup_dict
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models.constants import LOOKUP_SEP
 from django.http import HttpRequest
+from django.urls import URLPattern
+
+from oauth_binding.sessions.given_up import pages_if_given_up
 
 #: What the filter of a date has beside the lookups of others.
 _DATE_PARTS: Final = ("year", "month", "day")
 
 
 class KnownLookupsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Allows the lookups of the admin's filters, and of links to it; Django answers 400 to any other."""
+    """Allows the lookups of the admin's filters, and of links to it; Django answers 400 to any other.
+
+    What the database gives up for others is answered with a page that says so.
+    """
 
     #: Fields that pages link to the list by, beside those with a filter.
     linked_fields: tuple[str, ...] = ()
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        """The addresses of the pages, those that subclasses add included."""
+        return pages_if_given_up(self.get_urls())
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         for limit in self.model._meta.related_fkey_lookups:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -18,6 +20,7 @@ from oauth_binding.console.live_bindings import LiveBindingsInline
 from oauth_binding.console.live_sessions import LiveSessionsInline
 from oauth_binding.console.read_only import ask, is_confirmed
 from oauth_binding.devices.registry import sign_out_everywhere
+from oauth_binding.sessions.given_up import pages_if_given_up
 
 #: How many users are signed out at once at most.
 MAX_USERS: Final = 100
@@ -58,6 +61,10 @@ def sign_out_users(model_admin: Any, request: HttpRequest, queryset: QuerySet[An
     return None
 
 
+def _pages_if_given_up(get_urls: Callable[[], list[URLPattern]]) -> list[URLPattern]:
+    return pages_if_given_up(get_urls())
+
+
 def add_to_admin_of_users() -> None:
     """Add all that to the admin of users, where that is registered by now."""
     try:
@@ -69,6 +76,9 @@ def add_to_admin_of_users() -> None:
     for inline in (LiveBindingsInline, LiveSessionsInline):
         if inline not in user_admin.inlines:
             user_admin.inlines = [*user_admin.inlines, inline]
+    if not isinstance(user_admin.get_urls, partial):
+        # A password that is changed there ends tokens, and so does who is deactivated or deleted.
+        user_admin.get_urls = partial(_pages_if_given_up, user_admin.get_urls)
     # Not where the site has its own way.
     if type(user_admin).get_deleted_objects is admin.ModelAdmin.get_deleted_objects:
         user_admin.get_deleted_objects = partial(deleted_with_users, user_admin)

@@ -6,13 +6,16 @@ be given, so that none can be forgotten: no other module makes an error of oauth
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from oauthlib.oauth2.rfc6749 import errors
 from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError as OAuthlibExpiredTokenError
 
 from oauth_binding.core import audit
 from oauth_binding.core.reasons import Reason
+
+#: After how many seconds a client may ask again that was told to (``Retry-After``, RFC 9110 section 10.2.3).
+RETRY_AFTER: Final = 5
 
 
 class Refusal(errors.OAuth2Error):
@@ -69,11 +72,21 @@ class MisconfiguredError(Refusal, errors.ServerError):
     status_code = 503
 
 
-class SlotContendedError(Refusal, errors.TemporarilyUnavailableError):
-    """``temporarily_unavailable`` (RFC 6749 section 4.1.2.1): other requests kept changing the same slot."""
+class TemporarilyUnavailableError(Refusal, errors.TemporarilyUnavailableError):
+    """``temporarily_unavailable`` (RFC 6749 section 4.1.2.1), with when to ask again."""
 
     status_code = 503
-    description = "Too many simultaneous requests for the same token. Try again."
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer."""
+        return {"Retry-After": str(RETRY_AFTER)}
+
+
+class SlotContendedError(TemporarilyUnavailableError):
+    """``temporarily_unavailable``: other requests kept changing what this one is about."""
+
+    description = "Too many simultaneous requests for the same thing. Try again."
 
 
 class UnsupportedMediaTypeError(Refusal, errors.InvalidRequestError):
@@ -94,14 +107,11 @@ class UseDPoPNonceError(Refusal):
     error = "use_dpop_nonce"
 
 
-class ClaimSourceError(Refusal, errors.TemporarilyUnavailableError):
+class ClaimSourceError(TemporarilyUnavailableError):
     """``temporarily_unavailable``: what a token has to say of its user can't be told."""
 
-    status_code = 503
     description = "What the access token says of the user can't be told now. Try again."
 
 
-class ProofStoreError(Refusal, errors.TemporarilyUnavailableError):
+class ProofStoreError(TemporarilyUnavailableError):
     """``temporarily_unavailable``: it can't be told whether a proof was used before."""
-
-    status_code = 503

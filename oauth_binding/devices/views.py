@@ -24,13 +24,13 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.generic import TemplateView
 
 from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
+from oauth_binding.core.language import language_of_texts
 from oauth_binding.devices.history import (
     note_browser_signed_out,
     note_device_signed_out,
     note_others_signed_out,
     note_renamed,
 )
-from oauth_binding.devices.language import language_of_texts
 from oauth_binding.devices.login_sessions import (
     applications_of,
     browser_name,

@@ -26,6 +26,10 @@ from oauth_binding.proof.target_uri import normalise
 MAX_AGE: Final = 60
 MAX_AHEAD: Final = 10
 
+#: How far the clocks of servers may be apart that remember used proofs together, in seconds: what one of them
+#: takes for expired another may still accept.
+CLOCKS_APART: Final = 60
+
 #: How long a proof, and its ``jti``, may be, in characters.
 MAX_LENGTH: Final = 4096
 MAX_JTI_LENGTH: Final = 256
@@ -70,8 +74,8 @@ class Proof:
 
     @property
     def expires(self) -> float:
-        """From when on no server accepts it, in seconds since the epoch; their clocks may be apart."""
-        return self.issued_at + MAX_AGE + MAX_AHEAD
+        """From when on no server accepts it, by whichever of their clocks; in seconds since the epoch."""
+        return self.issued_at + MAX_AGE + MAX_AHEAD + CLOCKS_APART
 
     def is_for(self, token: str) -> bool:
         """Return whether it was made for a token: it has the ``ath`` of that (RFC 9449 section 4.2)."""

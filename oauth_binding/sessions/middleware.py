@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
 from oauth_binding.sessions.browser import follow
+from oauth_binding.sessions.given_up import given_up_page
+from oauth_binding.storage.attempts import is_given_up
 
 
 class LoginSessionMiddleware(MiddlewareMixin):
@@ -15,6 +18,12 @@ class LoginSessionMiddleware(MiddlewareMixin):
     database once for each request of a browser that has signed in to an application.
     """
 
-    def process_request(self, request: HttpRequest) -> None:
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
         """Log the browser out, or note that it was seen: at most once in five minutes."""
-        follow(request)
+        try:
+            follow(request)
+        except OperationalError as error:
+            if not is_given_up(error):
+                raise
+            return given_up_page(request, error)
+        return None

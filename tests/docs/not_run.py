@@ -46,6 +46,10 @@ NOT_RUN: Final = {
     ("docs/resource-server.md", "pip install 'django-oauth-binding[drf]'"): _PIP,
     (
         "docs/speed.md",
+        "# Statements that PostgreSQL prepares",
+    ): "PostgreSQL's: the suite runs with these options by TEST_PREPARED=1",
+    (
+        "docs/speed.md",
         "$ pip install -e '.[benchmark]'",
     ): "takes a quarter of an hour; .ci/full runs it with --quick",
 }

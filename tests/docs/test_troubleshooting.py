@@ -351,7 +351,7 @@ AT_THE_TOKEN_ENDPOINT: Final[dict[str, list[Provoke]]] = {
     "503 `server_error`: JWT access tokens are not set up on this server.": [no_key],
     "503 `server_error`: ID tokens are not set up for this client.": [no_key_for_id_tokens],
     "503 `server_error`: The token binding type of this client is not installed on this server.": [no_binder],
-    "503 `temporarily_unavailable`: Too many simultaneous requests for the same token. Try again.": [
+    "503 `temporarily_unavailable`: Too many simultaneous requests for the same thing. Try again.": [
         contended
     ],
 }

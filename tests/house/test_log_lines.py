@@ -31,6 +31,7 @@ OWN = {
     },
     "authorization_server/issuing/device_limit.py": {"len(surplus)", "plan.binding.user_id", "limit"},
     "authorization_server/issuing/save.py": {"error.__cause__ or error"},  # with %r
+    "sessions/given_up.py": {"error.__cause__"},  # with %r
     "authorization_server/signing/jwt_access_tokens.py": {"error", "name"},
     "authorization_server/signing/key_file.py": {
         *("problem", "'' if self.good is None else ' Those read before stay in use.'")

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from django import forms
 from django.contrib.auth.decorators import login_not_required
 from django.core import signing
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
@@ -31,11 +32,14 @@ from oauth_binding.core.errors import (
     InvalidRequestError,
     InvalidScopeError,
     InvalidTargetError,
+    SlotContendedError,
 )
 from oauth_binding.core.reasons import BY_ERROR, Reason
 from oauth_binding.core.toolkit_paths import FatalClientError, OAuthToolkitError
 from oauth_binding.models import OFFLINE_ACCESS, policy_of
 from oauth_binding.sessions.browser import LoggedOutError, begin_or_continue
+from oauth_binding.sessions.given_up import undo_request
+from oauth_binding.storage.attempts import is_given_up
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
 
@@ -177,8 +181,20 @@ class AuthorizationView(views.AuthorizationView):
         """Answer an authorization request, as one of the login session of the browser.
 
         :raises OAuthToolkitError: the user has been logged out in the browser meanwhile, or the request is
-            refused for another reason.
+            refused for another reason; also where the database gives it up, if nobody would see a page.
         """
+        try:
+            return self._create_authorization_response(request, scopes, credentials, allow)
+        except OperationalError as error:
+            if not (self._is_silent() and is_given_up(error)):
+                raise
+            undo_request(error)
+            given_up = SlotContendedError(Reason.SLOT_CONTENDED, state=credentials.get("state"))
+            raise OAuthToolkitError(error=given_up, redirect_uri=credentials["redirect_uri"]) from error
+
+    def _create_authorization_response(
+        self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
+    ) -> Any:
         if allow:
             try:
                 request.META[LOGIN_SESSION] = begin_or_continue(request)

@@ -9,13 +9,16 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
-from oauth_binding.core.errors import InvalidRequestError, UnsupportedMediaTypeError
+from oauth_binding.core.errors import InvalidRequestError, SlotContendedError, UnsupportedMediaTypeError
 from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
+from oauth_binding.sessions.given_up import undo_request
+from oauth_binding.storage.attempts import is_given_up
 
 #: The names of parameters (RFC 6749 section 8.2); the length is ours.
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -80,6 +83,11 @@ def json_errors(view: _View) -> _View:
                     Reason.REQUEST_MALFORMED, description="The body is malformed or too large."
                 )
             )
+        except OperationalError as error:
+            if not is_given_up(error):
+                raise
+            undo_request(error)
+            return error_response(SlotContendedError(Reason.SLOT_CONTENDED))
         is_json = response.get("Content-Type") == "application/json"
         if response.status_code >= 400 and not is_json and isinstance(response, HttpResponse):
             _put_json(response)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Final
 
 from django.core.cache import DEFAULT_CACHE_ALIAS, cache
 from django.core.exceptions import RequestDataTooBig
+from django.db import OperationalError
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
@@ -29,6 +30,7 @@ from oauth_binding.contrib.rest_framework.permissions import IsUserWithResourceS
 from oauth_binding.core.caches import CacheUnavailableError, asking
 from oauth_binding.core.databases import deciding
 from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
+from oauth_binding.core.errors import RETRY_AFTER
 from oauth_binding.devices.history import note_device_signed_out, note_others_signed_out, note_renamed
 from oauth_binding.devices.registry import (
     Device,
@@ -40,6 +42,8 @@ from oauth_binding.devices.registry import (
     sign_out_everywhere,
 )
 from oauth_binding.sessions.browser import current
+from oauth_binding.sessions.given_up import undo_request
+from oauth_binding.storage.attempts import is_given_up
 
 #: The number of devices on a page where the site has no ``PAGE_SIZE``.
 DEFAULT_PAGE_SIZE: Final = 50
@@ -62,6 +66,15 @@ class ContentTooLarge(APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = _("The request is too large.")
     default_code = "content_too_large"
+
+
+class GivenUp(APIException):
+    """503: the database kept giving the request up for others."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_detail = _("Too much is going on at the same moment. Try again.")
+    default_code = "temporarily_unavailable"
+    wait = RETRY_AFTER
 
 
 class DeviceNameField(serializers.CharField):
@@ -200,7 +213,12 @@ class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Gener
 
     def handle_exception(self, exc: Exception) -> Response:
         # Django would answer with a page in HTML.
-        return super().handle_exception(ContentTooLarge() if isinstance(exc, RequestDataTooBig) else exc)
+        if isinstance(exc, RequestDataTooBig):
+            exc = ContentTooLarge()
+        elif isinstance(exc, OperationalError) and is_given_up(exc):
+            undo_request(exc)
+            exc = GivenUp()
+        return super().handle_exception(exc)
 
     def get_queryset(self) -> Any:
         """Return the devices, in a list."""
