@@ -11,6 +11,7 @@ PROOFS_IN_TABLE: Final = "oauth_binding, proofs in the table"
 UNLIMITED: Final = "oauth_binding, any number of devices"
 TOKENS_ALONE: Final = "oauth_binding, last used by tokens alone"
 EACH_SECOND: Final = "oauth_binding, last used each second"
+WITH_FEED: Final = "oauth_binding, with the revocation feed"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -59,7 +60,7 @@ class Job:
             parts.append("with a proof" + (" in the table" if self.contender == PROOFS_IN_TABLE else ""))
         if self.full_policy:
             parts.append("full policy")
-        if self.contender in {TOKENS_ALONE, EACH_SECOND}:
+        if self.contender in {TOKENS_ALONE, EACH_SECOND, WITH_FEED}:
             parts.append(self.contender.partition(", ")[2])
         if self.contender == UNLIMITED:
             parts.append("any number of devices")
@@ -90,6 +91,9 @@ _WITH_POLICY: Final = 0.95
 
 #: What calls of an API have to reach that move when a device was last used, of the rate of those that do not.
 _NOTING_USE: Final = 0.97
+
+#: What a JWT that supersedes another has to reach where the revocation feed names that one.
+_NAMING: Final = 0.9
 
 #: What a JWT has to reach that supersedes another, by its algorithm.
 _SUPERSEDING: Final = {"RS256": 0.75, "ES256": 0.9, "EdDSA": 0.9}
@@ -214,6 +218,23 @@ def _noting_use() -> list[Comparison]:
     ]
 
 
+def _naming_revoked() -> list[Comparison]:
+    """Compare a site with the revocation feed to one without."""
+    jobs = [
+        Job(OURS, "token", grant, token="ES256", binding="seen")
+        for grant in ("password", "client_credentials", "refresh_token")
+    ]
+    return [
+        Comparison(
+            f"{job.grant}, with the feed",
+            replace(job, contender=WITH_FEED),
+            job,
+            None if job.grant == "refresh_token" else _NAMING,
+        )
+        for job in jobs
+    ]
+
+
 def _slow_hashing() -> list[Comparison]:
     toolkit = Job(TOOLKIT, "token", "client_credentials", hashes_slowly=True)
     name = "{}, Django's password hasher"
@@ -242,6 +263,7 @@ COMPARISONS: Final = [
     *_proving(),
     *_limiting(),
     *_noting_use(),
+    *_naming_revoked(),
     *_slow_hashing(),
 ]
 

@@ -81,6 +81,8 @@ if CONTENDER == "oauth_binding, last used by tokens alone":
     OAUTH_BINDING["LAST_USED_INTERVAL"] = None
 if CONTENDER == "oauth_binding, last used each second":
     OAUTH_BINDING["LAST_USED_INTERVAL"] = 1
+if CONTENDER == "oauth_binding, with the revocation feed":
+    OAUTH_BINDING["REVOCATION_FEED"] = True
 if CONTENDER == "oauth_binding, fast secrets":
     OAUTH2_PROVIDER["CLIENT_SECRET_HASHER"] = "oauth_binding_sha256"
     OAUTH2_PROVIDER["CLIENT_SECRET_GENERATOR_CLASS"] = (
