@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import F
 from django.dispatch import receiver
 
+from oauth_binding.authorization_server.endpoints import revocation_feed
 from oauth_binding.binding.semantics import SHARED
 from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
 from oauth_binding.models import TokenBinding
@@ -25,6 +26,14 @@ from tests.helpers.project import Project
 
 #: What is about Django REST framework is not collected where it is not installed.
 collect_ignore = ["contrib", "resource_server"] if find_spec("rest_framework") is None else []
+
+
+@pytest.fixture(autouse=True)
+def _fresh_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server's feed be that of a new process, and say at once what was revoked a moment ago."""
+    monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
+    monkeypatch.setattr(revocation_feed, "LOOK_UP_INTERVAL", 0)
+    monkeypatch.setattr(revocation_feed, "FIRST_INTERVAL", 0)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
