@@ -43,6 +43,7 @@ ENDS = {
     "_end_reused",
     "_note_redeemed",
     "_redeem",
+    "add_rows_to_revocation_feed",
     "add_to_revocation_feed",
     "ask_when_validated",
     "check_user",

@@ -12,6 +12,7 @@ UNLIMITED: Final = "oauth_binding, any number of devices"
 TOKENS_ALONE: Final = "oauth_binding, last used by tokens alone"
 EACH_SECOND: Final = "oauth_binding, last used each second"
 PREPARED: Final = "oauth_binding, prepared by PostgreSQL"
+WITH_FEED: Final = "oauth_binding, with the revocation feed"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -60,7 +61,7 @@ class Job:
             parts.append("with a proof" + (" in the table" if self.contender == PROOFS_IN_TABLE else ""))
         if self.full_policy:
             parts.append("full policy")
-        if self.contender in {TOKENS_ALONE, EACH_SECOND, PREPARED}:
+        if self.contender in {TOKENS_ALONE, EACH_SECOND, PREPARED, WITH_FEED}:
             parts.append(self.contender.partition(", ")[2])
         if self.contender == UNLIMITED:
             parts.append("any number of devices")
@@ -93,6 +94,9 @@ _WITH_POLICY: Final = 0.95
 
 #: What calls of an API have to reach that move when a device was last used, of the rate of those that do not.
 _NOTING_USE: Final = 0.97
+
+#: What a JWT that supersedes another has to reach where the revocation feed names that one.
+_NAMING: Final = 0.9
 
 #: What a JWT has to reach that supersedes another, by its algorithm.
 _SUPERSEDING: Final = {"RS256": 0.75, "ES256": 0.9, "EdDSA": 0.9}
@@ -236,6 +240,23 @@ def _preparing() -> list[Comparison]:
     ]
 
 
+def _naming_revoked() -> list[Comparison]:
+    """Compare a site with the revocation feed to one without."""
+    jobs = [
+        Job(OURS, "token", grant, token="ES256", binding="seen")
+        for grant in ("password", "client_credentials", "refresh_token")
+    ]
+    return [
+        Comparison(
+            f"{job.grant}, with the feed",
+            replace(job, contender=WITH_FEED),
+            job,
+            None if job.grant == "refresh_token" else _NAMING,
+        )
+        for job in jobs
+    ]
+
+
 def _slow_hashing() -> list[Comparison]:
     toolkit = Job(TOOLKIT, "token", "client_credentials", hashes_slowly=True)
     name = "{}, Django's password hasher"
@@ -265,6 +286,7 @@ COMPARISONS: Final = [
     *_limiting(),
     *_noting_use(),
     *_preparing(),
+    *_naming_revoked(),
     *_slow_hashing(),
 ]
 

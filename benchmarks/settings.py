@@ -83,6 +83,8 @@ if CONTENDER == "oauth_binding, last used each second":
     OAUTH_BINDING["LAST_USED_INTERVAL"] = 1
 if CONTENDER == "oauth_binding, prepared by PostgreSQL":
     DATABASES["default"]["OPTIONS"] = {"server_side_binding": True, "prepare_threshold": 2}
+if CONTENDER == "oauth_binding, with the revocation feed":
+    OAUTH_BINDING["REVOCATION_FEED"] = True
 if CONTENDER == "oauth_binding, fast secrets":
     OAUTH2_PROVIDER["CLIENT_SECRET_HASHER"] = "oauth_binding_sha256"
     OAUTH2_PROVIDER["CLIENT_SECRET_GENERATOR_CLASS"] = (

@@ -18,6 +18,7 @@ from django.db import connection
 from django.db.models import F
 from django.dispatch import receiver
 
+from oauth_binding.authorization_server.endpoints import revocation_feed
 from oauth_binding.binding.semantics import SHARED
 from oauth_binding.core.toolkit_paths import OAuthLibCoreMixin
 from oauth_binding.models import TokenBinding
@@ -37,6 +38,14 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.enable()
         gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_feed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server's feed be that of a new process, and say at once what was revoked a moment ago."""
+    monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
+    monkeypatch.setattr(revocation_feed, "LOOK_UP_INTERVAL", 0)
+    monkeypatch.setattr(revocation_feed, "FIRST_INTERVAL", 0)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

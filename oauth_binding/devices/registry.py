@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, overload
 
-from django.db.models import BooleanField, Case, Count, F, Max, Min, Q, Value, When
+from django.db.models import BooleanField, Case, Count, Max, Min, Q, Value, When
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from oauth2_provider.models import get_application_model
@@ -21,6 +22,7 @@ from oauth_binding.authorization_server.revocation.revoke import (
 )
 from oauth_binding.binding.semantics import binding_reference
 from oauth_binding.core.databases import written
+from oauth_binding.devices.live_bindings import LiveBindings
 from oauth_binding.devices.login_sessions import login_sessions_of
 from oauth_binding.devices.search import has_reference, named_or_called, names_application, words_of
 from oauth_binding.models import SSO_SESSION, LoginSession, TokenBinding
@@ -115,8 +117,8 @@ def devices_of(
     There is a :class:`Device` per binding, and one per application with tokens that are bound to nothing.
     Those that are here come first, and then the last used.
 
-    They are read when they are asked for: their number in at most four queries, and then the devices of a
-    slice in two. So a slice of many costs no more than itself.
+    They are read when they are asked for, and no further: a slice of the first ones takes a few queries, and
+    costs no more where there are many others.
 
     Access tokens without an application, which nothing but the admin makes, are left out.
 
@@ -406,19 +408,28 @@ class _Devices(Sequence[Device]):
     def __getitem__(self, index: int | slice) -> Device | list[Device]:
         if isinstance(index, int):
             return self[: len(self)][index] if index < 0 else self[index : index + 1][0]
-        start, stop, step = index.indices(len(self))
+        start, stop, step = index.start or 0, index.stop, index.step or 1
+        if stop is None or start < 0 or stop < 0 or step != 1:  # else their number does not matter
+            start, stop, step = index.indices(len(self))
         if step != 1:
             return self[:][index]
         return self._fetch(start, stop) if start < stop else []
 
     def count_elsewhere(self) -> int:
         """Return how many of them are not here."""
-        bound: int = self._bindings.exclude(_in_session(self._user, self._session)).count()
-        return bound + sum(not device.is_here for device in self._unbound)
+        here = self._bindings.filter(_in_session(self._user, self._session), may_be_live=True).count()
+        return self._number_bound - int(here) + sum(not device.is_here for device in self._unbound)
+
+    def count_up_to(self, number: int) -> int:
+        """Return how many there are, or a number where they are at least so many.
+
+        :param number: where it stops counting.
+        """
+        return min(number, len(self._live.up_to(number)) + len(self._unbound))
 
     @property
     def _bindings(self) -> Any:
-        bindings = _live_bindings(self._user)
+        bindings = _bindings(self._user)
         for word in self._words:
             bindings = bindings.filter(
                 named_or_called(word, "name") | has_reference(word) | names_application(word, "application")
@@ -426,8 +437,23 @@ class _Devices(Sequence[Device]):
         return bindings
 
     @cached_property
+    def _live(self) -> LiveBindings:
+        return LiveBindings(self._bindings, _in_session(self._user, self._session))
+
+    @cached_property
     def _number_bound(self) -> int:
-        number: int = self._bindings.count()
+        if self._words:
+            return len(self._live.up_to(sys.maxsize))
+        # By their tokens: for each binding whether it has some takes longer.
+        held = {"user": self._user, "binding__user": self._user, "binding__may_be_live": True}
+        live = [
+            tokens.order_by().values("binding")
+            for tokens in (
+                access_tokens().filter(live_access_tokens(), **held),
+                refresh_tokens().filter(live_refresh_tokens(), **held),
+            )
+        ]
+        number: int = live[0].union(live[1]).count()
         return number
 
     @cached_property
@@ -457,11 +483,7 @@ class _Devices(Sequence[Device]):
 
     def _fetch_bound(self, start: int, stop: int) -> list[Device]:
         """Return the devices of a slice of those that are bound."""
-        # Which they are first: before databases sort, they look at all that rows are asked for.
-        order = [F("last_used").desc(), F("pk").desc()]
-        if self._session is not None:
-            order.insert(0, _is_here(self._user, self._session).desc())
-        pks = list(self._bindings.order_by(*order).values_list("pk", flat=True)[start:stop])
+        pks = self._live.up_to(stop)[start:]
         bindings = {
             device.binding.pk: device
             for chunk in in_chunks(pks)

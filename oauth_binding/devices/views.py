@@ -31,6 +31,7 @@ from oauth_binding.devices.history import (
     note_others_signed_out,
     note_renamed,
 )
+from oauth_binding.devices.live_bindings import LivePaginator
 from oauth_binding.devices.login_sessions import (
     applications_of,
     browser_name,
@@ -157,13 +158,15 @@ class DeviceListView(OwnView):
         per browser of the page, that of the user first: the ``session``, its ``name``, the ``applications``
         that are signed in from it, and whether it is ``this_browser``; ``browser_pages`` has the links to the
         others. ``search`` is the form to find some, or None where all are shown; ``number_found`` is how many
-        there are of what is looked for, and None where nothing is. ``has_others`` says whether the user is
-        signed in anywhere else. ``messages`` is there without the context processor, too.
+        there are of what is looked for, or ``more_found_than`` says how many at least where they are not all
+        counted; both are None where nothing is looked for. ``has_others`` says whether the user is signed in
+        anywhere else. ``messages`` is there without the context processor, too.
         """
         search = DeviceSearchForm(self.state.search)
         words = search.cleaned_data[SEARCH] if search.is_valid() else ""
         devices = devices_of(self.user, search=words, session=self.at_hand)
-        page = self.state.page_of(Paginator(devices, PAGE_SIZE), "page")
+        paginator = LivePaginator(devices, PAGE_SIZE)
+        page = self.state.page_of(paginator, "page")
         rows = [
             {"device": device, "form": DeviceNameForm(device) if device.can_be_named else None}
             for device in page.object_list
@@ -171,6 +174,7 @@ class DeviceListView(OwnView):
         sessions = found_sessions(self.user, words, self.at_hand)
         browser_page = self.state.page_of(Paginator(sessions, BROWSERS_PAGE_SIZE), "browsers")
         browsers = self._browsers(list(browser_page.object_list))
+        is_counted = paginator.is_counted
         number = page.paginator.count + browser_page.paginator.count
         here = sum(row["device"].is_here for row in rows) + (self.at_hand is not None)
         is_long = page.has_other_pages() or browser_page.has_other_pages()
@@ -181,7 +185,8 @@ class DeviceListView(OwnView):
             browsers=browsers,
             browser_pages=PageLinks(browser_page, "browsers", self.state),
             search=search if is_long or search.is_bound else None,
-            number_found=number if words else None,
+            number_found=number if words and is_counted else None,
+            more_found_than=number - 1 if words and not is_counted else None,
             has_others=search.is_bound or number > here,
             messages=messages.get_messages(self.request),
             **kwargs,

@@ -1,16 +1,20 @@
 """Which JWTs were revoked before they expired: a consumer of the server's revocation feed.
 
-The delay of a revocation is bounded. As long as the feed can be fetched, the list that is looked into is no
-older than ``REVOCATION_INTERVAL``: the first request after half of it fetches the list, while others go on
-with the one that is there; after all of it everybody waits for the one that fetches, as long as
-``TIMEOUT`` in core/jose/remote_document.py. While the feed can't be fetched, the last list serves until it is
-``REVOCATION_MAX_STALE`` old. Then, or where there never was one, requests with JWTs are answered 503.
+The delay of a revocation is bounded. As long as the feed can be fetched, what is known is no older than
+``REVOCATION_INTERVAL``: the first request after half of it fetches what has changed, while others go on with
+what is there; after all of it everybody waits for the one that fetches, as long as ``TIMEOUT`` in
+core/jose/remote_document.py. While the feed can't be fetched, what is known serves until it is
+``REVOCATION_MAX_STALE`` old. Then, or where there never was anything, requests with JWTs are answered 503.
 
-What is known is never forgotten before it expires, and the time of the list never goes back, also where
-answers of several hosts come by turns, whose clocks differ. An answer that is older than that, as one of a
-cache or a mirror may be, counts as none.
+The feed comes in pieces: its head says which minutes have changed of those to which something may be added,
+and what is older is read once. Who was away for a while goes on where it was. Where there is much to read, a
+request reads for as long as ``TIMEOUT``, and the next one goes on.
 
-Each process has a list of its own, in memory.
+What is known is never forgotten before it expires, and its time never goes back, also where answers of
+several hosts come by turns, whose clocks differ. An answer that is older than that, as one of a cache or a
+mirror may be, counts as none.
+
+Each process keeps this for itself, in memory.
 """
 
 from __future__ import annotations
@@ -24,41 +28,39 @@ import jwt
 
 from oauth_binding.core.jose import jws, remote_document
 from oauth_binding.core.jose.jwk_sets import remote_jwk_set
-from oauth_binding.core.setting_rules import is_number
+from oauth_binding.core.setting_rules import is_number, is_text
 from oauth_binding.resource_server.errors import ExpiredTokenError, RefusedTokenError, ServerUnavailableError
 from oauth_binding.resource_server.settings import resource_server_settings
-
-#: How long answers are merged before the complete list is fetched anew, in seconds.
-COMPLETE_INTERVAL: Final = 3600
+from oauth_binding.resource_server.token_digests import TokenDigests
 
 #: How far the clocks of the hosts of a server may be apart, in seconds: as much as ``CLOCK_LEEWAY`` in
 #: storage/ending.py, which an API elsewhere can't import.
 CLOCKS_APART: Final = 300
 
-#: The largest answer that is read, in bytes: a few hundred thousand tokens.
+#: The largest piece that is read, in bytes: a few hundred thousand tokens. The server makes smaller ones.
 MAX_SIZE: Final = 16 * 1024 * 1024
+
+#: How old what the server answers may be, in seconds: for so long it does not look into its tables again.
+SERVER_DELAY: Final = 1
+
+#: How long to pause where there is more to read than one request does, in seconds: until the next one.
+_SHORT_PAUSE: Final = 0.1
+
+#: The head lists minutes, in seconds.
+MINUTE: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
-class RevokedTokens:
-    """The list of revoked tokens as it is at a moment."""
+class Head:
+    """The last head of the feed."""
 
-    #: The ``exp`` of each by its ``jti``.
-    tokens: dict[str, float]
-    #: The same of the tokens of users who are not active; each answer has them all.
-    suspended: dict[str, float]
-    #: What time it was for the server, by the latest answer. Of a token that had expired by then, the list
-    #: says nothing.
+    #: What time it was for the server, by the latest one. Of a token that had expired by then, the feed says
+    #: nothing.
     as_of: float
-    #: Until when the answer may be relied on (its ``exp``).
+    #: Until when it may be relied on (its ``exp``).
     expires: float
-    #: What to ask for next.
-    next: int
-    #: Where the last answer came from, and its validator (RFC 9110 section 8.8.3).
-    url: str
+    #: Its validator (RFC 9110 section 8.8.3).
     etag: str | None
-    #: When the complete list was asked for, on the clock of :func:`time.monotonic`.
-    completed: float
 
 
 class RevocationFeed(remote_document.RemoteDocument):
@@ -68,10 +70,22 @@ class RevocationFeed(remote_document.RemoteDocument):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        self.revoked: RevokedTokens | None = None
+        self.head: Head | None = None
+        #: The tokens that are revoked.
+        self.revoked = TokenDigests()
+        #: Those of users who are not active, and the state of the piece that named them.
+        self.suspended = TokenDigests()
+        self._state_of_suspended: str | None = None
+        #: The moment up to which what is closed was read, in seconds since the epoch; None for nothing yet.
+        self._position: int | None = None
+        #: The states of the minutes that are listed, as they were read.
+        self._states: dict[int, str] = {}
+        self._is_behind = False
 
     @property
     def pause(self) -> float:
+        if self._is_behind:
+            return _SHORT_PAUSE
         return min(super().pause, resource_server_settings.revocation_interval / 2)
 
     def check(self, claims: dict[str, Any]) -> None:
@@ -79,71 +93,138 @@ class RevocationFeed(remote_document.RemoteDocument):
 
         :param claims: of a valid JWT.
         :raises RefusedTokenError: it is, or the server has forgotten about it, as it has expired.
-        :raises ServerUnavailableError: the list is too old, or there is none.
+        :raises ServerUnavailableError: what is known is too old, or it is nothing.
         """
         interval = resource_server_settings.revocation_interval
         self.refresh(interval / 2, wait=False)
-        # Who comes while the feed is out of reach has the last list, and need not wait to find it so.
-        self.refresh(interval, wait=not self.is_out_of_reach)
-        revoked = self.revoked
-        if revoked is None or self.age > resource_server_settings.revocation_max_stale:
+        # Who comes while the feed is out of reach has what is known, and need not wait to find it so.
+        self.refresh(max(interval / 2, interval - SERVER_DELAY), wait=not self.is_out_of_reach)
+        head = self.head
+        if head is None or self.age > resource_server_settings.revocation_max_stale:
             raise ServerUnavailableError
-        if claims["exp"] <= revoked.as_of:
+        if claims["exp"] <= head.as_of:
             raise ExpiredTokenError
-        if claims["jti"] in revoked.tokens:
+        if claims["jti"] in self.revoked:
             raise RefusedTokenError("it is revoked")
-        if claims["jti"] in revoked.suspended:
+        if claims["jti"] in self.suspended:
             raise RefusedTokenError("its user is not active")
 
     def load(self) -> None:
-        asked = remote_document.now()
-        known = self.revoked
-        last = known
-        if last is not None and asked - last.completed > COMPLETE_INTERVAL:
-            last = None
-        url = self.url if last is None else f"{self.url}{'&' if '?' in self.url else '?'}since={last.next}"
+        began = remote_document.now()
+        self._is_behind = False
+        known = self.head
         headers = {"Accept": "application/jwt"}
-        if last is not None and last.url == url and last.etag and last.expires > time():
-            headers["If-None-Match"] = last.etag
+        if known is not None and known.etag and known.expires > time():
+            headers["If-None-Match"] = known.etag
         try:
-            answer = remote_document.download(url, headers, max_size=MAX_SIZE)
+            answer = remote_document.download(self.url, headers, max_size=MAX_SIZE)
         except HTTPError as error:
             if error.code == 304 and "If-None-Match" in headers:
                 return  # nothing has changed
             raise
-        since = None if last is None else last.next
-        claims = _read_page(answer.body, since)
-        as_of, tokens, suspended = claims["iat"], claims["revoked"], claims["suspended"]
-        if known is not None:
-            if as_of < known.as_of - CLOCKS_APART:
+        head = _read_head(answer.body)
+        if known is not None and head["iat"] < known.as_of - CLOCKS_APART:
+            raise ValueError("it is older than what is known")
+        as_of = head["iat"] if known is None else max(head["iat"], known.as_of)
+        self._read_suspended(head, is_latest=as_of == head["iat"])
+        self._read_revoked(head, began)
+        self.revoked.forget(as_of)
+        self.suspended.forget(as_of)
+        self.head = Head(as_of, head["exp"], answer.etag)
+
+    def _read_suspended(self, head: dict[str, Any], *, is_latest: bool) -> None:
+        """Read which tokens are those of users who are not active, where that has changed.
+
+        :param is_latest: whether no later head is known. By which of two clocks a user was not active last,
+            can't be told: then nobody is taken away.
+        """
+        if head["suspended"] == self._state_of_suspended:
+            return
+        found = TokenDigests()
+        state = None
+        if head["suspended"] is not None:
+            claims = self._read("list=suspended")
+            if not is_text(state := claims.get("state")) and state is not None:
+                raise ValueError("it has no state")
+            found.add(_tokens(claims, "suspended"))
+        if is_latest:
+            self.suspended, self._state_of_suspended = found, state
+        elif head["suspended"] is not None:
+            self.suspended.add(_tokens(claims, "suspended"))
+
+    def _read_revoked(self, head: dict[str, Any], began: float) -> None:
+        """Read what was revoked since this was done last.
+
+        :param began: when the head was asked for.
+        """
+        position = max(self._position or 0, head["first"])
+        covered = head["listed"]
+        while position < head["listed"]:
+            position = self._position = covered = self._read_piece(position, head)[0]
+            # What was read is kept, and need not be read again.
+            is_late = remote_document.now() - began > remote_document.TIMEOUT
+            if is_late and position < head["listed"]:
+                self._is_behind = True
+                raise ValueError("there is more of it than one request reads, and the next goes on")
+        for start, state in sorted(head["slices"].items()):
+            if start >= covered and self._states.get(start) != state:
+                self._read_minute(start, state, head)
+        self._states = {start: state for start, state in self._states.items() if start >= head["listed"]}
+        self._position = max(position, head["closed"])
+
+    def _read_minute(self, start: int, state: str, head: dict[str, Any]) -> None:
+        read, position = set(), start
+        while position < start + MINUTE:
+            position, read_state = self._read_piece(position, head)
+            read.add(state if read_state is None else read_state)
+        if len(read) == 1:
+            self._states[start] = read.pop()
+        else:  # something was added in between, maybe to what was read before
+            self._states.pop(start, None)
+
+    def _read_piece(self, start: int, head: dict[str, Any]) -> tuple[int, str | None]:
+        """Read what was revoked as of a moment; return until when, and the state if that may change."""
+        claims = self._read(f"from={start}")
+        if claims.get("from") != start:
+            raise ValueError("it is not what was asked for")
+        until, state = claims.get("until"), claims.get("state")
+        if not is_number(until) or int(until or 0) <= start:
+            raise ValueError("it has no until")
+        if state is not None:
+            if not is_text(state):
+                raise ValueError("it has no state")
+            if claims["iat"] < head["iat"] - CLOCKS_APART:
                 raise ValueError("it is older than what is known")
-            # A token is never valid again that was revoked.
-            tokens = {**known.tokens, **tokens}
-            if as_of < known.as_of:
-                # By which of the two clocks a user was not active last, can't be told.
-                suspended = {**known.suspended, **suspended}
-                as_of = known.as_of
-        self.revoked = RevokedTokens(
-            tokens=_unexpired(tokens, as_of),
-            suspended=_unexpired(suspended, as_of),
-            as_of=as_of,
-            expires=claims["exp"],
-            next=claims["next"],
-            url=url,
-            etag=answer.etag,
-            completed=asked if last is None else last.completed,
-        )
+        self.revoked.add(_tokens(claims, "revoked"))
+        return int(until or 0), state
+
+    def _read(self, query: str) -> dict[str, Any]:
+        url = f"{self.url}{'&' if '?' in self.url else '?'}{query}"
+        answer = remote_document.download(url, {"Accept": "application/jwt"}, max_size=MAX_SIZE)
+        return _read_claims(answer.body)
 
 
-def _unexpired(tokens: dict[str, float], as_of: float) -> dict[str, float]:
-    return {jti: expires for jti, expires in tokens.items() if expires > as_of}
+def _read_head(body: bytes) -> dict[str, Any]:
+    """Return the claims of the head.
+
+    :raises ValueError, RecursionError: it is not valid, or not a head.
+    """
+    claims = _read_claims(body)
+    if not all(is_number(claims.get(name)) for name in ("first", "closed", "listed")):
+        raise ValueError("it has no first, closed or listed")
+    slices = claims.get("slices")
+    if not isinstance(slices, dict) or not all(map(is_text, slices.values())):
+        raise ValueError("it has no slices")
+    if not is_text(claims.setdefault("suspended", None)) and claims["suspended"] is not None:
+        raise ValueError("it has no state of suspended tokens")
+    claims["slices"] = {int(start): state for start, state in slices.items()}
+    return {**claims, **{name: int(claims[name]) for name in ("first", "closed", "listed")}}
 
 
-def _read_page(body: bytes, since: int | None) -> dict[str, Any]:
+def _read_claims(body: bytes) -> dict[str, Any]:
     """Return the claims of an answer of the feed.
 
-    :param since: what was asked for.
-    :raises ValueError, RecursionError: it is not valid, or not the answer to that.
+    :raises ValueError, RecursionError: it is not valid.
     """
     try:
         claims = jws.read(
@@ -156,19 +237,19 @@ def _read_page(body: bytes, since: int | None) -> dict[str, Any]:
         raise ValueError(f"{error} ({type(error).__name__})") from error
     if claims.get("iss") != resource_server_settings.issuer:
         raise ValueError("its iss is not ISSUER")
-    if not all(is_number(claims.get(name)) for name in ("iat", "exp", "next")):
-        raise ValueError("it has no iat, exp or next")
+    if not all(is_number(claims.get(name)) for name in ("iat", "exp")):
+        raise ValueError("it has no iat or exp")
     now, leeway = time(), resource_server_settings.leeway
     if claims["iat"] > now + leeway or claims["exp"] <= now - leeway:
         raise ValueError("it is not of this time")
-    if claims.get("since") != since:
-        raise ValueError("it is not what was asked for")
-    claims.setdefault("suspended", {})  # which earlier releases do not say
-    for name in ("revoked", "suspended"):
-        tokens = claims.get(name)
-        if not isinstance(tokens, dict) or not all(map(is_number, tokens.values())):
-            raise ValueError(f"it has no list of {name} tokens")
-    return {**claims, "next": int(claims["next"])}
+    return claims
+
+
+def _tokens(claims: dict[str, Any], name: str) -> dict[str, float]:
+    tokens = claims.get(name)
+    if not isinstance(tokens, dict) or not all(map(is_number, tokens.values())):
+        raise ValueError(f"it has no list of {name} tokens")
+    return tokens
 
 
 #: By address, for the life of the process.

@@ -7,15 +7,17 @@ a replay. Refresh tokens come first: django-oauth-toolkit locks the two in this 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.db.models import Q
+from django.core.exceptions import EmptyResultSet
+from django.db import connections
+from django.db.models import DateTimeField, Q, Value
+from django.db.models.constants import OnConflict
 from django.utils import timezone
 
-from oauth_binding.core.databases import written
+from oauth_binding.core.databases import write_alias, written
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import BoundAccessToken, RevokedToken
 
@@ -40,8 +42,7 @@ def not_ended() -> Q:
     One that has expired by the clock here can be used where the clock is behind. A replay within the grace
     period brings an expired one back by the refresh token that it comes from.
     """
-    oldest = timezone.now() - timedelta(seconds=CLOCK_LEEWAY)
-    return Q(expires__gt=oldest) | Q(source_refresh_token__isnull=False)
+    return Q(expires__gt=oldest_to_name(timezone.now())) | Q(source_refresh_token__isnull=False)
 
 
 def revoke_refresh_tokens(refresh_tokens: Any) -> int:
@@ -54,27 +55,65 @@ def revoke_refresh_tokens(refresh_tokens: Any) -> int:
 
 def expire_access_tokens(access_tokens: Any) -> int:
     """End the access tokens of a queryset: they leave their slots. Return how many they are."""
-    if binding_settings.revocation_feed:
-        add_to_revocation_feed(access_tokens.filter(jti__isnull=False).only("jti", "expires"))
+    add_rows_to_revocation_feed(access_tokens)
     count: int = access_tokens.update(
         slot=None, expires=ended(), updated=timezone.now(), source_refresh_token=None
     )
     return count
 
 
-def add_to_revocation_feed(access_tokens: Iterable[BoundAccessToken]) -> None:
-    """Let the revocation feed, where there is one, name the JWTs among some access tokens.
+def add_rows_to_revocation_feed(access_tokens: Any) -> None:
+    """Let the revocation feed, where there is one, name the JWTs of a queryset, in one statement.
 
     :param access_tokens: which are about to end.
     """
     if not binding_settings.revocation_feed:
         return
-    # Also those that have expired by the clock here, and elsewhere have not.
-    oldest = timezone.now() - timedelta(seconds=CLOCK_LEEWAY)
-    revoked = [
-        RevokedToken(jti=token.jti, expires=token.expires)
-        for token in access_tokens
-        if token.jti is not None and token.expires > oldest
-    ]
-    if revoked:
-        written(RevokedToken).bulk_create(revoked, ignore_conflicts=True)
+    now = timezone.now()
+    rows = access_tokens.filter(jti__isnull=False, expires__gt=oldest_to_name(now)).order_by()
+    found = rows.values_list("jti", "expires", Value(now, DateTimeField()))
+    using = write_alias(RevokedToken)
+    try:
+        select, parameters = found.query.get_compiler(using).as_sql()
+    except EmptyResultSet:  # such as of an empty list of keys
+        return
+    before, after = feed_insertion(using)
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"{before} {select} {after}", parameters)
+
+
+def feed_insertion(using: str) -> tuple[str, str]:
+    """Return what stands before and after a SELECT of ``jti``, ``expires`` and now, to add it to the feed.
+
+    What is there already is left as it is. Django has no INSERT of a SELECT.
+
+    :param using: alias of the database.
+    """
+    operations = connections[using].ops
+    fields: list[Any] = [RevokedToken._meta.get_field(name) for name in ("jti", "expires", "revoked")]
+    columns = ", ".join(operations.quote_name(field.column) for field in fields)
+    before = operations.insert_statement(on_conflict=OnConflict.IGNORE)
+    after = operations.on_conflict_suffix_sql(fields, OnConflict.IGNORE, [], [])
+    return f"{before} {operations.quote_name(RevokedToken._meta.db_table)} ({columns})", after
+
+
+def oldest_to_name(now: datetime) -> datetime:
+    """Return when a token has expired at the latest that the feed need not name any more.
+
+    One that has expired by the clock here may be live by another.
+
+    :param now: what time it is.
+    """
+    return now - timedelta(seconds=CLOCK_LEEWAY)
+
+
+def add_to_revocation_feed(token: BoundAccessToken) -> None:
+    """Let the revocation feed, where there is one, name a token if it is a JWT.
+
+    :param token: which is about to end, and may have changed since it was read.
+    """
+    if not binding_settings.revocation_feed:
+        return
+    if token.jti is not None and token.expires > oldest_to_name(timezone.now()):
+        revoked = RevokedToken(jti=token.jti, expires=token.expires)
+        written(RevokedToken).bulk_create([revoked], ignore_conflicts=True)

@@ -11,8 +11,9 @@ from django.db import connections
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
+from oauth_binding.core.settings import binding_settings
 from oauth_binding.storage import prepared_sql
-from oauth_binding.storage.ending import ended
+from oauth_binding.storage.ending import ended, feed_insertion, oldest_to_name
 from oauth_binding.storage.liveness import is_live
 from oauth_binding.storage.logins import login_started
 
@@ -85,17 +86,20 @@ def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
     """
     connection = connections[using]
     adapt = connection.ops.adapt_datetimefield_value
-    now = adapt(timezone.now())
-    revoke, expire = _statements(using)
-    of_revoke, of_expire = [now, now, slot], [adapt(ended()), now, slot]
+    moment = timezone.now()
+    now = adapt(moment)
+    revoke, name, expire = _statements(using)
+    statements: list[tuple[str, list[Any]]] = [(expire, [adapt(ended()), now, slot])]
+    if binding_settings.revocation_feed:
+        statements.insert(0, (name, [now, slot, adapt(oldest_to_name(moment))]))
+    if has_refresh_tokens:
+        statements.insert(0, (revoke, [now, now, slot]))
+    if prepared_sql.takes_several_statements(connection):
+        parameters = [parameter for _sql, parameters in statements for parameter in parameters]
+        statements = [("; ".join(sql for sql, _parameters in statements), parameters)]
     with connection.cursor() as cursor:
-        if not has_refresh_tokens:
-            cursor.execute(expire, of_expire)
-        elif prepared_sql.takes_several_statements(connection):
-            cursor.execute(f"{revoke}; {expire}", of_revoke + of_expire)
-        else:
-            cursor.execute(revoke, of_revoke)
-            cursor.execute(expire, of_expire)
+        for statement in statements:
+            cursor.execute(*statement)
 
 
 @functools.cache
@@ -114,8 +118,10 @@ def _names() -> tuple[Any, tuple[str, ...]]:
 
 
 @functools.cache
-def _statements(using: str) -> tuple[str, str]:
-    """Return what revokes the refresh token of the access token in a slot, and what lets that expire."""
+def _statements(using: str) -> tuple[str, str, str]:
+    """Return what revokes the refresh token of the access token in a slot, what lets the feed name that token
+    if it is a JWT, and what lets it expire.
+    """
     quote = connections[using].ops.quote_name
     access, refresh = get_access_token_model()._meta, get_refresh_token_model()._meta
     names = {
@@ -131,8 +137,13 @@ def _statements(using: str) -> tuple[str, str]:
         " WHERE {refresh_revoked} IS NULL AND {refresh_access_token} ="
         " (SELECT {access_pk} FROM {access} WHERE {access_slot} = %s)"
     )
+    names["insert"], names["ignoring"] = feed_insertion(using)
+    name = (
+        "{insert} SELECT {access_jti}, {access_expires}, %s FROM {access}"
+        " WHERE {access_slot} = %s AND {access_jti} IS NOT NULL AND {access_expires} > %s {ignoring}"
+    )
     expire = (
         "UPDATE {access} SET {access_slot} = NULL, {access_source_refresh_token} = NULL,"
         " {access_expires} = %s, {access_updated} = %s WHERE {access_slot} = %s"
     )
-    return revoke.format_map(names), expire.format_map(names)
+    return revoke.format_map(names), name.format_map(names), expire.format_map(names)

@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_refresh_token_model
 
-from oauth_binding.devices import devices_of
+from oauth_binding.devices import devices_of, live_bindings
 from oauth_binding.devices.views import PAGE_SIZE
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
@@ -258,6 +258,57 @@ def queries_of(request: Callable[[], Any]) -> int:
     return len(queries)
 
 
+def test_many_are_not_counted_to_the_end(
+    browser: UserAgent, five_pages: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And yet one comes to each of them."""
+    total = len(five_pages)
+    monkeypatch.setattr(live_bindings, "COUNTED", 30)
+    shown = []
+    for number in range(1, 8):
+        page = browser.http.get(LIST, {"page": number}).context["page_obj"]
+        shown += [device.id for device in page.object_list]
+        assert page.paginator.count == min(total, 25 * number + 30)
+        if not page.has_next():
+            break
+    assert len(shown) == len(set(shown)) == total
+
+    words = {"q": "device"}
+    found = browser.http.get(LIST, words)
+    assert (found.context["number_found"], found.context["more_found_than"]) in {(None, 54), (total, None)}
+    assert "more than 54" in found.content.decode()
+    monkeypatch.setattr(live_bindings, "COUNTED", 1000)
+    assert "more than" not in browser.http.get(LIST, words).content.decode()
+
+
+@pytest.mark.parametrize("dead", [0, 5])
+def test_those_without_live_tokens_are_passed_over(
+    make_bound: Callable[..., Site], user: User, monkeypatch: pytest.MonkeyPatch, dead: int
+) -> None:
+    """However many there are, and wherever they stand."""
+    monkeypatch.setattr(live_bindings, "_FIRST_LOOK", 3)
+    monkeypatch.setattr(live_bindings, "CHUNK_SIZE", 2)
+    application = make_bound().application
+    bindings = make_devices(user, application, 40)
+    now = timezone.now().replace(microsecond=0)
+    expected = []
+    for number, binding in enumerate(bindings):
+        # Some were used at the same moment.
+        TokenBinding.objects.filter(pk=binding.pk).update(last_used=now - timedelta(seconds=number // 3))
+        if dead and number % 7 < dead:
+            for model in (get_refresh_token_model(), get_access_token_model()):
+                model.objects.filter(binding=binding).delete()
+        else:
+            expected.append((-(number // 3), binding.pk))
+    expected.sort(reverse=True)
+
+    devices = devices_of(user)
+    pks = [device.binding.pk for device in devices if device.binding is not None]
+    assert pks == [pk for _seconds, pk in expected]
+    assert len(devices_of(user)) == len(expected)
+    assert [device.binding.pk for device in devices_of(user)[3:5] if device.binding] == pks[3:5]
+
+
 @pytest.mark.parametrize(
     "path", [LIST, f"{LIST}?page=2", f"{LIST}?q=m", pytest.param(API, marks=needs_rest_framework)]
 )
@@ -282,6 +333,8 @@ def test_the_queries_and_rows_are_those_of_a_page(
         application.application.token_binding_type = "none"
         application.application.save()
         application.token()
+    # They are counted so far, and it takes no more to know that there are others.
+    monkeypatch.setattr(live_bindings, "COUNTED", 5)
     few = queries_of(lambda: browser.http.get(path))
     for application in (mail, news):
         make_devices(user, application.application, 300)

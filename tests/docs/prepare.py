@@ -134,9 +134,27 @@ def revoked_tokens(reader: Reader) -> None:
         "from django.contrib.auth import get_user_model\n"
         "get_user_model().objects.filter(username='alice').update(is_active=False)"
     )
-    feed = requests.get(f"{reader.site.address}/oauth2/revoked-tokens/", timeout=60).text
-    assert jwt.get_unverified_header(feed)["typ"] == "revoked-tokens+jwt"
-    reader.print(json.dumps(jwt.decode(feed, options={"verify_signature": False})))
+    _read_feed(reader)
+
+
+def _read_feed(reader: Reader, query: str = "") -> dict[str, Any]:
+    address = f"{reader.site.address}/oauth2/revoked-tokens/{query}"
+    text = requests.get(address, timeout=60).text
+    assert jwt.get_unverified_header(text)["typ"] == "revoked-tokens+jwt"
+    claims: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
+    reader.print(json.dumps(claims))
+    return claims
+
+
+def what_was_revoked(reader: Reader) -> None:
+    """Read the piece of the feed that has something."""
+    (minute,) = _read_feed(reader)["slices"]
+    _read_feed(reader, f"?from={minute}")
+
+
+def users_who_are_not_active(reader: Reader) -> None:
+    """Read the piece of the feed that has their tokens."""
+    _read_feed(reader, "?list=suspended")
 
 
 #: A package of the site's own beside mysite, whose models take the place of django-oauth-toolkit's.
@@ -205,6 +223,11 @@ BEFORE: Final[dict[tuple[str, str], Callable[[Reader], None]]] = {
     ("docs/existing-sites.md", "from hashlib import sha256"): a_bound_jwt,
     ("docs/resource-server.md", 'OAUTH_BINDING = {"REVOCATION_FEED": True}'): a_new_site,
     ("docs/resource-server.md", "{"): revoked_tokens,
+    ("docs/resource-server.md", '{"from": 1795401780, "until": 1795401840,'): what_was_revoked,
+    (
+        "docs/resource-server.md",
+        '{"suspended": {"W9bHhSmnDwzP1cXvCqkzYw": 1795405310}, "state',
+    ): users_who_are_not_active,
     ("docs/settings.md", "from oauth_binding.authorization_server import BindingOAuth2"): a_new_site,
     ("docs/settings.md", "import uuid"): a_new_site,
     (

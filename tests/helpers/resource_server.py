@@ -50,8 +50,12 @@ class Issuer:
     revoked: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: The live tokens of users who are not active: when each expires, by its jti.
     suspended: dict[str, int] = field(default_factory=dict)
-    #: What the feed says instead of the truth.
+    #: What the head of the feed says instead of the truth, and the other pieces.
     feed_claims: dict[str, Any] = field(default_factory=dict)
+    piece_claims: dict[str, Any] = field(default_factory=dict)
+    suspended_claims: dict[str, Any] = field(default_factory=dict)
+    #: How much time a piece of the feed covers that is not of a full hour, in seconds.
+    span: int = 60
     feed_headers: dict[str, Any] = field(default_factory=dict)
     feed_key: Any = RSA_KEY
     #: How far its clock is ahead, in seconds.
@@ -98,6 +102,10 @@ class Issuer:
         """Return the requests to a path."""
         return [asked for asked in self.asked if asked.path == path]
 
+    def heads(self, path: str) -> list[Asked]:
+        """Return the requests for the head of the feed."""
+        return [asked for asked in self.requests(path) if not asked.query]
+
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
         body = handler.rfile.read(int(handler.headers.get("Content-Length", 0)))
@@ -116,29 +124,57 @@ class Issuer:
 
     def send_feed(self, handler: BaseHTTPRequestHandler, asked: Asked) -> None:
         now = int(time.time()) + self.ahead
-        since = int(asked.query["since"]) if "since" in asked.query else None
-        revoked = {
-            jti: expires
-            for jti, (revoked, expires) in self.revoked.items()
-            if expires > now and (since is None or revoked >= since)
-        }
-        etag = f'"{hash((since, tuple(revoked), tuple(self.suspended)))}"'
+        own: dict[str, Any]
+        if "from" in asked.query:
+            own = self._piece(int(asked.query["from"]), now)
+            changed = self.piece_claims
+        elif "list" in asked.query:
+            own = {"suspended": self.suspended, "state": state_of(self.suspended)}
+            changed = self.suspended_claims
+        else:
+            own, changed = self._head(now), self.feed_claims
+        etag = f'"{hash(str(own))}"'
         if asked.headers["If-None-Match"] == etag:
             send(handler, b"", 304, ETag=etag)
             return
-        claims = {
-            "iss": ISSUER,
-            "iat": now,
-            "exp": now + 600,
-            "next": now - 5,
-            "revoked": revoked,
-            "suspended": self.suspended,
-        }
-        claims |= {} if since is None else {"since": since}
+        claims = {"iss": ISSUER, "iat": now, "exp": now + 600, **own, **changed}
         headers = {"typ": "revoked-tokens+jwt", "kid": "one", **self.feed_headers}
-        claims = {name: value for name, value in {**claims, **self.feed_claims}.items() if value is not None}
+        claims = {name: value for name, value in claims.items() if value is not None}
         text = jwt.encode(claims, self.feed_key, "RS256", headers)
         send(handler, text.encode(), ETag=etag)
+
+    def _head(self, now: int) -> dict[str, Any]:
+        closed = (now - 300) // 60 * 60
+        listed = closed - 120
+        minutes = sorted({revoked // 60 * 60 for revoked, _expires in self.revoked.values()})
+        return {
+            "first": min([closed, *minutes]) // 3600 * 3600,
+            "closed": closed,
+            "listed": listed,
+            "slices": {
+                str(minute): state_of(self._within(minute, 60, now)) for minute in minutes if minute >= listed
+            },
+            "suspended": state_of(self.suspended) if self.suspended else None,
+        }
+
+    def _piece(self, start: int, now: int) -> dict[str, Any]:
+        closed = (now - 300) // 60 * 60
+        span = 3600 if start % 3600 == 0 and start + 3600 <= closed else self.span
+        revoked = self._within(start, span, now)
+        state = None if start < closed else state_of(self._within(start // 60 * 60, 60, now))
+        return {"from": start, "until": start + span, "revoked": revoked, "state": state}
+
+    def _within(self, start: int, span: int, now: int) -> dict[str, int]:
+        return {
+            jti: expires
+            for jti, (revoked, expires) in self.revoked.items()
+            if expires > now and start <= revoked < start + span
+        }
+
+
+def state_of(tokens: dict[str, int]) -> str:
+    """Return what differs where tokens do."""
+    return " ".join(("of", *sorted(tokens)))
 
 
 @dataclass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import RevokedToken, TokenBinding
 from oauth_binding.storage import ending, prepared_sql, slots, tokens
 from tests.helpers.client import Site
 
@@ -48,26 +49,38 @@ def rows_of(model: Any) -> list[dict[str, Any]]:
     ]
 
 
+def what_there_is() -> tuple[Any, ...]:
+    named = list(RevokedToken.objects.order_by("jti").values_list("jti", "expires", "revoked"))
+    return rows_of(get_access_token_model()), rows_of(get_refresh_token_model()), named
+
+
 class Undone(Exception):
     pass
 
 
 def what_it_leaves(function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
-    """Return the rows of all tokens after a function has been called, which is then undone."""
+    """Return all rows of tokens, and what the feed names, after a function that is then undone."""
     try:
         with transaction.atomic():
             function(*arguments)
-            left = rows_of(get_access_token_model()), rows_of(get_refresh_token_model())
+            left = what_there_is()
             raise Undone
     except Undone:
         return left
 
 
+@pytest.mark.parametrize("feed", [True, False])
 @pytest.mark.parametrize("has_refresh_tokens", [True, False])
-def test_emptying_a_slot(site: Site, make_bound: Callable[..., Site], has_refresh_tokens: bool) -> None:
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_emptying_a_slot(
+    make_bound: Callable[..., Site], settings: Any, token_type: str, has_refresh_tokens: bool, feed: bool
+) -> None:
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "REVOCATION_FEED": feed}
+    sites = {name: make_bound(name) for name in ("opaque", "jwt")}
     for binding in (None, "phone", "laptop"):
-        site.bound(binding)
-        make_bound("jwt").bound(binding)
+        for each in sites.values():
+            each.bound(binding)
+    site = sites[token_type]
     site.refresh(site.bound("phone").refresh)
     held = get_access_token_model().objects.get(
         binding__binding_value="phone", slot__isnull=False, application=site.application
@@ -77,12 +90,17 @@ def test_emptying_a_slot(site: Site, make_bound: Callable[..., Site], has_refres
         slots.empty(using, slot, has_refresh_tokens=has_refresh_tokens)
 
     with time_machine.travel("2040-05-06 07:08:09Z", tick=False):
-        before = rows_of(get_access_token_model()), rows_of(get_refresh_token_model())
+        get_access_token_model().objects.filter(pk=held.pk).update(
+            expires=timezone.now() + timedelta(hours=1)
+        )
+        before = what_there_is()
         for slot in (held.slot, "0" * 64):
             arguments = connection.alias, slot, has_refresh_tokens
             left = what_it_leaves(written_once, *arguments)
             assert left == what_it_leaves(orm_form(slots.empty), *arguments)
             assert (left == before) is (slot != held.slot)
+            is_named = slot == held.slot and feed and token_type == "jwt"
+            assert len(left[2]) == len(before[2]) + is_named
 
 
 @pytest.mark.parametrize("lock", ["", "share", "update"])

@@ -41,7 +41,6 @@ from oauth_binding.core.errors import (
     SlotContendedError,
 )
 from oauth_binding.core.reasons import Reason
-from oauth_binding.core.settings import binding_settings
 from oauth_binding.core.signals import send_after_commit, token_reused, token_superseded
 from oauth_binding.models import (
     SSO_SESSION,
@@ -59,7 +58,11 @@ from oauth_binding.storage.attempts import (
     repeat,
     tokens_transaction,
 )
-from oauth_binding.storage.ending import add_to_revocation_feed, expire_access_tokens, revoke_refresh_tokens
+from oauth_binding.storage.ending import (
+    add_rows_to_revocation_feed,
+    expire_access_tokens,
+    revoke_refresh_tokens,
+)
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.reports import report
 from oauth_binding.storage.slots import SlotToken
@@ -415,16 +418,13 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     if plan.successor is None:
         expire_access_tokens(ended)
     else:
-        add_to_revocation_feed(ended)  # its row gets the new token
+        add_rows_to_revocation_feed(ended)  # its row gets the new token
     return consumed if plan.successor is not None or plan.kept_refresh is None else None
 
 
 def _empty_slot(plan: BoundPlan, request: Request) -> None:
     """Revoke the access token that has the slot, and its refresh token."""
-    if binding_settings.revocation_feed or token_superseded.has_listeners(get_access_token_model()):
-        ended = access_tokens().filter(slot=plan.slot)
-        _announce_superseded(ended, request)
-        add_to_revocation_feed(ended)
+    _announce_superseded(access_tokens().filter(slot=plan.slot), request)
     # A client has no refresh tokens of its own (RFC 6749 section 4.4.3).
     slots.empty(tokens_database(), plan.slot, has_refresh_tokens=plan.binding.user_id is not None)
 

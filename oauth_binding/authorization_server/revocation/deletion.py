@@ -31,7 +31,7 @@ from oauth_binding.models import (
     TokenExchange,
 )
 from oauth_binding.storage.chunks import in_chunks
-from oauth_binding.storage.ending import add_to_revocation_feed
+from oauth_binding.storage.ending import add_rows_to_revocation_feed, add_to_revocation_feed
 
 
 def held_by_user(user: Any) -> Iterator[Any]:
@@ -119,7 +119,7 @@ def _delete(rows: Any) -> Counter[str]:
             else:
                 counts += _delete(referring)
         if model is get_access_token_model():
-            add_to_revocation_feed(these.filter(jti__isnull=False).only("jti", "expires"))
+            add_rows_to_revocation_feed(these)
         counts[model._meta.label] += these._raw_delete(these.db)
     return counts
 
@@ -135,7 +135,7 @@ def _is_heard(model: Any) -> bool:
 
 def before_token_is_deleted(sender: Any, instance: Any, **kwargs: Any) -> None:
     """Let the revocation feed name an access token that Django deletes: some revoking is deleting."""
-    add_to_revocation_feed([instance])
+    add_to_revocation_feed(instance)
 
 
 def _rows(model: Any, condition: Q) -> Any:

@@ -560,7 +560,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         super()._set_token_value(token_instance, raw_token)
         if _is_access_token(token_instance):
             # Without rotation django-oauth-toolkit writes the new token over the one before.
-            add_to_revocation_feed([token_instance])
+            add_to_revocation_feed(token_instance)
             _keep_claims(token_instance, raw_token)
         if token_instance.binding_login_started is None:
             _continue_login(token_instance)

@@ -32,6 +32,7 @@ from oauth_binding.core.databases import deciding
 from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
 from oauth_binding.core.errors import RETRY_AFTER
 from oauth_binding.devices.history import note_device_signed_out, note_others_signed_out, note_renamed
+from oauth_binding.devices.live_bindings import LivePaginator
 from oauth_binding.devices.registry import (
     Device,
     device_id_of,
@@ -146,6 +147,8 @@ class SignedInDeviceSerializer(serializers.Serializer[Device]):
 
 class DevicePagination(PageNumberPagination):
     """Numbered pages whatever the site's pagination is, of the site's ``PAGE_SIZE`` where it has one."""
+
+    django_paginator_class = LivePaginator
 
     def get_page_size(self, request: Request) -> int:
         return api_settings.PAGE_SIZE or DEFAULT_PAGE_SIZE

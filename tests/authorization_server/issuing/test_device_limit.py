@@ -29,6 +29,7 @@ from oauth_binding.storage.prepared_sql import takes_several_statements
 from tests.helpers.client import GRANTS, REDIRECT_URI, Answer, Site, set_policy
 from tests.helpers.dpop import DeviceKey
 from tests.helpers.exchange import allow, exchange
+from tests.helpers.feed import read_feed
 from tests.helpers.provider import provider
 from tests.helpers.rows import expire, make_devices
 
@@ -199,8 +200,12 @@ def test_the_revocation_feed_names_what_ended(make_bound: Callable[..., Site], s
 
     laptop = site.bound("laptop").claims["jti"]
 
-    answer = site.http.get("/oauth2/revoked-tokens/", headers=site.basic())
-    revoked = jwt.decode(answer.content.decode(), options={"verify_signature": False})["revoked"]
+    def read(query: str) -> dict[str, Any]:
+        answer = site.http.get(f"/oauth2/revoked-tokens/{query}", headers=site.basic())
+        claims: dict[str, Any] = jwt.decode(answer.content.decode(), options={"verify_signature": False})
+        return claims
+
+    revoked, _suspended = read_feed(read)
     assert phone in revoked
     assert laptop not in revoked
 

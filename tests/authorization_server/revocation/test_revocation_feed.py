@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
 
 import jwt
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
@@ -19,18 +21,20 @@ from django.utils import timezone
 
 from oauth_binding.authorization_server.endpoints import revocation_feed
 from oauth_binding.authorization_server.revocation import feed
+from oauth_binding.core import moments
 from oauth_binding.devices import devices_of, sign_out
 from oauth_binding.models import RevokedToken
 from tests.helpers.client import Site, public_key
+from tests.helpers.feed import read_feed
 from tests.helpers.provider import provider
 from tests.helpers.rows import access_token_row
 
 URL = "/oauth2/revoked-tokens/"
 
 
-def fetch(since: Any = None, **headers: str) -> Any:
+def fetch(query: str = "", **headers: str) -> Any:
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Client().get(URL, {} if since is None else {"since": since}, headers=sent)
+    return Client().get(f"{URL}{query}", headers=sent)
 
 
 def read(response: Any) -> dict[str, Any]:
@@ -46,23 +50,27 @@ def read(response: Any) -> dict[str, Any]:
 
 
 def revoked() -> dict[str, int]:
-    listed: dict[str, int] = read(fetch())["revoked"]
-    return listed
+    return read_feed(lambda query: read(fetch(query)))[0]
+
+
+def minute_of(moment: float) -> int:
+    return int(moment) // 60 * 60
 
 
 def test_it_says_how_long_it_may_be_relied_on(user: User) -> None:
     claims = read(fetch())
 
-    assert claims["revoked"] == {}
+    assert claims["slices"] == {}
+    assert claims["suspended"] is None
     assert abs(claims["iat"] - time.time()) < 60
     assert claims["exp"] - claims["iat"] == 600
-    assert claims["next"] <= claims["iat"]
-    assert "since" not in claims
+    assert claims["closed"] <= claims["iat"] - 300
+    assert claims["first"] <= claims["listed"] == claims["closed"] - 120
 
 
 @pytest.mark.parametrize("binding", [None, "phone"])
 def test_a_superseded_token_is_listed_until_it_expires(
-    make_bound: Callable[..., Site], binding: str | None
+    make_bound: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, binding: str | None
 ) -> None:
     site = make_bound("jwt")
     superseded = site.bound(binding).claims
@@ -72,10 +80,10 @@ def test_a_superseded_token_is_listed_until_it_expires(
     assert revoked() == {superseded["jti"]: superseded["exp"]}
 
     # An API whose clock is behind takes it for live a little longer.
-    RevokedToken.objects.update(expires=timezone.now() - timedelta(minutes=4))
-    assert list(revoked()) == [superseded["jti"]]
-    RevokedToken.objects.update(expires=timezone.now() - timedelta(minutes=6))
-    assert revoked() == {}
+    for minutes, named in ((4, [superseded["jti"]]), (6, [])):
+        RevokedToken.objects.update(expires=timezone.now() - timedelta(minutes=minutes))
+        monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
+        assert list(revoked()) == named
 
 
 REVOCATIONS: dict[str, Callable[[Site, Any], Any]] = {
@@ -139,72 +147,154 @@ def test_tokens_that_have_long_expired_are_not_listed(make_bound: Callable[..., 
     assert revoked() == {}
 
 
-# Incremental answers
+# Pieces
 
 
-def test_an_answer_goes_on_where_the_last_one_ended(make_bound: Callable[..., Site]) -> None:
-    site = make_bound("jwt")
-    old = site.bound("phone").claims["jti"]
-    new = site.bound("phone").claims["jti"]
-    RevokedToken.objects.update(revoked=timezone.now() - timedelta(hours=1))
-    following = read(fetch())["next"]
+@pytest.fixture
+def revoke_at(user: User) -> Callable[..., str]:
+    """Return a function that makes a token that was revoked at a moment, and returns its jti."""
 
-    site.bound("phone")
-    claims = read(fetch(following))
+    def make(moment: float, expires_in: int = 36_000) -> str:
+        jti = secrets.token_urlsafe(16)
+        expires = timezone.now() + timedelta(seconds=expires_in)
+        RevokedToken.objects.create(jti=jti, expires=expires, revoked=moments.at(moment))
+        return jti
 
-    assert claims["since"] == following
-    assert set(claims["revoked"]) == {new}
-    assert set(revoked()) == {old, new}
+    return make
 
 
-def test_an_answer_reaches_back_behind_the_last_one(make_bound: Callable[..., Site]) -> None:
-    """A transaction that was open when the last answer was made may have revoked something before."""
-    following = read(fetch())["next"]
-    site = make_bound("jwt")
-    late = site.bound("phone").claims["jti"]
-    site.bound("phone")
-    RevokedToken.objects.update(revoked=timezone.now() - timedelta(minutes=5))
+def test_the_head_says_which_minutes_have_changed(revoke_at: Callable[..., str]) -> None:
+    now = time.time()
+    heads = [read(fetch())["slices"]]
+    for seconds in (0, 0, 130, 300, 400):
+        revoke_at(now - seconds)
+        heads.append(read(fetch())["slices"])
 
-    assert set(read(fetch(following))["revoked"]) == {late}
+    minutes = [{*head} for head in heads]
+    assert minutes[1] == minutes[2] == {str(minute_of(now))}
+    assert minutes[5] == {str(minute_of(now - seconds)) for seconds in (0, 130, 300, 400)}
+    assert heads[1] != heads[2]
+    assert heads[3].items() > heads[2].items()
+    # What is older is closed, and not listed.
+    revoke_at(now - 600)
+    assert read(fetch())["slices"] == heads[5]
 
 
-@pytest.mark.parametrize("since", ["", "-1", "1.5", "x", "1e3", "٣", "9" * 12, "\x00", "1 "])
-def test_a_malformed_since_is_refused_by_name(user: User, since: str) -> None:
-    response = fetch(since)
+def test_a_host_whose_clock_is_ahead_is_listed(revoke_at: Callable[..., str]) -> None:
+    jti = revoke_at(time.time() + 290)
 
-    assert response.status_code == 400
-    assert response.json()["error"] == "invalid_request"
-    assert "since" in response.json()["error_description"]
+    assert list(revoked()) == [jti]
+
+
+@pytest.mark.parametrize("seconds", [0, 200, 400, 1000, 5000, 30_000])
+def test_whenever_it_was_revoked_it_is_named(revoke_at: Callable[..., str], seconds: int) -> None:
+    jti = revoke_at(time.time() - seconds)
+
+    assert list(revoked()) == [jti]
+
+
+def test_a_piece_that_is_open_has_the_state_of_its_minute(revoke_at: Callable[..., str]) -> None:
+    now = time.time()
+    first = revoke_at(now)
+    minute = minute_of(now)
+    states = []
+    for _ in range(2):
+        piece = read(fetch(f"?from={minute}"))
+        assert (piece["from"], piece["until"]) == (minute, minute + 60)
+        assert piece["state"] == read(fetch())["slices"][str(minute)]
+        states.append(piece["state"])
+        second = revoke_at(now)
+
+    assert states[0] != states[1]
+    assert piece["revoked"].keys() >= {first}
+    assert second not in piece["revoked"]
+
+
+def test_what_is_closed_covers_as_much_as_is_few(
+    revoke_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "MAX_TOKENS", 3)
+    with time_machine.travel(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC), tick=False):
+        hour = datetime(2040, 5, 6, 5, tzinfo=UTC).timestamp()
+        for seconds in (5, 65, 66, 1800):
+            revoke_at(hour + seconds)
+        spans = []
+        position = int(hour)
+        while position < hour + 7200:
+            piece = read(fetch(f"?from={position}"))
+            assert "state" not in piece
+            spans.append(piece["until"] - position)
+            position = piece["until"]
+        # Four of them are too many for one hour, and none are not.
+        assert spans == [600] * 6 + [3600]
+
+        for _ in range(2):
+            revoke_at(hour + 3600 + 65)
+            revoke_at(hour + 3600 + 76)
+        assert read(fetch(f"?from={int(hour) + 3660}"))["until"] == hour + 3670
+        revoke_at(hour + 3600 + 66)
+        revoke_at(hour + 3600 + 66)
+        monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
+        assert read(fetch(f"?from={int(hour) + 3665}"))["until"] == hour + 3666
+        assert len(revoked()) == 10
+
+
+def test_what_is_not_closed_is_of_a_minute_at_most(revoke_at: Callable[..., str]) -> None:
+    with time_machine.travel(datetime(2040, 5, 6, 8, 2, 30, tzinfo=UTC), tick=False):
+        hour = int(datetime(2040, 5, 6, 7, tzinfo=UTC).timestamp())
+        assert [read(fetch(f"?from={hour + start}"))["until"] - hour for start in (0, 3000, 3420, 3600)] == [
+            *(600, 3060, 3480, 3660)
+        ]
+        assert read(fetch())["closed"] == hour + 3420
 
 
 @pytest.mark.parametrize(
-    "what", ["between minutes", "in the future", "of the far future", "of long ago", "of the beginning"]
+    "query",
+    [
+        *(f"?from={text}" for text in ("", "-1", "1.5", "x", "1e3", "٣", "9" * 12, "%00", "1%20")),
+        *("?list=", "?list=revoked"),
+    ],
 )
-def test_a_since_that_no_answer_has_had_lately_is_refused_by_name(user: User, what: str) -> None:
-    """There are not many answers that strangers can have made."""
-    following = read(fetch())["next"]
-    since = {
-        "between minutes": following - 1,
-        "in the future": following + 420,
-        "of the far future": 99_999_999_960,
-        "of long ago": following - 7200,
-        "of the beginning": 0,
-    }[what]
-
-    response = fetch(since)
+def test_a_piece_that_there_is_not_is_refused_by_name(user: User, query: str) -> None:
+    response = fetch(query)
 
     assert response.status_code == 400
     assert response.json() == {
         "error": "invalid_request",
-        "error_description": "since is not the next of an answer of the last two hours.",
+        "error_description": "from is not a moment of the feed, or list is not suspended.",
     }
-    assert read(fetch(following - 6600))["since"] == following - 6600
+
+
+def test_a_moment_that_is_not_of_the_feed_is_refused(revoke_at: Callable[..., str]) -> None:
+    """There are not many answers that strangers can have made."""
+    now = time.time()
+    revoke_at(now - 7200)
+    first = read(fetch())["first"]
+
+    assert fetch(f"?from={first}").status_code == 200
+    # Where another host has seen older ones.
+    assert fetch(f"?from={first - 3600}").status_code == 200
+    for moment in (first - 60, first - 1, now // 1 + 400, first - 367 * 86_400):
+        assert fetch(f"?from={int(moment)}").status_code == 400
+
+
+def test_users_who_are_not_active_are_a_piece_of_their_own(make_bound: Callable[..., Site]) -> None:
+    token = make_bound("jwt").bound("phone")
+    User.objects.update(is_active=False)
+
+    piece = read(fetch("?list=suspended"))
+
+    assert piece["suspended"] == {token.claims["jti"]: token.claims["exp"]}
+    assert piece["state"] == read(fetch())["suspended"]
+    User.objects.update(is_active=True)
+    assert read(fetch())["suspended"] is None
+    assert read(fetch("?list=suspended"))["suspended"] == {}
 
 
 # Caching
 
 
-def test_an_answer_is_kept_and_asked_for_anew(make_bound: Callable[..., Site]) -> None:
+def test_the_head_is_kept_and_asked_for_anew(make_bound: Callable[..., Site]) -> None:
     site = make_bound("jwt")
     site.bound("phone")
     first = fetch()
@@ -214,66 +304,104 @@ def test_an_answer_is_kept_and_asked_for_anew(make_bound: Callable[..., Site]) -
     changed = fetch(If_None_Match=first["ETag"])
 
     assert first["Cache-Control"] == unchanged["Cache-Control"] == "public, no-cache"
-    assert unchanged.status_code == 304
-    assert unchanged.content == b""
+    # A new minute is another head.
+    assert unchanged.status_code == 304 or minute_of(time.time() - 1) != minute_of(time.time())
     assert changed.status_code == 200
     assert changed["ETag"] != first["ETag"]
-    assert len(read(changed)["revoked"]) == 1
+    assert len(read(changed)["slices"]) == 1
 
 
-def test_an_answer_takes_two_queries_and_one_more_where_it_has_changed(
-    make_bound: Callable[..., Site],
-) -> None:
-    site = make_bound("jwt")
-    for expected in (3, 2, 2):
-        with CaptureQueriesContext(connection) as queries:
-            fetch()
-        # The first test of a process may find that nothing has changed since another.
-        assert len(queries) in {expected, 2}
-    site.bound("phone")
-    site.bound("phone")
-    for expected in (3, 2):
-        with CaptureQueriesContext(connection) as queries:
-            fetch()
-        assert len(queries) == expected
+def test_what_is_closed_is_kept_until_its_tokens_have_expired(revoke_at: Callable[..., str]) -> None:
+    with time_machine.travel(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC)) as clock:
+        start = int(datetime(2040, 5, 6, 7, 10, tzinfo=UTC).timestamp())
+        for expires_in in (100, 1000):
+            revoke_at(start + 5, expires_in)
+        with mock.patch.object(feed, "sign", wraps=feed.sign) as sign:
+            for passed in (0, 500, 700):
+                clock.move_to(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC) + timedelta(seconds=passed))
+                response = fetch(f"?from={start}")
+                assert response["Cache-Control"] == f"public, max-age={1300 - passed}, immutable"
+                piece = read(response)
+                assert len(piece["revoked"]) == 2
+                assert piece["exp"] == int(time.time()) + 1300 - passed
+                assert fetch(f"?from={start}", If_None_Match=response["ETag"]).status_code == 304
+            assert sign.call_count == 1
 
 
-def test_what_has_not_changed_is_signed_once_in_five_seconds(
+def test_what_is_closed_and_empty(user: User) -> None:
+    start = int(time.time() - 7200) // 3600 * 3600
+
+    response = fetch(f"?from={start}")
+
+    assert response["Cache-Control"] == "public, max-age=600, immutable"
+    assert read(response)["revoked"] == {}
+
+
+def test_what_is_closed_takes_no_query(revoke_at: Callable[..., str]) -> None:
+    start = int(time.time() - 7200) // 3600 * 3600
+    revoke_at(start + 1)
+    read(fetch(f"?from={start}"))
+
+    with CaptureQueriesContext(connection) as queries:
+        read(fetch(f"?from={start}"))
+
+    assert len(queries) == 0
+
+
+def test_strangers_have_little_looked_up_and_signed(
     make_bound: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What was revoked a second ago is in every answer, however many ask, and however much is revoked."""
     passed = 0.0
-    monkeypatch.setattr(revocation_feed, "monotonic", lambda: time.monotonic() + passed)
+    monkeypatch.setattr(revocation_feed, "monotonic", lambda: passed)
+    monkeypatch.setattr(revocation_feed, "LOOK_UP_INTERVAL", 1)
+    monkeypatch.setattr(revocation_feed, "FIRST_INTERVAL", 600)
     site = make_bound("jwt")
     site.bound("phone")
-    site.bound("phone")
+    minute = minute_of(time.time())
     with mock.patch.object(feed, "sign", wraps=feed.sign) as sign:
-        texts = {fetch().content for _ in range(10)}
-        assert (len(texts), sign.call_count) == (1, 1)
-
-        # At once, where there is something to say.
-        site.bound("phone")
-        assert len(revoked()) == 2
-        assert sign.call_count == 2
-        User.objects.update(is_active=False)
-        assert len(read(fetch())["suspended"]) == 1
-        assert sign.call_count == 3
-        User.objects.update(is_active=True)
-        assert read(fetch())["suspended"] == {}
-
-        before = sign.call_count
-        passed = 6
-        fetch()
-        assert sign.call_count == before + 1
+        for second in range(3):
+            for number in range(5):
+                site.bound("phone")
+                with CaptureQueriesContext(connection) as queries:
+                    fetch()
+                    fetch(f"?from={minute}")
+                assert len(queries) == 0 or number == 0
+            assert sign.call_count == 2 * (second + 1)
+            passed += 1.001
+    piece = read(fetch(f"?from={minute}"))
+    assert len(piece["revoked"]) == 15 or minute != minute_of(time.time())
 
 
-def test_few_answers_are_kept(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(revocation_feed, "_signed", kept := revocation_feed._Signed())
-    following = read(fetch())["next"]
+def test_a_head_that_has_not_changed_is_signed_once_in_five_seconds(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0.0
+    monkeypatch.setattr(revocation_feed, "monotonic", lambda: passed)
+    with (
+        time_machine.travel(datetime(2040, 5, 6, 7, 30, 10, tzinfo=UTC), tick=False),
+        mock.patch.object(feed, "sign", wraps=feed.sign) as sign,
+    ):
+        for signed in (1, 1, 1, 2):
+            fetch()
+            assert sign.call_count == signed
+            passed += 2
 
-    for minute in range(30):
-        assert fetch(following - 60 * minute).status_code == 200
 
-    assert len(kept._answers) == kept.MAX_COUNT
+def test_few_answers_are_kept(revoke_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = revocation_feed._Kept()
+    monkeypatch.setattr(revocation_feed, "_kept", kept)
+    monkeypatch.setattr(kept, "MAX_COUNT", 4)
+    now = minute_of(time.time())
+    revoke_at(now - 3700)
+    for minute in range(10, 20):
+        assert fetch(f"?from={now - 60 * minute}").status_code == 200
+    assert len(kept._answers) == 4
+
+    monkeypatch.setattr(kept, "MAX_SIZE", 2000)
+    for minute in range(20, 30):
+        assert fetch(f"?from={now - 60 * minute}").status_code == 200
+        assert sum(len(answer.text) for answer in kept._answers.values()) == kept._size <= 2000
 
 
 # Setting up

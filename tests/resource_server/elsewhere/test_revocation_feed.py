@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
+import time_machine
 
 from oauth_binding.resource_server import revocation_feed_client
 from oauth_binding.storage.ending import CLOCK_LEEWAY
@@ -55,7 +57,7 @@ class TestDelay:
         for seconds, requests in ((0, 1), (1, 1), (13.5, 1), (1, 2), (14, 2), (1.5, 3)):
             pass_time(seconds)
             assert ask() == 200
-            assert len(issuer.requests(PATH)) == requests
+            assert len(issuer.heads(PATH)) == requests
 
     def test_a_token_that_is_not_valid_is_not_looked_up(self, api: Api, issuer: Issuer) -> None:
         assert_invalid(api.call(issuer.token(OTHER_KEY)))
@@ -91,7 +93,7 @@ class TestDelay:
             assert not any(call.done() for call in calls)
             go_on.set()
             assert [call.result().status for call in calls] == [401] * 4
-        assert len(issuer.requests(PATH)) == 2
+        assert len(issuer.heads(PATH)) == 2
 
     def test_the_first_requests_wait_for_one_list(self, api: Api, issuer: Issuer) -> None:
         issuer.revoke("phone")
@@ -99,7 +101,7 @@ class TestDelay:
             statuses = list(pool.map(lambda _: Api().call(issuer.token(jti="phone")).status, range(8)))
 
         assert statuses == [401] * 8
-        assert len(issuer.requests(PATH)) == 1
+        assert len(issuer.heads(PATH)) == 1
 
 
 def let_wait(issuer: Issuer) -> tuple[threading.Event, threading.Event]:
@@ -116,24 +118,224 @@ def let_wait(issuer: Issuer) -> tuple[threading.Event, threading.Event]:
     return asked, go_on
 
 
-class TestMerging:
+def froms(issuer: Issuer) -> list[int]:
+    """Return the moments as of which the feed was asked what was revoked."""
+    return [int(asked.query["from"]) for asked in issuer.requests(PATH) if "from" in asked.query]
+
+
+class TestPieces:
+    """The feed is read piece by piece, and each of them as often as needed."""
+
+    @pytest.fixture(autouse=True)
+    def _not_at_the_end_of_an_hour(self) -> Iterator[None]:
+        with time_machine.travel(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC), tick=True):
+            yield
+
     def test_the_api_asks_for_what_is_new(
-        self,
-        issuer: Issuer,
-        pass_time: Callable[[float], None],
-        ask: Callable[..., int],
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
     ) -> None:
         now = int(time.time())
         issuer.revoked["old"] = (now - 100, now + 600)
         assert ask("old") == 401
+        before = len(froms(issuer))
         issuer.revoke("new")
         pass_time(INTERVAL)
 
         assert (ask("old"), ask("new"), ask("live")) == (401, 401, 200)
-        first, second = issuer.requests(PATH)
-        assert "since" not in first.query
-        assert now - 5 <= int(second.query["since"]) <= now
+        assert froms(issuer)[before:] == [now // 60 * 60]
 
+    def test_from_nothing(self, issuer: Issuer, ask: Callable[..., int]) -> None:
+        now = int(time.time())
+        for minutes in (0, 3, 8, 29, 31, 90, 179):
+            issuer.revoked[f"{minutes} minutes ago"] = (now - 60 * minutes, now + 600)
+
+        assert [ask(jti) for jti in issuer.revoked] == [401] * 7
+        assert ask("live") == 200
+        asked = froms(issuer)
+        assert len(asked) == len(set(asked))
+        # By the hour, as long as it is closed, and then by the minute.
+        assert asked[:4] == [
+            start - start % 3600 + hour * 3600 for start in [now - 10740] for hour in range(4)
+        ]
+        assert asked[4] - asked[3] == 60
+
+    def test_from_the_middle(
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
+    ) -> None:
+        """An API that nobody has called for a while reads what was closed meanwhile, and nothing before."""
+        issuer.revoke("before", expires_in=8000)
+        assert ask("before") == 401
+        before, began = len(froms(issuer)), int(time.time())
+        issuer.ahead = 25 * 60
+        issuer.revoked["between"] = (began + 700, began + 6000)
+        pass_time(25 * 60)
+        with time_machine.travel(began + 25 * 60, tick=True):
+            issuer.ahead = 0
+            exp = began + 9000
+            assert [ask(jti, exp=exp) for jti in ("before", "between", "live")] == [401, 401, 200]
+
+        asked = froms(issuer)[before:]
+        assert asked == sorted(set(asked))
+        assert asked[0] == (began - 300) // 60 * 60
+
+    def test_more_than_one_request_can_read(
+        self,
+        issuer: Issuer,
+        ask: Callable[..., int],
+        pass_time: Callable[[float], None],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        now = int(time.time())
+        for minutes in range(12, 30):
+            issuer.revoked[f"{minutes} minutes ago"] = (now - 60 * minutes, now + 600)
+
+        def answer_slowly(handler: BaseHTTPRequestHandler) -> None:
+            pass_time(1)
+            issuer.send_feed(handler, issuer.requests(PATH)[-1])
+
+        issuer.respond[PATH] = answer_slowly
+        statuses: list[int] = []
+        while len(statuses) < 20 and 200 not in statuses:
+            pass_time(0.2)
+            statuses.append(ask("live"))
+
+        assert statuses[0] == 503
+        assert 3 < len(statuses) < 20
+        assert set(statuses[:-1]) == {503}
+        assert "more of it than one request reads" in caplog.text
+        # Each piece was read once.
+        assert len(froms(issuer)) == len(set(froms(issuer)))
+        issuer.respond.clear()
+        assert [ask(jti) for jti in issuer.revoked] == [401] * 18
+
+    def test_what_has_not_changed_is_not_read_again(
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
+    ) -> None:
+        issuer.revoke("phone")
+        ask()
+        before = len(issuer.requests(PATH))
+        for _ in range(3):
+            pass_time(INTERVAL)
+            assert (ask("phone"), ask("live")) == (401, 200)
+
+        requests = issuer.requests(PATH)[before:]
+        assert [request.query for request in requests] == [{}, {}, {}]
+        assert all(request.headers["If-None-Match"] for request in requests)
+
+    def test_what_is_added_late_to_a_minute_that_was_read(
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
+    ) -> None:
+        """By a transaction that was open for long, or a host whose clock is behind."""
+        now = int(time.time())
+        for seconds in (0, 100, 200, 300, 400, 440):
+            jti = f"{seconds} seconds ago"
+            assert ask(jti) == 200
+            issuer.revoked[jti] = (now - seconds, now + 600)
+            pass_time(INTERVAL)
+            assert ask(jti) == 401
+
+    def test_a_minute_in_parts(
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
+    ) -> None:
+        """Where much was revoked, a piece is of less than a minute."""
+        issuer.span = 10
+        now = int(time.time())
+        issuer.revoked = {f"{second}": (now - second, now + 600) for second in range(200)}
+        assert {ask(jti) for jti in issuer.revoked} == {401}
+
+        pass_time(INTERVAL)
+        before = len(froms(issuer))
+        ask()
+        assert len(froms(issuer)) == before
+
+    def test_a_minute_that_changes_while_its_parts_are_read(
+        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
+    ) -> None:
+        issuer.span = 10
+        now = int(time.time())
+        issuer.revoked["early"] = (now, now + 600)
+
+        def revoke_meanwhile(handler: BaseHTTPRequestHandler) -> None:
+            asked = issuer.requests(PATH)[-1]
+            if asked.query.get("from") == str(now // 60 * 60 + 50):
+                issuer.revoked["late"] = (now // 60 * 60 + 1, now + 600)
+            issuer.send_feed(handler, asked)
+
+        issuer.respond[PATH] = revoke_meanwhile
+        assert (ask("early"), ask("late")) == (401, 200)
+        pass_time(INTERVAL)
+        assert (ask("early"), ask("late"), ask("live")) == (401, 401, 200)
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"from": 1},
+            {"from": None},
+            {"until": None},
+            {"until": 60},
+            {"until": "x"},
+            {"revoked": None},
+            {"revoked": ["phone"]},
+            {"revoked": {"phone": "x"}},
+            {"revoked": {"phone": True}},
+            {"state": 1},
+            {"state": "open", "iat": 1},
+        ],
+    )
+    def test_a_piece_that_is_none(
+        self,
+        issuer: Issuer,
+        ask: Callable[..., int],
+        caplog: pytest.LogCaptureFixture,
+        claims: dict[str, Any],
+    ) -> None:
+        issuer.revoke("phone")
+        issuer.piece_claims = claims
+
+        assert (ask("phone"), ask("live")) == (503, 503)
+        assert f"The revocation feed at {issuer.url}{PATH} can't be fetched: it" in caplog.text
+
+    def test_a_piece_of_a_cache_that_was_not_closed_then(
+        self, issuer: Issuer, ask: Callable[..., int], pass_time: Callable[[float], None]
+    ) -> None:
+        """It may lack what was added later."""
+        now = int(time.time())
+        issuer.revoked["phone"] = (now - 1200, now + 600)
+        issuer.piece_claims = {"iat": now - 1190, "exp": now + 60, "state": "of then"}
+        assert ask("phone") == 503
+
+        issuer.piece_claims = {"iat": now - 200, "state": "of then"}
+        pass_time(11)
+        assert ask("phone") == 401
+
+    @pytest.mark.parametrize(
+        "claims", [{"suspended": None}, {"suspended": ["x"]}, {"suspended": {"x": "x"}}, {"state": 1}]
+    )
+    def test_users_who_are_not_active_of_whom_nothing_can_be_read(
+        self, issuer: Issuer, ask: Callable[..., int], claims: dict[str, Any]
+    ) -> None:
+        issuer.suspended = {"phone": int(time.time()) + 600}
+        issuer.suspended_claims = claims
+
+        assert ask("live") == 503
+
+    def test_users_who_are_not_active_are_read_where_that_has_changed(
+        self, issuer: Issuer, ask: Callable[..., int], pass_time: Callable[[float], None]
+    ) -> None:
+        def asked() -> int:
+            return len([True for request in issuer.requests(PATH) if "list" in request.query])
+
+        ask()
+        assert asked() == 0
+        for number in range(1, 3):
+            issuer.suspended = {f"phone {number}": int(time.time()) + 600}
+            for _ in range(2):
+                pass_time(INTERVAL)
+                assert ask(f"phone {number}") == 401
+                assert asked() == number
+
+
+class TestMerging:
     def test_users_who_are_not_active_may_be_again(
         self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
     ) -> None:
@@ -148,34 +350,9 @@ class TestMerging:
 
     def test_a_server_that_knows_nothing_of_them(self, issuer: Issuer, ask: Callable[..., int]) -> None:
         issuer.revoke("phone")
-        issuer.feed_claims = {"suspended": None}
+        issuer.suspended_claims = issuer.feed_claims = {"suspended": None}
 
         assert (ask("phone"), ask("live")) == (401, 200)
-
-    def test_once_an_hour_it_asks_for_all(
-        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
-    ) -> None:
-        ask()
-        for _ in range(3):
-            pass_time(1201)
-            ask()
-
-        assert ["since" in request.query for request in issuer.requests(PATH)] == [False, True, True, False]
-
-    def test_nothing_new(
-        self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
-    ) -> None:
-        """An answer that has not changed is not sent again (RFC 9110 section 13.1.2)."""
-        issuer.feed_claims = {"next": int(time.time()) - 60}
-        issuer.revoke("phone")
-        for _ in range(4):
-            assert (ask("phone"), ask("live")) == (401, 200)
-            pass_time(INTERVAL)
-
-        sent = [request.headers["If-None-Match"] for request in issuer.requests(PATH)]
-        assert [bool(etag) for etag in sent] == [False, False, True, True]
-        issuer.revoke("laptop")
-        assert (ask("phone"), ask("laptop"), ask("live")) == (401, 401, 200)
 
     def test_not_modified_without_having_been_asked(self, issuer: Issuer, ask: Callable[..., int]) -> None:
         issuer.respond[PATH] = lambda handler: send(handler, b"", 304)
@@ -215,11 +392,11 @@ class TestOrder:
         return set_clock
 
     def as_of(self, issuer: Issuer) -> float:
-        revoked = revocation_feed_client.revocation_feed(f"{issuer.url}{PATH}").revoked
-        assert revoked is not None
-        return revoked.as_of
+        head = revocation_feed_client.revocation_feed(f"{issuer.url}{PATH}").head
+        assert head is not None
+        return head.as_of
 
-    def test_a_complete_list_that_is_older_makes_nobody_forget(
+    def test_a_head_that_is_older_makes_nobody_forget(
         self,
         issuer: Issuer,
         pass_time: Callable[[float], None],
@@ -236,7 +413,6 @@ class TestOrder:
         assert (ask("phone"), ask("live")) == (503, 503)
         assert "it is older than what is known" in caplog.text
         assert self.as_of(issuer) == before
-        assert "since" not in issuer.requests(PATH)[-1].query
 
         issuer.ahead = 0
         pass_time(11)
@@ -283,8 +459,6 @@ class TestOrder:
 
         issuer.revoked = {}
         issuer.revoke("laptop")
-        # Its next is not asked for yet.
-        issuer.feed_claims = {"revoked": {"laptop": int(time.time()) + 600}}
         at(250)
 
         assert (ask("phone"), ask("laptop"), ask("live")) == (401, 401, 200)
@@ -304,20 +478,22 @@ class TestOrder:
         at(0)
         assert (ask("phone"), ask("tablet"), ask("live")) == (200, 401, 200)
 
-    def test_what_has_expired_is_forgotten_with_the_complete_list_too(
+    def test_what_has_expired_is_forgotten(
         self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
     ) -> None:
         issuer.revoke("short", expires_in=5)
-        issuer.revoke("long")
+        issuer.revoke("long", expires_in=7200)
+        issuer.suspended = {"short, suspended": int(time.time()) + 5}
         ask()
-        pass_time(3601)
-        issuer.revoked = {}
-        issuer.ahead = 10
-        ask()
+        feed = revocation_feed_client.revocation_feed(f"{issuer.url}{PATH}")
+        assert (len(feed.revoked), len(feed.suspended)) == (2, 1)
+        pass_time(2000)
+        with time_machine.travel(time.time() + 2000, tick=True):
+            issuer.ahead = 1
+            ask()
 
-        revoked = revocation_feed_client.revocation_feed(f"{issuer.url}{PATH}").revoked
-        assert revoked is not None
-        assert list(revoked.tokens) == ["long"]
+        assert (len(feed.revoked), len(feed.suspended)) == (1, 0)
+        assert "long" in feed.revoked
 
     def test_the_clocks_are_apart_as_far_as_the_server_lets_them(self) -> None:
         assert revocation_feed_client.CLOCKS_APART == CLOCK_LEEWAY
@@ -333,13 +509,15 @@ class TestVerifying:
             {"exp": None},
             {"iat": int(time.time()) + 3600},
             {"iat": "x"},
-            {"next": None},
-            {"next": [1]},
-            {"revoked": None},
-            {"revoked": ["phone"]},
-            {"revoked": {"phone": "x"}},
-            {"revoked": {"phone": True}},
-            {"since": 1},
+            {"first": None},
+            {"closed": [1]},
+            {"listed": "x"},
+            {"slices": None},
+            {"slices": ["60"]},
+            {"slices": {"x": "x"}},
+            {"slices": {"60": 1}},
+            {"suspended": ""},
+            {"suspended": {}},
         ],
     )
     def test_what_a_feed_has_to_say(
@@ -353,7 +531,7 @@ class TestVerifying:
         issuer.feed_claims = claims
 
         assert ask() == 503
-        assert f"The revocation feed at {issuer.url}{PATH} can't be fetched: it" in caplog.text
+        assert f"The revocation feed at {issuer.url}{PATH} can't be fetched: " in caplog.text
 
     @pytest.mark.parametrize(
         "headers", [{"typ": "at+jwt"}, {"typ": "JWT"}, {"kid": "other"}, {"crit": ["x"], "x": 1}]
@@ -371,13 +549,14 @@ class TestVerifying:
     def test_a_feed_is_no_access_token(self, api: Api, issuer: Issuer) -> None:
         assert_invalid(api.call(issuer.token(headers={"typ": "revoked-tokens+jwt"})))
 
-    def test_all_is_not_what_is_new(
+    def test_the_head_is_no_other_piece(
         self, issuer: Issuer, pass_time: Callable[[float], None], ask: Callable[..., int]
     ) -> None:
         """An answer of a cache that takes no notice of the query string is not believed."""
         ask()
         first = issuer.requests(PATH)[0]
         issuer.respond[PATH] = lambda handler: issuer.send_feed(handler, first)
+        issuer.revoke("phone")
         pass_time(MAX_STALE + 1)
 
         assert ask() == 503

@@ -1,0 +1,210 @@
+"""What does not grow with the site, shown at the size of a large one: on PostgreSQL, with rows made in SQL.
+
+    TEST_DATABASE=postgresql python -m benchmarks.scale feed [--rows 1000000]
+
+``feed``: so many JWTs were revoked within the last hour. A process of the server answers a consumer that
+knows nothing yet, and then asks again while more are revoked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import urlopen
+
+DATABASE = "oauth_binding_scale"
+
+#: A random value of 22 characters, as a ``jti`` has.
+_JTI = "translate(rtrim(encode(decode(md5(random()::text || number), 'hex'), 'base64'), '='), '+/', '-_')"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    arguments = parser.parse_args()
+    if os.environ.get("TEST_DATABASE") != "postgresql":
+        sys.exit("It needs TEST_DATABASE=postgresql.")
+    os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.scale_settings"
+    call(_execute, f"DROP DATABASE IF EXISTS {DATABASE}")
+    call(_execute, f"CREATE DATABASE {DATABASE}")
+    try:
+        call(migrate)
+        PARTS[arguments.part](arguments.rows)
+    finally:
+        call(_execute, f"DROP DATABASE IF EXISTS {DATABASE}")
+
+
+def _feed(rows: int) -> None:
+    call(revoke, rows, 3600)
+    print(f"{rows:,} JWTs were revoked within the last hour")
+    with _server() as address:
+        started = time.perf_counter()
+        with urlopen(address) as answer:
+            head = answer.read()
+        print(f"the first head: {time.perf_counter() - started:.2f} s, {len(head):,} bytes")
+        for name, value in call(consume, address).items():
+            print(f"{name}: {value}")
+
+
+PARTS: dict[str, Callable[[int], None]] = {"feed": _feed}
+
+
+def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call one of the functions below in a process of its own, and return what it returned."""
+    result = subprocess.run(_command(function, *arguments), stdout=subprocess.PIPE, check=True)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def _command(function: Callable[..., Any], *arguments: Any) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.scale", "--", function.__name__, json.dumps(arguments)]
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """Serve the site from a process of its own, and yield the address of its feed."""
+    with subprocess.Popen(_command(serve), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}/oauth2/revoked-tokens/"
+        finally:
+            process.terminate()
+
+
+# What runs in the site's processes.
+
+
+def _execute(statement: str) -> None:
+    from django.db import connection
+
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _run(statement: str, *parameters: Any) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def migrate() -> None:
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+
+
+def revoke(rows: int, seconds: int) -> None:
+    """Let JWTs have been revoked in the last seconds, each of which would have lived for another hour."""
+    _run(
+        "INSERT INTO oauth_binding_revokedtoken (jti, revoked, expires)"
+        f" SELECT {_JTI}, now() - interval '1 second' * (%s - %s::float * number / %s),"
+        "  now() + interval '1 hour' FROM generate_series(1, %s) AS number",
+        seconds,
+        seconds,
+        rows,
+        rows,
+    )
+    _run("ANALYZE oauth_binding_revokedtoken")
+
+
+def serve() -> None:
+    """Serve the site, and print the port."""
+    from wsgiref.simple_server import WSGIRequestHandler, make_server
+
+    from django.core.wsgi import get_wsgi_application
+
+    class Handler(WSGIRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = make_server("127.0.0.1", 0, get_wsgi_application(), handler_class=Handler)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+def consume(address: str) -> dict[str, Any]:
+    """Return what a consumer takes that knows nothing, and then what asking again takes."""
+    from django.conf import settings
+
+    from oauth_binding.models import RevokedToken
+    from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
+    from oauth_binding.resource_server.revocation_feed_client import revocation_feed
+
+    base = address.removesuffix("revoked-tokens/")
+    settings.OAUTH_RESOURCE_SERVER = {
+        "ISSUER": base.rstrip("/"),
+        "AUDIENCE": "an API",
+        "JWKS_URL": f"{base}.well-known/jwks.json",
+        "REVOCATION_FEED_URL": address,
+        "REVOCATION_INTERVAL": 1,
+        "REVOCATION_MAX_STALE": 600,
+    }
+    feed = revocation_feed(address)
+    named = list(RevokedToken.objects.order_by("pk").values_list("jti", flat=True)[:1000])
+    live = {"jti": "live", "exp": time.time() + 3600}
+
+    def ask() -> int:
+        requests = 1
+        while True:
+            try:
+                feed.check(live)
+            except ServerUnavailableError:
+                requests += 1
+                time.sleep(0.2)
+            else:
+                return requests
+
+    memory, started, cpu = _memory(), time.perf_counter(), time.process_time()
+    requests = ask()
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    found = {
+        "from nothing": f"{seconds:.1f} s, of which {cpu:.1f} s are the consumer's CPU;"
+        f" the first {requests - 1} requests were answered 503",
+        "memory": f"{_memory() - memory:.0f} MB more for {len(feed.revoked):,} tokens",
+    }
+    refused = 0
+    started = time.perf_counter()
+    for jti in named:
+        try:
+            feed.check({**live, "jti": jti})
+        except RefusedTokenError:
+            refused += 1
+    found["looking up"] = (
+        f"{(time.perf_counter() - started) / len(named) * 1e6:.1f} µs; {refused:,} of {len(named):,} refused"
+    )
+    waited, worked = [], []
+    for _ in range(5):
+        revoke(280, 1)
+        time.sleep(1.1)
+        started, cpu = time.perf_counter(), time.process_time()
+        ask()
+        waited.append(time.perf_counter() - started)
+        worked.append(time.process_time() - cpu)
+    found["asking again"] = f"{max(waited):.2f} s at most, {max(worked):.2f} s of CPU"
+    return found
+
+
+def _memory() -> float:
+    """Return how much memory this process takes now, in MB."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--"]:
+        import django
+
+        django.setup()
+        print(json.dumps(globals()[sys.argv[2]](*json.loads(sys.argv[3]))))
+    else:
+        main()

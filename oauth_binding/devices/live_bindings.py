@@ -1,0 +1,116 @@
+"""The bindings of a user that have live tokens: in the order of the page, read as far as asked.
+
+A user may have any number of them, and many more that have no live tokens any more. Which of them have, the
+database is asked of some at a time: of all of them, that takes it seconds.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.utils.functional import cached_property
+
+from oauth_binding.storage.chunks import CHUNK_SIZE
+from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
+from oauth_binding.storage.tokens import access_tokens, refresh_tokens
+
+#: How many bindings are read first: all of most users.
+_FIRST_LOOK: Final = 2000
+
+#: How many are read at once, at most.
+_LARGEST_LOOK: Final = 100_000
+
+
+#: How many devices are counted beyond the page at hand: what most users have at most.
+COUNTED: Final = 1000
+
+
+class LiveBindings:
+    """The primary keys of bindings with live tokens: those that are here, and then the last used.
+
+    :param bindings: a queryset of bindings, all of one user.
+    :param here: the condition of those that are here; they have live tokens.
+    """
+
+    def __init__(self, bindings: Any, here: Q) -> None:
+        self._bindings = bindings.filter(may_be_live=True).order_by("-last_used", "-pk")
+        self._found: list[Any] = list(self._bindings.filter(here).values_list("pk", flat=True))
+        self._here = frozenset(self._found)
+        self._size = _FIRST_LOOK
+        #: Those that were read, and whose tokens were not looked for yet.
+        self._read: list[Any] = []
+        #: The last one that was read; None for none.
+        self._last: tuple[Any, Any] | None = None
+        self._is_over = False
+
+    def up_to(self, number: int) -> list[Any]:
+        """Return the first so many, or all where there are fewer; it looks at few more than those.
+
+        :param number: how many.
+        """
+        while len(self._found) < number and (self._read or not self._is_over):
+            if not self._read:
+                self._read_more(max(self._size, number - len(self._found)))
+            these, self._read = self._read[:CHUNK_SIZE], self._read[CHUNK_SIZE:]
+            live = _with_live_tokens(these)
+            self._found += [pk for pk in these if pk in live]
+        return self._found[:number]
+
+    def _read_more(self, size: int) -> None:
+        rows = self._bindings
+        if self._last is not None:
+            last_used, pk = self._last
+            rows = rows.filter(Q(last_used__lt=last_used) | Q(pk__lt=pk), last_used__lte=last_used)
+        read = list(rows.values_list("last_used", "pk")[: min(size, _LARGEST_LOOK)])
+        self._is_over = len(read) < min(size, _LARGEST_LOOK)
+        self._size *= 2
+        if read:
+            self._last = read[-1]
+        self._read = [pk for _last_used, pk in read if pk not in self._here]
+
+
+def _with_live_tokens(pks: list[Any]) -> set[Any]:
+    """Return those of some primary keys of bindings that have a live access or refresh token.
+
+    :param pks: at most :data:`CHUNK_SIZE`.
+    """
+    if not pks:
+        return set()
+    # Whose tokens they are is not said: the database looks through the few that are theirs.
+    found = set(_bound_to(access_tokens().filter(live_access_tokens()), pks))
+    left = [pk for pk in pks if pk not in found]
+    return found.union(_bound_to(refresh_tokens().filter(live_refresh_tokens()), left)) if left else found
+
+
+def _bound_to(tokens: Any, pks: list[Any]) -> Any:
+    return tokens.filter(binding__in=pks).order_by().values_list("binding", flat=True)
+
+
+class LivePaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of devices, which are not counted further than :data:`COUNTED` beyond the page at hand."""
+
+    _last_wanted = 0
+
+    def validate_number(self, number: Any) -> int:
+        """Return a page's number.
+
+        :raises InvalidPage: it is none, or there is no such page.
+        """
+        with suppress(TypeError, ValueError):
+            self._last_wanted = max(1, int(number)) * self.per_page
+        return super().validate_number(number)
+
+    @cached_property
+    def count(self) -> int:
+        """How many there are, or :data:`COUNTED` more than up to the page at hand where they are more."""
+        devices: Any = self.object_list
+        number: int = devices.count_up_to(self._last_wanted + COUNTED)
+        return number
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether that is how many there are."""
+        return self.count < self._last_wanted + COUNTED
