@@ -526,7 +526,8 @@ class BindingOAuth2Validator(OAuth2Validator):
             _check_not_revoked_meanwhile(refreshed, request)
         elif (
             refreshed is not None
-            and "refresh_token" in token
+            and token.get("refresh_token")
+            and "scope" in token
             and is_toolkits_own(super()._save_bearer_token)
             and end_as_toolkit(refreshed)
         ):
