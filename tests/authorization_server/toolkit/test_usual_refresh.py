@@ -133,7 +133,7 @@ def test_who_listens_is_told_what_becomes_of_an_unbound_pair(
 def note_model(transactional_db: None) -> Iterator[Any]:
     """A model of a site's own, whose rows go with an access token."""
 
-    class NoteOfToken(models.Model):
+    class NoteOfToken(models.Model):  # noqa: DJ008
         access_token = models.ForeignKey(get_access_token_model(), models.CASCADE)
 
         class Meta:
