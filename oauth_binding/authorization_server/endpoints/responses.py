@@ -9,13 +9,15 @@ from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
+from django.db import OperationalError, connections
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from oauthlib.oauth2.rfc6749.errors import OAuth2Error
 
-from oauth_binding.core.errors import InvalidRequestError, UnsupportedMediaTypeError
+from oauth_binding.core.errors import InvalidRequestError, SlotContendedError, UnsupportedMediaTypeError
 from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
+from oauth_binding.storage.attempts import is_given_up
 
 #: The names of parameters (RFC 6749 section 8.2); the length is ours.
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -66,7 +68,10 @@ def error_response(error: OAuth2Error) -> HttpResponse:
 
 
 def json_errors(view: _View) -> _View:
-    """Decorate a view that clients ask: its errors are JSON, also those that come of Django itself."""
+    """Decorate a view that clients ask: its errors are JSON, also those that come of Django itself.
+
+    What the database has given up for others, wherever in the request, is 503: it may be sent again.
+    """
 
     @functools.wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -80,12 +85,24 @@ def json_errors(view: _View) -> _View:
                     Reason.REQUEST_MALFORMED, description="The body is malformed or too large."
                 )
             )
+        except OperationalError as error:
+            if not is_given_up(error):
+                raise
+            _roll_back()
+            return error_response(SlotContendedError(Reason.SLOT_CONTENDED))
         is_json = response.get("Content-Type") == "application/json"
         if response.status_code >= 400 and not is_json and isinstance(response, HttpResponse):
             _put_json(response)
         return response
 
     return answer
+
+
+def _roll_back() -> None:
+    """Have nothing of a request stay where it is a transaction of the site's own (``ATOMIC_REQUESTS``)."""
+    for connection in connections.all(initialized_only=True):
+        if connection.settings_dict["ATOMIC_REQUESTS"] and connection.in_atomic_block:
+            connection.set_rollback(True)
 
 
 def _put_json(response: HttpResponse) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
 from oauth2_provider import views
@@ -20,9 +19,6 @@ from oauth_binding.authorization_server.endpoints.responses import (
     json_errors,
 )
 from oauth_binding.core.audit import Event
-from oauth_binding.core.errors import SlotContendedError
-from oauth_binding.core.reasons import Reason
-from oauth_binding.storage.attempts import is_given_up
 
 
 @method_decorator((audited(Event.REVOCATION_REFUSED), json_errors, challenge_as_tried), name="dispatch")
@@ -36,11 +32,7 @@ class RevokeTokenView(views.RevokeTokenView):
             check_repetition(request.POST)
         except OAuth2Error as error:
             return error_response(error)
-        try:
-            response: HttpResponse = super().post(request, *args, **kwargs)
-        except OperationalError as error:
-            if not is_given_up(error):
-                raise
-            # RFC 7009 section 2.2.1: the client must take the token for valid, and may ask again.
-            return error_response(SlotContendedError(Reason.SLOT_CONTENDED))
+        # Where the database gives it up for others it is 503 (json_errors), as RFC 7009 section 2.2.1 has it:
+        # the client must take the token for valid, and may ask again.
+        response: HttpResponse = super().post(request, *args, **kwargs)
         return response
