@@ -161,6 +161,7 @@ def test_with_causal_reads_a_request_waits_for_what_came_before_it(
         assert "Traceback" not in there.errors()
 
 
+@in_the_long_form
 def test_a_node_that_is_too_far_behind(origin: RunningSite, nodes: list[Node]) -> None:
     first, late, *_ = nodes
     with (
