@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from django.db import connection
@@ -14,7 +15,7 @@ from tests.cluster.galera_nodes import MISSING, USER, Node, galera_cluster
 from tests.cluster.kept import assert_kept
 from tests.cluster.machine import cluster_folder, wait_until
 from tests.concurrency.cluster import CAUSAL, settle
-from tests.concurrency.load import Sender, log_in_at_once, mix
+from tests.concurrency.load import Event, Sender, log_in_at_once, mix
 from tests.concurrency.races import assert_no_refresh_survives_signing_out
 from tests.concurrency.rounds import ROUNDS, assert_statuses, in_the_long_form
 from tests.concurrency.site import RunningSite, another_server, prepare_site
@@ -158,6 +159,36 @@ def test_with_causal_reads_a_request_waits_for_what_came_before_it(
         assert [each.result() for each in asked] == [False, True]
         assert refreshed.result().status == 200
         assert "Traceback" not in there.errors()
+
+
+@in_the_long_form
+def test_a_node_that_is_too_far_behind(origin: RunningSite, nodes: list[Node]) -> None:
+    first, late, *_ = nodes
+    with (
+        served_from(origin, "too-far-first", [first], CAUSAL) as here,
+        served_from(origin, "too-far-late", [late], CAUSAL) as there,
+    ):
+        here.empty()
+        known = Sender(here.address, "opaque").login("phone")
+        sender = Sender(there.address, "opaque")
+        assert sender.is_active(known.access)
+        requests: list[Callable[[], Event]] = [
+            partial(sender.login, "phone"),
+            partial(sender.refresh, None, known.data["refresh_token"]),
+            partial(sender.introspect, known.access),
+            partial(sender.revoke, None, known.access),
+        ]
+        late.ask("SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT1S'")
+        with behind(late) as go_on:
+            Sender(here.address, "opaque").login("laptop")
+            events = [request() for request in requests]
+            go_on()
+        late.ask("SET GLOBAL wsrep_provider_options = 'repl.causal_read_timeout=PT30S'")
+        assert {(event.status, event.data.get("error")) for event in events} == {
+            (503, "temporarily_unavailable")
+        }
+        # None has used anything up.
+        assert sender.refresh(None, known.data["refresh_token"]).status == 200
 
 
 @in_the_long_form

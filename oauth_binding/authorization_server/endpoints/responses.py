@@ -69,7 +69,10 @@ def error_response(error: OAuth2Error) -> HttpResponse:
 
 
 def json_errors(view: _View) -> _View:
-    """Decorate a view that clients ask: its errors are JSON, also those that come of Django itself."""
+    """Decorate a view that clients ask: its errors are JSON, also those that come of Django itself.
+
+    What the database has given up for others, wherever in the request, is 503: it may be sent again.
+    """
 
     @functools.wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
-from oauth2_provider.models import get_application_model, get_device_grant_model
+from oauth2_provider.models import get_access_token_model, get_application_model, get_device_grant_model
 
 from oauth_binding.core.errors import RETRY_AFTER
 from oauth_binding.models import LoginSession
@@ -29,6 +29,24 @@ pytestmark = [
 ]
 
 UNAVAILABLE = (503, "temporarily_unavailable")
+
+
+@contextmanager
+def migrating(model: Any) -> Iterator[None]:
+    """Lock a table from another connection, as a change of it does."""
+    other = connection.copy()
+    other.ensure_connection()
+    other.set_autocommit(False)
+    table = connection.ops.quote_name(model._meta.db_table)
+    lock = (
+        "LOCK TABLES {} WRITE" if connection.vendor == "mysql" else "LOCK TABLE {} IN ACCESS EXCLUSIVE MODE"
+    )
+    try:
+        with other.cursor() as cursor:
+            cursor.execute(lock.format(table))
+        yield
+    finally:
+        other.close()
 
 
 @contextmanager
@@ -58,9 +76,11 @@ def locked(*rows: Any) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _impatient(settings: Any) -> Iterator[None]:
     settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "RETRY_SECONDS": 1}
-    name, value = ("innodb_lock_wait_timeout", 1) if connection.vendor == "mysql" else ("lock_timeout", 200)
+    is_mysql = connection.vendor == "mysql"
+    timeouts = {"innodb_lock_wait_timeout": 1, "lock_wait_timeout": 1} if is_mysql else {"lock_timeout": 200}
     with connection.cursor() as cursor:
-        cursor.execute(f"SET SESSION {name} = {value}")
+        for name, value in timeouts.items():
+            cursor.execute(f"SET SESSION {name} = {value}")
     yield
     connection.close()
 
@@ -407,3 +427,25 @@ def test_each_door_is_in_a_table() -> None:
     asks = {route for route, door in DOORS.items() if door.kind != NOTHING}
 
     assert asks == READS | SAME.keys() | {route for route in WAITS if route in DOORS}
+
+
+#: Asks an endpoint, with what a login has got.
+ENDPOINTS: dict[str, Callable[[Site, Answer], Answer]] = {
+    "login": lambda site, login: site.bound("phone"),
+    "refresh": lambda site, login: site.refresh(login.refresh),
+    "introspection": lambda site, login: site.introspect(login.access),
+    "revocation": lambda site, login: site.revoke(login.access),
+}
+
+
+@pytest.mark.parametrize("name", ENDPOINTS)
+@pytest.mark.parametrize("model", [get_application_model(), get_access_token_model()])
+def test_what_cannot_be_read_in_time(make_bound: Callable[..., Site], name: str, model: Any) -> None:
+    """As on a node of a cluster that is far behind: the request may be sent again."""
+    site = make_bound()
+    login = site.bound("phone")
+    with migrating(model):
+        answer = ENDPOINTS[name](site, login)
+        assert (answer.status, answer["error"]) == UNAVAILABLE
+
+    assert ENDPOINTS[name](site, login).status == 200
