@@ -12,6 +12,7 @@ UNLIMITED: Final = "oauth_binding, any number of devices"
 TOKENS_ALONE: Final = "oauth_binding, last used by tokens alone"
 EACH_SECOND: Final = "oauth_binding, last used each second"
 PREPARED: Final = "oauth_binding, prepared by PostgreSQL"
+FLOOR: Final = "a bare view"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -60,6 +61,8 @@ class Job:
             parts.append("with a proof" + (" in the table" if self.contender == PROOFS_IN_TABLE else ""))
         if self.full_policy:
             parts.append("full policy")
+        if self.contender == FLOOR:
+            parts.append(self.contender)
         if self.contender in {TOKENS_ALONE, EACH_SECOND, PREPARED}:
             parts.append(self.contender.partition(", ")[2])
         if self.contender == UNLIMITED:
@@ -217,6 +220,24 @@ def _noting_use() -> list[Comparison]:
     ]
 
 
+def _above_the_floor() -> list[Comparison]:
+    """Compare this app to a bare Django view with the same statements and crypto."""
+    credentials = Job(OURS, "token", "client_credentials", binding="seen")
+    password = replace(credentials, grant="password")
+    jobs = [
+        ("reuse", credentials),
+        ("new id", replace(credentials, binding="new")),
+        ("superseding", replace(credentials, token="ES256")),
+        ("login, new id", replace(password, binding="new")),
+        ("login, superseding", replace(password, token="ES256")),
+        ("login, reuse", password),
+        ("refresh", replace(password, grant="refresh_token")),
+        ("introspection", replace(password, endpoint="introspect")),
+        ("API check", replace(password, endpoint="api")),
+    ]
+    return [Comparison(f"floor, {name}", job, replace(job, contender=FLOOR)) for name, job in jobs]
+
+
 def _preparing() -> list[Comparison]:
     """Compare a site whose statements PostgreSQL has prepared to one as Django has it by default."""
     credentials = Job(OURS, "token", "client_credentials", binding="seen")
@@ -265,6 +286,7 @@ COMPARISONS: Final = [
     *_limiting(),
     *_noting_use(),
     *_preparing(),
+    *_above_the_floor(),
     *_slow_hashing(),
 ]
 
