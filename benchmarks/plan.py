@@ -13,6 +13,7 @@ TOKENS_ALONE: Final = "oauth_binding, last used by tokens alone"
 EACH_SECOND: Final = "oauth_binding, last used each second"
 PREPARED: Final = "oauth_binding, prepared by PostgreSQL"
 FLOOR: Final = "a bare view"
+ALLAUTH: Final = "allauth's provider"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -49,6 +50,8 @@ class Job:
             return f"{self.contender}, with a proof" if self.proves else self.contender
         if self.contender == TOOLKIT:
             parts = ["DOT"]
+        elif self.contender == ALLAUTH:
+            parts = [self.contender]
         else:
             parts = [self.token, "not bound" if self.binding is None else f"{self.binding} id"]
         if self.contender == FAST_SECRETS:
@@ -220,6 +223,16 @@ def _noting_use() -> list[Comparison]:
     ]
 
 
+def _beside_allauth() -> list[Comparison]:
+    """Compare this app to the provider of django-allauth, which has neither bindings nor password grants."""
+    jobs = [
+        (name, replace(Job(OURS, "token", grant), binding=binding))
+        for name, grant in (("client credentials", "client_credentials"), ("refresh", "refresh_token"))
+        for binding in (None, "seen")
+    ]
+    return [Comparison(f"allauth, {name}", job, Job(ALLAUTH, "token", job.grant)) for name, job in jobs]
+
+
 def _above_the_floor() -> list[Comparison]:
     """Compare this app to a bare Django view with the same statements and crypto."""
     credentials = Job(OURS, "token", "client_credentials", binding="seen")
@@ -287,6 +300,7 @@ COMPARISONS: Final = [
     *_noting_use(),
     *_preparing(),
     *_above_the_floor(),
+    *_beside_allauth(),
     *_slow_hashing(),
 ]
 

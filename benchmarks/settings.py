@@ -90,6 +90,14 @@ if CONTENDER == "oauth_binding, fast secrets":
         "oauth_binding.authorization_server.ClientSecretGenerator"
     )
 
+if CONTENDER == "allauth's provider":
+    INSTALLED_APPS += ["django.contrib.sessions", "django.contrib.messages"]
+    INSTALLED_APPS += ["allauth", "allauth.account", "allauth.idp.oidc"]
+    MIDDLEWARE = ["allauth.account.middleware.AccountMiddleware"]  # it does not start without
+    IDP_OIDC_PRIVATE_KEY = RSA_PEM
+    IDP_OIDC_RATE_LIMITS: dict[str, str] = {}
+    AUTHENTICATION = "rest_framework.authentication.SessionAuthentication"
+
 if CONTENDER == "django-rest-knox":
     INSTALLED_APPS += ["knox"]
     AUTHENTICATION = "knox.auth.TokenAuthentication"

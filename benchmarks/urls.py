@@ -24,6 +24,10 @@ if os.environ["BENCHMARK_CONTENDER"] == "a bare view":
         path("oauth2/token/", floor.token),
         path("oauth2/introspect/", floor.introspect),
     ]
+elif "allauth" in settings.INSTALLED_APPS:
+    from allauth.idp.oidc.views import token
+
+    urlpatterns += [path("oauth2/token/", token), path("", include("allauth.idp.urls"))]
 elif "oauth_binding" in settings.INSTALLED_APPS:
     urlpatterns.append(path("oauth2/", include("oauth_binding.urls")))
 elif "oauth2_provider" in settings.INSTALLED_APPS:
