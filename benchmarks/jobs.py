@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.plan import Job
+from benchmarks.plan import ALLAUTH, Job
 from tests.helpers.dpop import DeviceKey
 
 #: Generated under the SECRET_KEY of the benchmarks.
@@ -126,7 +126,12 @@ def _token_calls(job: Job, process: int, prover: Prover | None = None) -> Calls:
     if job.binding == "slots":
         form["tokenBindingId"] = f"device {process}"
     answer: dict[str, Any] = {}
-    if job.grant == "refresh_token":
+    if job.grant == "refresh_token" and job.contender == ALLAUTH:
+        del form["scope"]
+        answer = {"refresh_token": _refresh_token_of_allauth(job)}
+        form["refresh_token"] = answer["refresh_token"]
+        answer = yield call(dict(form))
+    elif job.grant == "refresh_token":
         del form["scope"]
         login = {
             **form,
@@ -176,6 +181,9 @@ def prepare(job: Job) -> None:
         User.objects.create_user("alice", password=PASSWORD)
     if not job.grant:
         return
+    if job.contender == ALLAUTH:
+        _make_client_of_allauth(job)
+        return
     from oauth2_provider.models import Application
 
     if Application.objects.filter(client_id=_client_id(job)).exists():
@@ -214,6 +222,39 @@ def prepare(job: Job) -> None:
         from oauth_binding.models import TokenPolicy
 
         TokenPolicy.objects.create(application=application, **policy)
+
+
+def _make_client_of_allauth(job: Job) -> None:
+    from allauth.idp.oidc.models import Client
+    from django.contrib.auth.hashers import make_password
+
+    Client.objects.get_or_create(
+        id=_client_id(job),
+        defaults={
+            "name": _client_id(job),
+            "secret": make_password(SECRET),
+            "type": Client.Type.CONFIDENTIAL,
+            "grant_types": "client_credentials\nrefresh_token",
+            "scopes": job.scope,
+        },
+    )
+
+
+def _refresh_token_of_allauth(job: Job) -> str:
+    """Return a refresh token as a login in a browser would have given it: there are no password grants."""
+    from allauth.idp.oidc.models import Client, Token
+    from django.contrib.auth.models import User
+
+    text = secrets.token_urlsafe(32)
+    token = Token(
+        type=Token.Type.REFRESH_TOKEN,
+        client=Client.objects.get(id=_client_id(job)),
+        user=User.objects.get(),
+        scopes=job.scope,
+    )
+    token.set_value(text)
+    token.save()
+    return text
 
 
 def _make_code(job: Job) -> str:

@@ -13,6 +13,8 @@ TOKENS_ALONE: Final = "oauth_binding, last used by tokens alone"
 EACH_SECOND: Final = "oauth_binding, last used each second"
 PREPARED: Final = "oauth_binding, prepared by PostgreSQL"
 WITH_FEED: Final = "oauth_binding, with the revocation feed"
+FLOOR: Final = "a bare view"
+ALLAUTH: Final = "allauth's provider"
 TOOLKIT: Final = "django-oauth-toolkit"
 
 
@@ -49,6 +51,8 @@ class Job:
             return f"{self.contender}, with a proof" if self.proves else self.contender
         if self.contender == TOOLKIT:
             parts = ["DOT"]
+        elif self.contender == ALLAUTH:
+            parts = [self.contender]
         else:
             parts = [self.token, "not bound" if self.binding is None else f"{self.binding} id"]
         if self.contender == FAST_SECRETS:
@@ -61,6 +65,8 @@ class Job:
             parts.append("with a proof" + (" in the table" if self.contender == PROOFS_IN_TABLE else ""))
         if self.full_policy:
             parts.append("full policy")
+        if self.contender == FLOOR:
+            parts.append(self.contender)
         if self.contender in {TOKENS_ALONE, EACH_SECOND, PREPARED, WITH_FEED}:
             parts.append(self.contender.partition(", ")[2])
         if self.contender == UNLIMITED:
@@ -224,6 +230,34 @@ def _noting_use() -> list[Comparison]:
     ]
 
 
+def _beside_allauth() -> list[Comparison]:
+    """Compare this app to the provider of django-allauth, which has neither bindings nor password grants."""
+    jobs = [
+        (name, replace(Job(OURS, "token", grant), binding=binding))
+        for name, grant in (("client credentials", "client_credentials"), ("refresh", "refresh_token"))
+        for binding in (None, "seen")
+    ]
+    return [Comparison(f"allauth, {name}", job, Job(ALLAUTH, "token", job.grant)) for name, job in jobs]
+
+
+def _above_the_floor() -> list[Comparison]:
+    """Compare this app to a bare Django view with the same statements and crypto."""
+    credentials = Job(OURS, "token", "client_credentials", binding="seen")
+    password = replace(credentials, grant="password")
+    jobs = [
+        ("reuse", credentials),
+        ("new id", replace(credentials, binding="new")),
+        ("superseding", replace(credentials, token="ES256")),
+        ("login, new id", replace(password, binding="new")),
+        ("login, superseding", replace(password, token="ES256")),
+        ("login, reuse", password),
+        ("refresh", replace(password, grant="refresh_token")),
+        ("introspection", replace(password, endpoint="introspect")),
+        ("API check", replace(password, endpoint="api")),
+    ]
+    return [Comparison(f"floor, {name}", job, replace(job, contender=FLOOR)) for name, job in jobs]
+
+
 def _preparing() -> list[Comparison]:
     """Compare a site whose statements PostgreSQL has prepared to one as Django has it by default."""
     credentials = Job(OURS, "token", "client_credentials", binding="seen")
@@ -290,6 +324,8 @@ COMPARISONS: Final = [
     *_noting_use(),
     *_preparing(),
     *_naming_revoked(),
+    *_above_the_floor(),
+    *_beside_allauth(),
     *_slow_hashing(),
 ]
 

@@ -146,7 +146,10 @@ class Site:
             _execute_on_mariadb(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
             self._stack.callback(_execute_on_mariadb, f"DROP DATABASE {name}")
         contender = environment["BENCHMARK_CONTENDER"]
-        if contender.startswith("oauth_binding") and not (self._directory / "keys.json").exists():
+        if (
+            contender.startswith(("oauth_binding", "a bare view"))
+            and not (self._directory / "keys.json").exists()
+        ):
             create = [sys.executable, "manage.py", "signingkeys", "create", "--announce-for", "0"]
             for algorithm in ("ES256", "EdDSA"):
                 command = [*create, "--algorithm", algorithm]

@@ -12,7 +12,8 @@ from oauth_binding import OAUTH2_PROVIDER_ENTRIES
 
 CONTENDER = os.environ["BENCHMARK_CONTENDER"]
 _DIRECTORY = Path(os.environ["BENCHMARK_DIRECTORY"])
-_IS_OURS = CONTENDER.startswith("oauth_binding")
+#: The bare view has the tables of this app, and not a line of its code in a request.
+_IS_OURS = CONTENDER.startswith("oauth_binding") or CONTENDER == "a bare view"
 
 SECRET_KEY = "a secret key of the benchmarks, which is long enough for HS256"
 ALLOWED_HOSTS = ["*"]
@@ -90,6 +91,14 @@ if CONTENDER == "oauth_binding, fast secrets":
     OAUTH2_PROVIDER["CLIENT_SECRET_GENERATOR_CLASS"] = (
         "oauth_binding.authorization_server.ClientSecretGenerator"
     )
+
+if CONTENDER == "allauth's provider":
+    INSTALLED_APPS += ["django.contrib.sessions", "django.contrib.messages"]
+    INSTALLED_APPS += ["allauth", "allauth.account", "allauth.idp.oidc"]
+    MIDDLEWARE = ["allauth.account.middleware.AccountMiddleware"]  # it does not start without
+    IDP_OIDC_PRIVATE_KEY = RSA_PEM
+    IDP_OIDC_RATE_LIMITS: dict[str, str] = {}
+    AUTHENTICATION = "rest_framework.authentication.SessionAuthentication"
 
 if CONTENDER == "django-rest-knox":
     INSTALLED_APPS += ["knox"]

@@ -1,5 +1,6 @@
 """The endpoints of the contender, and an API view that does nothing."""
 
+import os
 from typing import Any
 
 from django.conf import settings
@@ -15,7 +16,19 @@ class EmptyView(APIView):
 
 
 urlpatterns: list[Any] = [path("api/", EmptyView.as_view())]
-if "oauth_binding" in settings.INSTALLED_APPS:
+if os.environ["BENCHMARK_CONTENDER"] == "a bare view":
+    from benchmarks import floor
+
+    urlpatterns = [
+        path("api/", floor.api),
+        path("oauth2/token/", floor.token),
+        path("oauth2/introspect/", floor.introspect),
+    ]
+elif "allauth" in settings.INSTALLED_APPS:
+    from allauth.idp.oidc.views import token
+
+    urlpatterns += [path("oauth2/token/", token), path("", include("allauth.idp.urls"))]
+elif "oauth_binding" in settings.INSTALLED_APPS:
     urlpatterns.append(path("oauth2/", include("oauth_binding.urls")))
 elif "oauth2_provider" in settings.INSTALLED_APPS:
     urlpatterns.append(path("oauth2/", include("oauth2_provider.urls")))

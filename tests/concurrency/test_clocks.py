@@ -25,10 +25,14 @@ from django.db import connection
 
 from tests.concurrency.load import TIMEOUT, Event, Sender, User
 from tests.concurrency.site import LOGGING_IN, RunningSite, another_server, running_site
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.feed import read_feed
 
 #: Of the Debian package "faketime".
 LIBRARY = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+
+#: What proofs are for at either host.
+ISSUER = "https://issuer.example"
 
 pytestmark = [
     pytest.mark.slow,
@@ -61,7 +65,10 @@ class Hosts:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: Any) -> Iterator[RunningSite]:
-    with django_db_blocker.unblock(), running_site(tmp_path_factory.mktemp("site")) as site:
+    with (
+        django_db_blocker.unblock(),
+        running_site(tmp_path_factory.mktemp("site"), OIDC_ISS_ENDPOINT=ISSUER) as site,
+    ):
         yield site
 
 
@@ -191,6 +198,36 @@ def test_a_slot_has_one_live_token_when_both_hosts_issue_at_once(hosts: Hosts, t
             for asked in hosts:
                 sender = Sender(asked.address, token_type)
                 assert len([token for token in {e.access for e in events} if sender.is_active(token)]) == 1
+
+
+def test_a_proof_is_accepted_once_by_whichever_host(one_and_other: tuple[RunningSite, RunningSite]) -> None:
+    one, other = one_and_other
+    key = DeviceKey()
+    # Of the moments that both take for the present: up to 10 seconds ahead, and 60 ago.
+    made = {"iat": int(min(_time_at(one), _time_at(other))) + 8}
+    proof = key.proof("POST", f"{ISSUER}/oauth2/token", claims=made)
+
+    assert Sender(one.address, "dpop jwt").login(secrets.token_hex(8), proof).status == 200
+    again = Sender(other.address, "dpop jwt").login(secrets.token_hex(8), proof)
+
+    assert (again.status, again.data["error"]) == (400, "invalid_dpop_proof")
+    assert "used before" in again.data["error_description"]
+
+
+def test_a_proof_that_one_host_takes_for_old_is_good_at_the_other(hosts: Hosts) -> None:
+    """It is not used up by having been refused."""
+    key = DeviceKey()
+    made = {"iat": int(_time_at(hosts.behind)) - 5 if hosts.seconds == 60 else int(_time_at(hosts.behind))}
+    proof = key.proof("POST", f"{ISSUER}/oauth2/token", claims=made)
+    device = secrets.token_hex(8)
+
+    first = Sender(hosts.ahead.address, "dpop jwt").login(device, proof)
+
+    if hosts.seconds == 60:
+        assert (first.status, first.data["error"]) == (400, "invalid_dpop_proof")
+        assert Sender(hosts.behind.address, "dpop jwt").login(device, proof).status == 200
+    else:
+        assert first.status == 200
 
 
 def _read_feed(host: RunningSite) -> dict[str, int]:

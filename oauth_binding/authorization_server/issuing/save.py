@@ -60,6 +60,7 @@ from oauth_binding.storage.attempts import (
 )
 from oauth_binding.storage.ending import (
     add_rows_to_revocation_feed,
+    add_to_revocation_feed,
     expire_access_tokens,
     revoke_refresh_tokens,
 )
@@ -417,7 +418,7 @@ def _end_presented(plan: BoundPlan, presented: BoundRefreshToken) -> Left:
         return Left.PAIR
     left = end_pair(tokens_database(), presented, plan.slot)
     if left is Left.NOTHING:
-        add_to_revocation_feed([presented.access_token])
+        add_to_revocation_feed(presented.access_token)
     return left
 
 
