@@ -1,9 +1,12 @@
 """What does not grow with the site, shown at the size of a large one: on PostgreSQL, with rows made in SQL.
 
-    TEST_DATABASE=postgresql python -m benchmarks.scale feed [--rows 1000000]
+    TEST_DATABASE=postgresql python -m benchmarks.scale {feed,devices} [--rows 1000000]
 
 ``feed``: so many JWTs were revoked within the last hour. A process of the server answers a consumer that
 knows nothing yet, and then asks again while more are revoked.
+
+``devices``: a user with 1, 100, 10,000 and 100,000 devices, beside so many bindings of others, each with an
+access and a refresh token: how long the page takes, the list of the API, and signing out everywhere.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
@@ -56,7 +60,23 @@ def _feed(rows: int) -> None:
             print(f"{name}: {value}")
 
 
-PARTS: dict[str, Callable[[int], None]] = {"feed": _feed}
+def _devices(rows: int) -> None:
+    call(make_bindings, rows, 0, 1000)
+    print(f"{rows:,} bindings of others; milliseconds, the median of nine", flush=True)
+    print(f"{'devices':>10}{'page':>10}{'page 3':>10}{'API':>10}{'asking':>10}{'signing out':>14}")
+    total = 0
+    for number in (1, 100, 10_000, 100_000):
+        call(make_bindings, number - total, 1001, 1)
+        total = number
+        times = call(show_devices)
+        times.append(call(sign_out) if number == 100_000 else None)
+        print(
+            f"{number:>10,}" + "".join("" if each is None else f"{each:>10,.1f}" for each in times),
+            flush=True,
+        )
+
+
+PARTS: dict[str, Callable[[int], None]] = {"feed": _feed, "devices": _devices}
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -115,6 +135,78 @@ def revoke(rows: int, seconds: int) -> None:
         rows,
     )
     _run("ANALYZE oauth_binding_revokedtoken")
+
+
+def make_bindings(rows: int, first_user: int, users: int) -> None:
+    """Make bindings, each with a live access and refresh token, and the users whom they are of.
+
+    :param first_user: their primary keys, and those of the users that follow it.
+    """
+    from django.contrib.auth.models import User
+    from oauth2_provider.models import Application
+
+    first_user = max(first_user, 1)
+    User.objects.bulk_create(
+        [User(pk=pk, username=f"user {pk}") for pk in range(first_user, first_user + users)],
+        ignore_conflicts=True,
+    )
+    application, _created = Application.objects.get_or_create(
+        client_id="scale",
+        defaults={"client_type": "public", "authorization_grant_type": "password"},
+    )
+    _run(
+        "WITH numbers AS (SELECT number, %s + number %% %s AS user_id,"
+        "  md5(random()::text || number) AS value FROM generate_series(1, %s) AS number),"
+        " bindings AS (INSERT INTO oauth_binding_tokenbinding (application_id, user_id, binding_type,"
+        "  binding_value, reference, name, key, created, last_used, may_be_live)"
+        "  SELECT %s, user_id, 'client-request', value, left(value, 22), '', value || md5(value), now(),"
+        "   now() - interval '1 second' * number, TRUE FROM numbers RETURNING id, user_id, key, last_used),"
+        " access AS (INSERT INTO oauth2_provider_accesstoken (token, token_checksum, slot, user_id,"
+        "  application_id, binding_id, expires, scope, resource, created, updated)"
+        "  SELECT key, key, key, user_id, %s, id, now() + interval '1 day', 'read', '[]', last_used,"
+        "   last_used"
+        "  FROM bindings RETURNING id, user_id, binding_id, token)"
+        " INSERT INTO oauth2_provider_refreshtoken (token, token_checksum, user_id, application_id,"
+        "  access_token_id, binding_id, resource, created, updated)"
+        " SELECT token, token, user_id, %s, id, binding_id, '[]', now(), now() FROM access",
+        *(first_user, users, rows, application.pk, application.pk, application.pk),
+    )
+    _run("ANALYZE")
+
+
+def show_devices() -> list[float]:
+    """Return how long the page, its third, the list of the API and asking take, in milliseconds."""
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    client = Client()
+    client.force_login(User.objects.get(pk=1001))
+    medians = []
+    for path in (
+        "/oauth2/devices/",
+        "/oauth2/devices/?page=3",
+        "/api/devices/",
+        "/oauth2/devices/sign-out-others/",
+    ):
+        seconds = []
+        for _ in range(9):
+            started = time.perf_counter()
+            assert client.get(path).status_code == 200
+            seconds.append(time.perf_counter() - started)
+        medians.append(median(seconds) * 1000)
+    return medians
+
+
+def sign_out() -> float:
+    """Sign a user out everywhere, and return how long it takes, in milliseconds."""
+    from django.contrib.auth.models import User
+
+    from oauth_binding.devices import sign_out_everywhere
+
+    started = time.perf_counter()
+    number = sign_out_everywhere(User.objects.get(pk=1001))
+    print(f"signed out of {number:,}")
+    return (time.perf_counter() - started) * 1000
 
 
 def serve() -> None:
