@@ -91,6 +91,9 @@ _WITH_POLICY: Final = 0.95
 #: What calls of an API have to reach that move when a device was last used, of the rate of those that do not.
 _NOTING_USE: Final = 0.97
 
+#: What a refresh has to reach of an opaque token.
+_REFRESH: Final = 1.5
+
 #: What a JWT has to reach that supersedes another, by its algorithm.
 _SUPERSEDING: Final = {"RS256": 0.75, "ES256": 0.9, "EdDSA": 0.9}
 
@@ -103,9 +106,10 @@ def _issuing(grant: str, name: str, socket: bool = False) -> list[Comparison]:
     def compare(job: Job, bar: float | None = None, most_queries: int | None = None) -> Comparison:
         return Comparison(name, job, toolkit, bar, most_queries, socket)
 
-    comparisons = [compare(ours, 0.97), compare(jwt)]
-    if grant == "refresh_token":
-        comparisons += [compare(replace(ours, binding=id_)) for id_ in ("seen", "no")]
+    is_refresh = grant == "refresh_token"
+    comparisons = [compare(ours, _REFRESH if is_refresh else 0.97), compare(jwt)]
+    if is_refresh:
+        comparisons += [compare(replace(ours, binding=id_), _REFRESH, 8) for id_ in ("seen", "no")]
     else:
         comparisons += [compare(replace(ours, binding=id_), 1.3, 4) for id_ in ("seen", "no")]
         comparisons += [compare(replace(ours, binding="new"), 0.8), compare(replace(jwt, binding="new"))]

@@ -82,7 +82,7 @@ def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...
         next(iter(rows.select_related(*related) if related else rows), None)
 
     :param using: alias of the database.
-    :param field: a unique field of the model, or "pk".
+    :param field: a field of the model, or "pk"; where it is not unique, any of the rows is returned.
     :param value: what it is.
     :param related: foreign keys of the model, or of those that stand before, as in ``select_related()``.
     """

@@ -17,10 +17,10 @@ from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
 from oauth_binding.models import TokenBinding
-from oauth_binding.storage import ending, prepared_sql, slots, tokens
+from oauth_binding.storage import ending, prepared_sql, refreshed, slots, tokens
 from tests.helpers.client import Site
 
-NAMESPACE = {**vars(tokens), **vars(ending)}
+NAMESPACE = {**vars(tokens), **vars(ending), "Left": refreshed.Left}
 
 
 def orm_form(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,6 +83,67 @@ def test_emptying_a_slot(site: Site, make_bound: Callable[..., Site], has_refres
             left = what_it_leaves(written_once, *arguments)
             assert left == what_it_leaves(orm_form(slots.empty), *arguments)
             assert (left == before) is (slot != held.slot)
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+@pytest.mark.parametrize(
+    ("changed", "left_by_refresh", "left_by_deletion"),
+    [
+        ({}, "NOTHING", "NOTHING"),
+        ({"refresh": {"revoked": "2040-05-06T07:08:08Z"}}, "PAIR", "PAIR"),
+        ({"refresh": {"binding_confirmation": "jkt:other"}}, "PAIR", "PAIR"),
+        ({"refresh": {"access_token": None}}, "PAIR", "PAIR"),
+        ({"access": {"slot": None}}, "ACCESS_TOKEN", "NOTHING"),
+        ({"access": {"slot": "1" * 64}}, "ACCESS_TOKEN", "NOTHING"),
+        ({"access": {"token_checksum": "1" * 64}}, "ACCESS_TOKEN", "ACCESS_TOKEN"),
+    ],
+)
+def test_ending_a_pair(
+    site: Site, has_key: bool, changed: dict[str, Any], left_by_refresh: str, left_by_deletion: str
+) -> None:
+    site.bound("laptop")
+    site.bound("phone")
+    refresh_tokens = get_refresh_token_model().objects.filter(binding__binding_value="phone")
+    if has_key:
+        refresh_tokens.update(binding_confirmation="jkt:key")
+    read = refresh_tokens.select_related("access_token").get()
+    slot = read.access_token.slot
+    refresh_tokens.update(**changed.get("refresh", {"token_seed": None}))
+    access_tokens = get_access_token_model().objects.filter(pk=read.access_token.pk)
+    access_tokens.update(**changed.get("access", {"token_seed": None}))
+    left: list[refreshed.Left] = []
+
+    def noting(function: Callable[..., Any]) -> Callable[..., None]:
+        return lambda *arguments: left.append(function(*arguments))
+
+    cases: list[tuple[Any, tuple[Any, ...], str]] = [
+        (refreshed.end_pair, (connection.alias, read, slot), left_by_refresh),
+        (refreshed.end_and_delete_pair, (connection.alias, read), left_by_deletion),
+    ]
+    with time_machine.travel("2040-05-06 07:08:09Z", tick=False):
+        for function, arguments, expected in cases:
+            left.clear()
+            rows = what_it_leaves(noting(function), *arguments)
+            assert rows == what_it_leaves(noting(orm_form(function)), *arguments)
+            assert left == [refreshed.Left[expected]] * 2
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="elsewhere it is two statements")
+def test_a_refresh_token_is_locked_before_its_access_token(site: Site) -> None:
+    """Who waits for the refresh token has not locked the access token."""
+    token = site.bound("phone")
+    read = get_refresh_token_model().objects.select_related("access_token").get()
+    together, *_two = refreshed._statements(connection.alias, False, True)
+    key = read.access_token.pk
+    arguments = [timezone.now(), timezone.now(), read.pk, key, timezone.now(), timezone.now(), key, "", ""]
+
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (COSTS OFF) {together}", arguments)
+        plan = "\n".join(row for (row,) in cursor.fetchall())
+
+    _revoking, _cte, ending_access = plan.partition("CTE ended")
+    assert "One-Time Filter" in ending_access.partition("Index Scan")[0], plan
+    assert site.active(token.access)
 
 
 @pytest.mark.parametrize("lock", ["", "share", "update"])

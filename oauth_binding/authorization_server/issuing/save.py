@@ -61,6 +61,7 @@ from oauth_binding.storage.attempts import (
 )
 from oauth_binding.storage.ending import add_to_revocation_feed, expire_access_tokens, revoke_refresh_tokens
 from oauth_binding.storage.liveness import live_access_tokens
+from oauth_binding.storage.refreshed import Left, end_pair
 from oauth_binding.storage.reports import report
 from oauth_binding.storage.slots import SlotToken
 from oauth_binding.storage.token_values import token_checksum
@@ -382,30 +383,12 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
         _empty_slot(plan, request)
         return None
 
-    consumed: BoundRefreshToken | None = prepared_sql.find(
-        tokens_database(), type(presented), "pk", presented.pk, ("binding",)
-    )
-    if consumed is None:
-        raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
-    was_consumed = presented.revoked is not None
-    state.refresh_token = consumed
-    if (consumed.revoked is not None) is not was_consumed:
-        raise OutdatedError
-    if consumed.binding_confirmation != presented.binding_confirmation:
-        # Another request has given it a key, and it goes on; a plan is made for that.
-        check_refresh_proof(request, consumed.binding_confirmation)
-        raise OutdatedError
-    predecessor = consumed.access_token_id
-    if plan.successor is not None:
-        predecessor = plan.successor.pk
-        there = access_tokens().filter(pk=predecessor, source_refresh_token_id=consumed.pk)
-        # Another replay may have given it a key, which this one has not proven.
-        if not there.filter(binding_confirmation=plan.successor.binding_confirmation).exists():
-            raise OutdatedError
-    if predecessor is None:
-        raise InvalidGrantError(
-            Reason.TOKEN_ENDED_MEANWHILE, request=request
-        )  # an orphan: its access token was deleted meanwhile
+    consumed, left = presented, _end_presented(plan, presented)
+    if left is Left.NOTHING:
+        return presented
+    if left is Left.PAIR:
+        consumed = _look_again(plan, request, presented)
+    predecessor = consumed.access_token_id if plan.successor is None else plan.successor.pk
     if access_tokens().filter(slot=plan.slot).exclude(pk=predecessor).exists():
         _empty_slot(plan, request)
     if plan.kept_refresh is None:
@@ -417,6 +400,53 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     else:
         add_to_revocation_feed(ended)  # its row gets the new token
     return consumed if plan.successor is not None or plan.kept_refresh is None else None
+
+
+def _end_presented(plan: BoundPlan, presented: BoundRefreshToken) -> Left:
+    """End the pair of a refresh token in one go, and return what is left: all of it where it is unusual.
+
+    Unusual is one that was consumed before, goes on, or has lost its access token.
+    """
+    is_usual = presented.revoked is None and plan.kept_refresh is None
+    if not is_usual or presented.access_token is None:
+        return Left.PAIR
+    if token_superseded.has_listeners(get_access_token_model()):
+        return Left.PAIR
+    left = end_pair(tokens_database(), presented, plan.slot)
+    if left is Left.NOTHING:
+        add_to_revocation_feed([presented.access_token])
+    return left
+
+
+def _look_again(plan: BoundPlan, request: Request, presented: BoundRefreshToken) -> BoundRefreshToken:
+    """Return what is there now of a presented refresh token.
+
+    :raises InvalidGrantError: it was ended since it was validated.
+    :raises OutdatedError: it was consumed since, or has got a key.
+    """
+    consumed: BoundRefreshToken | None = prepared_sql.find(
+        tokens_database(), type(presented), "pk", presented.pk, ("access_token", "binding")
+    )
+    if consumed is None:
+        raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
+    was_consumed = presented.revoked is not None
+    state_of(request).refresh_token = consumed
+    if (consumed.revoked is not None) is not was_consumed:
+        raise OutdatedError
+    if consumed.binding_confirmation != presented.binding_confirmation:
+        # Another request has given it a key, and it goes on; a plan is made for that.
+        check_refresh_proof(request, consumed.binding_confirmation)
+        raise OutdatedError
+    if plan.successor is not None:
+        there = access_tokens().filter(pk=plan.successor.pk, source_refresh_token_id=consumed.pk)
+        # Another replay may have given it a key, which this one has not proven.
+        if not there.filter(binding_confirmation=plan.successor.binding_confirmation).exists():
+            raise OutdatedError
+    elif consumed.access_token_id is None:
+        raise InvalidGrantError(
+            Reason.TOKEN_ENDED_MEANWHILE, request=request
+        )  # an orphan: its access token was deleted meanwhile
+    return consumed
 
 
 def _empty_slot(plan: BoundPlan, request: Request) -> None:

@@ -98,7 +98,7 @@ def _delete(rows: Any) -> Counter[str]:
     model, counts = rows.model, Counter[str]()
     relations: list[Any] = list(get_candidate_relations_to_delete(model._meta))
     is_plain = (
-        not _is_heard(model)
+        not is_heard(model)
         and not model._meta.parents
         and not model._meta.private_fields
         and all(
@@ -124,7 +124,7 @@ def _delete(rows: Any) -> Counter[str]:
     return counts
 
 
-def _is_heard(model: Any) -> bool:
+def is_heard(model: Any) -> bool:
     """Return whether somebody but this app is told of each row of a model that is deleted."""
     signals: tuple[Any, ...] = (pre_delete, post_delete)
     receivers = (

@@ -10,7 +10,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 from urllib.parse import unquote_plus
 
@@ -73,6 +73,11 @@ from oauth_binding.authorization_server.issuing.save import renew_answer, save_t
 from oauth_binding.authorization_server.revocation.revoke import revoke_bindings, revoke_family, revoke_token
 from oauth_binding.authorization_server.signing.jwt_access_tokens import is_jwt_access_token, read_claims
 from oauth_binding.authorization_server.toolkit.client_secrets import is_orphaned, preferred_hasher
+from oauth_binding.authorization_server.toolkit.usual_refresh import (
+    end_as_toolkit,
+    find_good,
+    is_toolkits_own,
+)
 from oauth_binding.binding.confirmation import Confirmation
 from oauth_binding.binding.semantics import TokenType
 from oauth_binding.core import audit
@@ -264,19 +269,28 @@ class BindingOAuth2Validator(OAuth2Validator):
         self, refresh_token: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
         validate, is_protected = super().validate_refresh_token, protects_from_reuse(client)
-        if oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION and not is_protected and _is_reused(refresh_token):
-            # The overridden method would end the family.
-            return _refused(InvalidGrantError, Reason.REFRESH_TOKEN_REUSE)
-        # It may revoke the family, and be given up for another transaction.
-        valid = repeat(lambda: validate(refresh_token, client, request, *args, **kwargs))
-        if not valid or _is_used_up(request.refresh_token_instance):
-            if audit.is_attempted():
-                _refused(InvalidGrantError, _why_not_refreshed(refresh_token, client))
-            if is_protected:
-                _end_reused(refresh_token, client)
-            return False
-        refreshed = request.refresh_token_instance
-        refreshed.application = client  # it is the one, and has its policy
+        refreshed = find_good(refresh_token, client) if is_toolkits_own(validate) else None
+        if refreshed is not None:
+            request.user, request.refresh_token = refreshed.user, refresh_token
+            request.refresh_token_instance = refreshed
+        else:
+            if (
+                oauth2_settings.REFRESH_TOKEN_REUSE_PROTECTION
+                and not is_protected
+                and _is_reused(refresh_token)
+            ):
+                # The overridden method would end the family.
+                return _refused(InvalidGrantError, Reason.REFRESH_TOKEN_REUSE)
+            # It may revoke the family, and be given up for another transaction.
+            valid = repeat(lambda: validate(refresh_token, client, request, *args, **kwargs))
+            if not valid or _is_used_up(request.refresh_token_instance):
+                if audit.is_attempted():
+                    _refused(InvalidGrantError, _why_not_refreshed(refresh_token, client))
+                if is_protected:
+                    _end_reused(refresh_token, client)
+                return False
+            refreshed = request.refresh_token_instance
+            refreshed.application = client  # it is the one, and has its policy
         fault = next(token_faults(refreshed, request), None)
         if fault is not None:
             return _refused(InvalidGrantError, fault)
@@ -510,6 +524,15 @@ class BindingOAuth2Validator(OAuth2Validator):
         refreshed = state_of(request).refresh_token
         if refreshed is not None and state_of(request).keeps_refresh_token:
             _check_not_revoked_meanwhile(refreshed, request)
+        elif (
+            refreshed is not None
+            and token.get("refresh_token")
+            and "scope" in token
+            and is_toolkits_own(super()._save_bearer_token)
+            and end_as_toolkit(refreshed)
+        ):
+            self._save_refreshed(token, request, refreshed)
+            return
         try:
             super()._save_bearer_token(token, request, *args, **kwargs)
         except (get_access_token_model().DoesNotExist, get_refresh_token_model().DoesNotExist):
@@ -525,6 +548,15 @@ class BindingOAuth2Validator(OAuth2Validator):
             # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
             rows = access_tokens().filter(token_checksum=token_checksum(plan.access.text))
             rows.update(expires=plan.expires)
+
+    def _save_refreshed(self, token: dict[str, Any], request: Request, refreshed: BoundRefreshToken) -> None:
+        """Save the pair that a refresh is answered, as the overridden method does; the old one has ended."""
+        request.refresh_token_instance = None
+        expires = timezone.now() + timedelta(
+            seconds=token.get("expires_in", oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
+        )
+        access = self._create_access_token(expires, request, token, source_refresh_token=refreshed)
+        self._create_refresh_token(request, token["refresh_token"], access, refreshed)
 
     def authenticate_user_again(self, request: Request) -> bool:
         if request.grant_type != "password" or not state_of(request).is_token_request:

@@ -122,10 +122,10 @@ def test_a_login_at_an_application_without_binding(make_site: Callable[..., Site
 @pytest.mark.parametrize(
     ("binding", "openid", "numbers"),
     [
-        # Without login sessions 9, 16 and 14; 9, 21 and 18.
-        ("none", "", (13, 18, 14)),
-        ("none", "openid ", (13, 24, 19)),
-        ("sso-session", "", (13, 16, 15)),
+        # Without login sessions 9, 16 and 7; 9, 21 and 11.
+        ("none", "", (13, 18, 7)),
+        ("none", "openid ", (13, 24, 12)),
+        ("sso-session", "", (13, 16, 9)),
     ],
 )
 def test_a_login_with_a_browser(
@@ -152,7 +152,28 @@ def test_a_login_with_a_browser(
     counted.append(count_queries(lambda: answers.append(site.refresh(answers[1].refresh))))
 
     assert [answer.status for answer in answers[1:]] == [200, 200]
+    if connection.vendor == "postgresql":
+        counted[2] += 1  # the pair before is ended in one statement
     assert tuple(counted) == numbers
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+@pytest.mark.parametrize(("binding", "number"), [("none", 7), ("client-request", 8)])
+def test_a_refresh(
+    make_site: Callable[..., Site], settings: Any, token_type: str, binding: str, number: int
+) -> None:
+    """Each has its reason in docs/how-it-works.md."""
+    settings.OAUTH_BINDING = {**settings.OAUTH_BINDING, "REVOCATION_FEED": False}
+    site = make_site(token_type=token_type, token_binding_type=binding)
+    token = site.bound("phone")
+    if connection.vendor == "postgresql":
+        number -= 1  # the pair before is ended in one statement
+
+    for _again in range(2):
+        answers: list[Any] = []
+        queries = count_queries(lambda: answers.append(site.refresh(token.refresh)))  # noqa: B023
+        (token,) = answers
+        assert (token.status, queries) == (200, number)
 
 
 @pytest.mark.parametrize("token_type", ["opaque", "jwt"])
@@ -223,10 +244,10 @@ def test_whether_refresh_tokens_rotate_is_asked_once(
 ) -> None:
     bound, unbound = make_bound(token_type), make_site(token_type=token_type)
     with provider(OAUTH2_VALIDATOR_CLASS=CountsRotations):
-        for site, times in ((bound, 1), (unbound, 2)):  # the latter as with django-oauth-toolkit alone
+        for site in (bound, unbound):
             token = site.token()
             CountsRotations.asked.clear()
 
             assert site.refresh(token.refresh).status == 200
 
-            assert len(CountsRotations.asked) == times
+            assert len(CountsRotations.asked) == 1
