@@ -101,7 +101,7 @@ def without_code(text: str) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page, by the rules of mkdocs."""
+    """Return the anchors of a page, by the rules of Python-Markdown."""
     found: set[str] = set()
     for match in headings_of(page.read_text()):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", match[2]).replace("`", "").replace("*", "")
