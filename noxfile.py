@@ -1,14 +1,14 @@
 """The tasks of contributors, of which .ci/run is made: ``nox --list`` says which there are.
 
-They run in the environment that nox is in, but for those that need another one. What follows ``--`` goes to pytest
-in place of the tests that are chosen here::
+They run in the environment that nox is in, but for those that need another one. What follows ``--`` goes to
+pytest in place of the tests that are chosen here::
 
     .venv/bin/nox -s postgresql -- tests/storage
 """
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 from typing import Final
@@ -252,25 +252,14 @@ def without_rest_framework(session: nox.Session) -> None:
     """Without djangorestframework, and with oauthlib 3.3."""
     session.install("-e", ".[dev]", "oauthlib<4")
     session.run("pip", "uninstall", "-q", "-y", "djangorestframework", "drf-spectacular")
-    session.run("python", ".ci/import-all", env={"DJANGO_SETTINGS_MODULE": "tests.settings"})
+    session.run("python", ".ci/import_all.py", env={"DJANGO_SETTINGS_MODULE": "tests.settings"})
     others: Tests = ("console", "checks", "management")
     pytest(session, *without(ELSEWHERE, LONG, others), python="python")
 
 
 def newest_python() -> str:
-    """Return the newest Python that is here."""
-    places = [
-        *Path.home().glob(".pyenv/versions/3.*/bin/python3"),
-        Path("/usr/local/bin/python3"),
-        Path("/usr/bin/python3"),
-    ]
-    program = "import sys; print('%03d.%03d' % sys.version_info[:2])"
-    found = {
-        subprocess.run([place, "-c", program], capture_output=True, text=True, check=True).stdout: str(place)
-        for place in places
-        if place.exists()
-    }
-    return found[max(found)] if found else sys.executable
+    """Return the name of the newest Python that is here."""
+    return next(name for minor in range(30, 10, -1) if shutil.which(name := f"python3.{minor}"))
 
 
 @nox.session(python=newest_python())
@@ -278,4 +267,11 @@ def newest(session: nox.Session) -> None:
     """The newest Python that is here, and the newest Django."""
     session.install("-e", ".[dev]")
     session.run("python", "-c", "import django, sys; print(sys.version, 'Django', django.__version__)")
+    pytest(session, *without(LONG), python="python")
+
+
+@nox.session(python="3.12")
+def between(session: nox.Session) -> None:
+    """A Python and a Django that are neither the oldest nor the newest."""
+    session.install("-e", ".[dev]", "django~=6.0.0")
     pytest(session, *without(LONG), python="python")
