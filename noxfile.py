@@ -164,7 +164,18 @@ LONG: Final[Tests] = (
 )
 
 #: As sites have it that keep local times; it differs where databases do.
-LOCAL_TIMES: Final[Tests] = ()
+LOCAL_TIMES: Final[Tests] = (
+    "core/test_moments.py",
+    "ended/test_clocks.py",
+    "ended/test_browsers.py",
+    "ended/test_logout.py",
+    "authorization_server/issuing/test_refresh.py",
+    "authorization_server/issuing/test_openid.py",
+    "authorization_server/exchange/test_foreign_tokens.py",
+    "authorization_server/revocation/test_revocation_feed.py",
+    "resource_server/elsewhere/test_with_the_server.py",
+    "authorization_server/signing/test_jwt_access_tokens.py",
+)
 
 
 def paths(*chosen: Tests) -> list[str]:
