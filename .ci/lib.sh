@@ -6,7 +6,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 repo=$work/repo
-export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore NO_MKDOCS_2_WARNING=1
+export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 step() { printf '\n=== %s (%s s)\n' "$1" "$SECONDS"; }
 
@@ -14,6 +14,8 @@ mkdir "$repo"
 (cd "$here" && git ls-files -z --cached --others --exclude-standard |
     xargs -0 -I{} sh -c 'test ! -e "$1" || printf "%s\0" "$1"' _ {} | tar --null -T - -cf -) | tar -xf - -C "$repo"
 cd "$repo"
+# Pythons that are here beside the system's.
+for place in "$HOME"/.pyenv/versions/3.*/bin; do PATH=$PATH:$place; done
 python=$repo/.venv/bin/python
 
 # A line of the README, as it stands there.
@@ -46,16 +48,3 @@ wait_for_databases() {
     pg_isready -h 127.0.0.1
     mariadb-admin --host 127.0.0.1 --user root ping
 }
-
-# The newest Python that is here.
-newest_python() {
-    for candidate in "$HOME"/.pyenv/versions/3.*/bin/python3 /usr/local/bin/python3 /usr/bin/python3; do
-        "$candidate" -c 'import sys; print("%d.%03d" % sys.version_info[:2], sys.executable)' 2> /dev/null || true
-    done | sort | tail -n 1 | cut -d' ' -f2
-}
-
-# As sites have it that keep local times; it differs where databases do.
-local_times=$(printf ' tests/%s' core/test_moments.py ended/test_{clocks,browsers,logout}.py \
-    authorization_server/issuing/test_refresh.py authorization_server/issuing/test_openid.py authorization_server/exchange/test_foreign_tokens.py \
-    authorization_server/revocation/test_revocation_feed.py resource_server/elsewhere/test_with_the_server.py \
-    authorization_server/signing/test_jwt_access_tokens.py)

@@ -20,6 +20,10 @@ NOT_RUN: Final = {
         ".ci/run goes on with this line"
     ),
     ("README.md", "pip install django-oauth-binding  # or, from a clone: pip in"): _PIP,
+    ("CONTRIBUTING.md", "python3 -m venv .venv && .venv/bin/pip install -c constraint"): (
+        "it is the line of the README, with the tools pinned; .ci/run has the tasks of nox"
+    ),
+    ("CONTRIBUTING.md", ".venv/bin/pre-commit install"): "it would change the clone",
     ("docs/apis.md", "pip install 'django-oauth-binding[drf]'"): _PIP,
     ("docs/brute-force.md", "pip install 'django-axes>=8'"): "it comes with the extra dev",
     (

@@ -14,7 +14,10 @@ from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFenced
 from sybil.typing import Evaluator
 
 ROOT: Final = Path(__file__).resolve().parents[2]
-PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "CHANGELOG.md"]
+PAGES: Final = [
+    ROOT / "README.md",
+    *sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")} - {ROOT / "README.md"}),
+]
 
 _FENCES: Final = RawFencedCodeBlockLexer(re.compile(r"(?P<info>[^\n]*)\n"))
 # What a reader does by a sentence, such as sending the same with another value; Sybil's own directive for it.
@@ -101,7 +104,7 @@ def without_code(text: str) -> str:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the anchors of a page, by the rules of mkdocs."""
+    """Return the anchors of a page, by the rules of Python-Markdown."""
     found: set[str] = set()
     for match in headings_of(page.read_text()):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", match[2]).replace("`", "").replace("*", "")

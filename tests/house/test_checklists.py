@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import pytest
 
-TESTS: Final = Path(__file__).parents[1]
+from tests.house.nodes import TESTS, nodes
 
 PAGE: Final = (TESTS.parent / "docs" / "checklists.md").read_text()
 
@@ -132,21 +130,6 @@ def rows() -> Iterator[Row]:
 
 
 ROWS: Final = list(rows())
-
-
-def nodes() -> set[str]:
-    """Return the names of all tests as pytest has them, without their parameters, from ``tests/`` on."""
-    found = set()
-    for path in TESTS.rglob("test_*.py"):
-        file = path.relative_to(TESTS).as_posix()
-        for node in ast.parse(path.read_text()).body:
-            scope, members = (f"{node.name}::", node.body) if isinstance(node, ast.ClassDef) else ("", [node])
-            found |= {
-                f"{file}::{scope}{member.name}"
-                for member in members
-                if isinstance(member, ast.FunctionDef) and member.name.startswith("test_")
-            }
-    return found
 
 
 @pytest.mark.parametrize("document", POINTS)

@@ -14,6 +14,8 @@ DOCS: Final = ROOT / "docs"
 
 PAGE: Final = (DOCS / "public-api.md").read_text()
 
+REFERENCE: Final = (DOCS / "reference.md").read_text()
+
 #: The names of each package, by the table "Names to import".
 LISTED: Final = {
     package: set(re.findall(r"`(\w+)`", names))
@@ -47,6 +49,25 @@ def test_the_names_of_a_package(package: str) -> None:
     assert [name for name in LISTED[package] if not hasattr(module, name)] == []
     if package not in PARTLY:
         assert set(vars(module)["__all__"]) == LISTED[package]
+
+
+@pytest.mark.parametrize("package", LISTED)
+def test_the_reference_has_each_name_that_is_of_this_app(package: str) -> None:
+    """Some are django-oauth-toolkit's, and a version is a text without a docstring."""
+    of_others = (
+        {
+            name
+            for name in LISTED[package]
+            if not vars(load(package))[name].__module__.startswith("oauth_binding")
+        }
+        if package == "oauth_binding.contrib.rest_framework"
+        else set()
+    )
+
+    described = re.findall(rf"^::: {re.escape(package)}\.(\w+)$", REFERENCE, re.MULTILINE)
+
+    assert set(described) == LISTED[package] - of_others - {"__version__"}
+    assert len(described) == len(set(described))
 
 
 def test_every_face_is_listed() -> None:
