@@ -6,7 +6,6 @@ database is asked of some at a time: of all of them, that takes it seconds.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, Final
 
 from django.core.paginator import Paginator
@@ -99,8 +98,9 @@ class LivePaginator(Paginator):  # type: ignore[type-arg]
 
         :raises InvalidPage: it is none, or there is no such page.
         """
-        with suppress(TypeError, ValueError):
-            self._last_wanted = max(1, int(number)) * self.per_page
+        text = str(number)
+        if text.isascii() and text.isdecimal() and len(text) < 10:
+            self._last_wanted = max(1, int(text)) * self.per_page
         return super().validate_number(number)
 
     @cached_property

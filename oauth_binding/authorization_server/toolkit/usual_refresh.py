@@ -75,7 +75,7 @@ def end_as_toolkit(refresh_token: BoundRefreshToken) -> bool:
     if left is Left.ACCESS_TOKEN:
         access_tokens().filter(pk=refresh_token.access_token.pk).delete()
     elif left is Left.NOTHING:
-        add_to_revocation_feed([refresh_token.access_token])
+        add_to_revocation_feed(refresh_token.access_token)
     return left is not Left.PAIR
 
 
