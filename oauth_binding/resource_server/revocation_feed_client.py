@@ -146,11 +146,11 @@ class RevocationFeed(remote_document.RemoteDocument):
             claims = self._read("list=suspended")
             if not is_text(state := claims.get("state")) and state is not None:
                 raise ValueError("it has no state")
-            found.add(_tokens(claims, "suspended"))
+            found.add(_expiries(claims, "suspended"))
         if is_latest:
             self.suspended, self._state_of_suspended = found, state
         elif head["suspended"] is not None:
-            self.suspended.add(_tokens(claims, "suspended"))
+            self.suspended.add(_expiries(claims, "suspended"))
 
     def _read_revoked(self, head: dict[str, Any], began: float) -> None:
         """Read what was revoked since this was done last.
@@ -195,7 +195,7 @@ class RevocationFeed(remote_document.RemoteDocument):
                 raise ValueError("it has no state")
             if claims["iat"] < head["iat"] - CLOCKS_APART:
                 raise ValueError("it is older than what is known")
-        self.revoked.add(_tokens(claims, "revoked"))
+        self.revoked.add(_expiries(claims, "revoked"))
         return int(until or 0), state
 
     def _read(self, query: str) -> dict[str, Any]:
@@ -245,7 +245,7 @@ def _read_claims(body: bytes) -> dict[str, Any]:
     return claims
 
 
-def _tokens(claims: dict[str, Any], name: str) -> dict[str, float]:
+def _expiries(claims: dict[str, Any], name: str) -> dict[str, float]:
     tokens = claims.get(name)
     if not isinstance(tokens, dict) or not all(map(is_number, tokens.values())):
         raise ValueError(f"it has no list of {name} tokens")
