@@ -30,7 +30,7 @@ _KEYS: dict[str, Any] = {
 
 
 class Process:
-    """A worker; see :mod:`benchmarks.worker`."""
+    """A worker; see ``benchmarks.worker``."""
 
     def __init__(self, environment: dict[str, str], number: int) -> None:
         self._process = subprocess.Popen(

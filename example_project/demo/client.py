@@ -38,7 +38,7 @@ class Exchange:
 class Client:
     """Sends a client application's requests.
 
-    Every method raises :class:`requests.RequestException` where no answer comes.
+    Every method raises ``requests.RequestException`` where no answer comes.
     """
 
     #: What proves token requests and API calls (RFC 9449); without a key, tokens are bearer tokens.

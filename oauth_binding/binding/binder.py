@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 class TokenBinder:
     """A way to bind an access token to something of its client instance.
 
-    Subclass it, set :attr:`type` and :attr:`label`, implement :meth:`get_binding_value`, and add the dotted
+    Subclass it, set ``type`` and ``label``, implement ``get_binding_value``, and add the dotted
     path of the class to ``OAUTH_BINDING["BINDERS"]``.
     """
 

@@ -58,7 +58,7 @@ def binding_key(client: str, subject: str | None, binding_type: str, binding_val
     :param client: primary key of the application.
     :param subject: primary key of the user; None where the client acts for itself (RFC 6749 section 4.4).
     :param binding_type: the ``type`` of the binder.
-    :param binding_value: what the binder returned, or :data:`SHARED`.
+    :param binding_value: what the binder returned, or ``SHARED``.
     """
     return _digest([client, subject, binding_type, binding_value])
 
@@ -68,7 +68,7 @@ def slot_key(binding: str, scopes: Iterable[str], resources: Iterable[str]) -> s
 
     A slot holds at most one live access and refresh token pair.
 
-    :param binding: the :func:`binding_key`, which covers client and subject.
+    :param binding: the ``binding_key``, which covers client and subject.
     :param scopes: the granted scopes (RFC 6749 section 3.3); order and repetition do not matter.
     :param resources: the resource indicators (RFC 8707); order and repetition do not matter.
     """
@@ -89,7 +89,7 @@ def exchange_key(client: str, subject: str, act: object) -> str:
     """Return the identity of an exchange: 64 lower-case hexadecimal characters.
 
     :param client: primary key of the application that exchanges.
-    :param subject: the :func:`subject_key`.
+    :param subject: the ``subject_key``.
     :param act: the ``act`` claim, or None.
     """
     return _digest([client, subject, act])

@@ -27,7 +27,7 @@ def explain(token_type: TokenType, binding_type: str, demand: str) -> str:
 
     :param token_type: the form of its access tokens.
     :param binding_type: ``none``, or the type of a binder; one that is not installed has nothing to explain.
-    :param demand: the ``require_binding`` of its :class:`TokenPolicy`.
+    :param demand: the ``require_binding`` of its ``TokenPolicy``.
     """
     if binding_type == NO_BINDING:
         return _("Every request is answered with a new token. Earlier tokens stay valid until they expire.")
@@ -66,7 +66,7 @@ def explain_choices() -> dict[str, str]:
 def explain_presented_binding(demand: str, binding_type: str) -> str:
     """Return what becomes of requests to APIs with and without the name of what their token is bound to.
 
-    :param demand: the ``require_presented_binding`` of the application's :class:`TokenPolicy`.
+    :param demand: the ``require_presented_binding`` of the application's ``TokenPolicy``.
     :param binding_type: the application's own.
     """
     if demand == Demand.NO:
@@ -99,7 +99,7 @@ def explain_presented_bindings() -> dict[str, str]:
 def explain_policy(sender_constraint: str, demand: str, binding_type: str) -> str:
     """Return what becomes of the token requests of an application with and without a proof.
 
-    :param sender_constraint: that of the application's :class:`TokenPolicy`.
+    :param sender_constraint: that of the application's ``TokenPolicy``.
     :param demand: its ``require_sender_constraint``.
     :param binding_type: the application's own.
     """
@@ -210,7 +210,7 @@ def explain_policies() -> dict[str, str]:
 def explain_audiences(allowed: bool, default: bool) -> str:
     """Return what becomes of token requests with and without a resource.
 
-    :param allowed: whether the application's :class:`TokenPolicy` has ``allowed_audiences``.
+    :param allowed: whether the application's ``TokenPolicy`` has ``allowed_audiences``.
     :param default: whether it has ``default_audiences``.
     """
     if allowed:
@@ -238,7 +238,7 @@ def explain_all_audiences() -> dict[str, str]:
 def explain_device_limit(action: str, binding_type: str) -> str:
     """Return what becomes of a new device of a user who has as many as an application allows.
 
-    :param action: the ``device_limit_action`` of the application's :class:`TokenPolicy`.
+    :param action: the ``device_limit_action`` of the application's ``TokenPolicy``.
     :param binding_type: the application's own.
     """
     if binding_type == NO_BINDING:
@@ -266,7 +266,7 @@ def explain_device_limits() -> dict[str, str]:
 def explain_logout(choice: str, binding_type: str) -> str:
     """Return what a logout ends of an application's tokens.
 
-    :param choice: the ``revoke_on_logout`` of the application's :class:`TokenPolicy`; empty for null.
+    :param choice: the ``revoke_on_logout`` of the application's ``TokenPolicy``; empty for null.
     :param binding_type: the application's own.
     """
     if choice == RevokeOnLogout.SESSION:

@@ -40,7 +40,7 @@ def as_csv(
 ) -> StreamingHttpResponse:
     """Return an answer with some bindings, the newest first, which is made while it is sent.
 
-    No binding value is in it. It takes some queries for each :data:`CHUNK` of rows, and no more memory.
+    No binding value is in it. It takes some queries for each ``CHUNK`` of rows, and no more memory.
 
     :param bindings: not in slices.
     :param count: gives a list of bindings the numbers of their live tokens.

@@ -30,7 +30,7 @@ MAX_ROWS: Final = 100_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages through the first :data:`MAX_ROWS` rows, and counts no more of them."""
+    """Pages through the first ``MAX_ROWS`` rows, and counts no more of them."""
 
     @cached_property
     def count(self) -> int:
@@ -40,7 +40,7 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class LargeChangeList(ChangeList):
-    """Says how many rows there are: up to :data:`MAX_ROWS` exactly, of more about how many, or at least.
+    """Says how many rows there are: up to ``MAX_ROWS`` exactly, of more about how many, or at least.
 
     The exact number of any is counted when it is asked for.
     """

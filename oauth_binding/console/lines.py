@@ -43,7 +43,7 @@ class Line(BaseInlineFormSet):  # type: ignore[type-arg]
 
 
 class LineInline(admin.TabularInline):  # type: ignore[type-arg]
-    """A :class:`Line`, for whoever may look at the list that it leads to."""
+    """A ``Line``, for whoever may look at the list that it leads to."""
 
     fields = ("pk",)
     readonly_fields = ("pk",)

@@ -169,5 +169,5 @@ def note_done(model_admin: Any, request: HttpRequest, row: Any, text: str) -> No
 
 
 def note_revoked(model_admin: Any, request: HttpRequest, row: Any) -> None:
-    """Note that a row was revoked, as :func:`note_done` does."""
+    """Note that a row was revoked, as ``note_done`` does."""
     note_done(model_admin, request, row, gettext("Revoked: %(what)s."))

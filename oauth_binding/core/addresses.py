@@ -54,7 +54,7 @@ def endpoint_url(request: HttpRequest | None, name: str, **kwargs: Any) -> str |
     """Return the address of an endpoint, at the issuer's host where ``OIDC_ISS_ENDPOINT`` is set.
 
     It is None where the site does not serve the endpoint. The other parameters are those of
-    :func:`endpoint_path`.
+    ``endpoint_path``.
 
     :param request: any to the site; without one, the address is None where ``OIDC_ISS_ENDPOINT`` is not set.
     """

@@ -1,6 +1,6 @@
 """The audit log: what has happened to tokens, bindings and login sessions, and what was refused, one by one.
 
-An entry is a dict. It is sent with the signal :data:`audit_event`, and where the setting ``AUDIT_LOG`` is on,
+An entry is a dict. It is sent with the signal ``audit_event``, and where the setting ``AUDIT_LOG`` is on,
 it is a line of JSON of the logger ``oauth_binding.audit``. docs/audit-log.md has its members. None is a
 secret: of what a request has sent, there is no more than the name of its client and its ``grant_type``.
 
@@ -157,7 +157,7 @@ def facts_of(token: Any, meta: Mapping[str, Any] | None = None) -> Facts:
 
 @contextmanager
 def attempting() -> Iterator[Attempt]:
-    """Enter with a request that may be refused: :func:`note` says of it why."""
+    """Enter with a request that may be refused: ``note`` says of it why."""
     attempt = Attempt()
     previous = _attempt.set(attempt)
     try:

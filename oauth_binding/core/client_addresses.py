@@ -30,7 +30,7 @@ def client_address(meta: Mapping[str, Any]) -> IPv4Address | IPv6Address | None:
 def kept_address(meta: Mapping[str, Any]) -> str:
     """Return the address of the client as ``DEVICE_ADDRESSES`` has it; empty where none is kept or known.
 
-    :param meta: as for :func:`client_address`.
+    :param meta: as for ``client_address``.
     """
     how, address = binding_settings.device_addresses, client_address(meta)
     if address is None or how not in ("shortened", "whole"):

@@ -45,7 +45,7 @@ def deciding() -> Iterator[None]:
 
 
 class DecidingReadsRouter:
-    """A database router that goes before those of the site, and says something in :func:`deciding` alone."""
+    """A database router that goes before those of the site, and says something in ``deciding`` alone."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return router.db_for_write(model, **hints) if _is_deciding.get() else None

@@ -41,7 +41,7 @@ def network_problems(value: Any) -> Iterator[str]:
 
 
 def read_networks(value: Any) -> list[Network]:
-    """Return the networks of a setting, without what is none (see :func:`network_problems`)."""
+    """Return the networks of a setting, without what is none (see ``network_problems``)."""
     if not isinstance(value, list | tuple):
         return []
     return [ip_network(item) for item in value if not [*network_problems([item])]]

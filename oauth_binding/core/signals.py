@@ -1,6 +1,6 @@
 """Signals for a site's own audit log or mail ("a new device has signed in").
 
-Those that are sent while a request is answered have ``facts``, a :class:`DeviceFacts`: what the request says
+Those that are sent while a request is answered have ``facts``, a ``DeviceFacts``: what the request says
 of the device that it comes from.
 
 They are sent after the transaction has been committed, so a receiver never learns of what did not happen.
@@ -103,7 +103,7 @@ def is_wanted(signal: Signal, sender: type[models.Model]) -> bool:
 def send_after_commit(signal: Signal, sender: type[models.Model], using: str, **arguments: Any) -> None:
     """Send a signal when the transaction of a database is committed, or now if there is none.
 
-    :param signal: one of the above; the audit log says of it what :data:`AUDITED` has.
+    :param signal: one of the above; the audit log says of it what ``AUDITED`` has.
     :param using: alias of the database.
     """
     if signal in AUDITED and audit.is_on():

@@ -39,7 +39,7 @@ class Issuer:
     keys: dict[str, Any] | None = None
     #: What its tokens have to have in ``aud``: one of these values, which stand for this server.
     audience: str | Sequence[str]
-    #: The ``alg`` values that are accepted; see :data:`oauth_binding.core.jose.algorithms.ALGORITHMS`.
+    #: The ``alg`` values that are accepted; see ``oauth_binding.core.jose.algorithms.ALGORITHMS``.
     algorithms: Sequence[str] = ("RS256",)
     #: The claim that names the user.
     user_claim: str = "sub"

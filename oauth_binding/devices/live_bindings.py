@@ -74,7 +74,7 @@ class LiveBindings:
 def _with_live_tokens(pks: list[Any]) -> set[Any]:
     """Return those of some primary keys of bindings that have a live access or refresh token.
 
-    :param pks: at most :data:`CHUNK_SIZE`.
+    :param pks: at most ``CHUNK_SIZE``.
     """
     if not pks:
         return set()
@@ -89,7 +89,7 @@ def _bound_to(tokens: Any, pks: list[Any]) -> Any:
 
 
 class LivePaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of devices, which are not counted further than :data:`COUNTED` beyond the page at hand."""
+    """Pages of devices, which are not counted further than ``COUNTED`` beyond the page at hand."""
 
     _last_wanted = 0
 
@@ -105,7 +105,7 @@ class LivePaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-        """How many there are, or :data:`COUNTED` more than up to the page at hand where they are more."""
+        """How many there are, or ``COUNTED`` more than up to the page at hand where they are more."""
         devices: Any = self.object_list
         number: int = devices.count_up_to(self._last_wanted + COUNTED)
         return number

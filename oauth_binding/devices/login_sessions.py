@@ -33,7 +33,7 @@ def login_sessions_of(user: AbstractBaseUser) -> QuerySet[LoginSession]:
 def found_sessions(
     user: AbstractBaseUser, search: str, at_hand: LoginSession | None
 ) -> QuerySet[LoginSession]:
-    """Return those of :func:`login_sessions_of` that a search finds, that of the browser at hand first.
+    """Return those of ``login_sessions_of`` that a search finds, that of the browser at hand first.
 
     :param search: words, each of which has to be found in what a browser is called, or in the name of an
         application that is signed in from it; empty for all.

@@ -54,7 +54,7 @@ class Device:
     last_used: datetime
     #: Whether its live tokens, all of them, are of no use without a key of the device (RFC 9449).
     sender_constrained: bool
-    #: Whether it was signed in from the login session that :func:`devices_of` was asked with.
+    #: Whether it was signed in from the login session that ``devices_of`` was asked with.
     is_here: bool = False
 
     @property
@@ -114,7 +114,7 @@ def devices_of(
 ) -> Sequence[Device]:
     """Return where a user is signed in: what holds a live access or refresh token of the user.
 
-    There is a :class:`Device` per binding, and one per application with tokens that are bound to nothing.
+    There is a ``Device`` per binding, and one per application with tokens that are bound to nothing.
     Those that are here come first, and then the last used.
 
     They are read when they are asked for, and no further: a slice of the first ones takes a few queries, and
@@ -136,9 +136,9 @@ def find_device(
 ) -> Device | None:
     """Return the device of a user that has an id, or None.
 
-    :param device_id: a :attr:`Device.id`, or anything else.
-    :param live_only: whether the user has to be signed in there, as on those of :func:`devices_of`.
-    :param session: as for :func:`devices_of`.
+    :param device_id: a ``Device.id``, or anything else.
+    :param live_only: whether the user has to be signed in there, as on those of ``devices_of``.
+    :param session: as for ``devices_of``.
     """
     binding = _BINDING_ID.fullmatch(device_id)
     if binding is not None:
@@ -150,7 +150,7 @@ def find_device(
 
 
 def device_id_of(access_token: Any) -> str | None:
-    """Return the :attr:`Device.id` of the device that an access token is on.
+    """Return the ``Device.id`` of the device that an access token is on.
 
     None for a token without an application, which is on none.
     """
@@ -186,7 +186,7 @@ def sign_out_everywhere(
     ended stays ended, and calling it again ends the rest. Called in a transaction (``ATOMIC_REQUESTS``), it
     is part of that, and the user's other requests wait until it is committed.
 
-    :param keep: the :attr:`Device.id` of the one that stays as it is; None for none.
+    :param keep: the ``Device.id`` of the one that stays as it is; None for none.
     :param keep_session: a login session that goes on, beside that of the device, with the tokens that came
         from there; None for none.
     :return: the number of devices and browsers, which the page lists apart.
@@ -200,7 +200,7 @@ def sign_out_everywhere(
 def count_others(
     user: AbstractBaseUser, keep: str | None = None, *, keep_session: LoginSession | None = None
 ) -> int:
-    """Return what :func:`sign_out_everywhere` would, without doing it."""
+    """Return what ``sign_out_everywhere`` would, without doing it."""
     return _Kept.of(user, keep, keep_session).count_others()
 
 
@@ -255,7 +255,7 @@ def rename(binding: TokenBinding, name: str) -> None:
     """Give a device a name.
 
     :param binding: what the device is; it gets the name, too.
-    :param name: up to :data:`~oauth_binding.core.device_names.MAX_NAME_LENGTH` characters without control
+    :param name: up to ``oauth_binding.core.device_names.MAX_NAME_LENGTH`` characters without control
         characters; empty for no name.
     """
     written(TokenBinding).filter(pk=binding.pk).update(name=name)
@@ -295,7 +295,7 @@ def _in_session(user: AbstractBaseUser, session: LoginSession | None) -> Q:
 
 
 def _looked_at(bindings: Any, user: AbstractBaseUser, session: LoginSession | None) -> Any:
-    """Return bindings with what a :class:`Device` says of them."""
+    """Return bindings with what a ``Device`` says of them."""
     return bindings.annotate(
         has_constrained=_has_live_tokens(user, binding_confirmation__isnull=False),
         has_bearer=_has_live_tokens(user, binding_confirmation__isnull=True),
@@ -386,7 +386,7 @@ def _order(device: Device) -> tuple[bool, datetime]:
 
 
 class _Devices(Sequence[Device]):
-    """What :func:`devices_of` returns."""
+    """What ``devices_of`` returns."""
 
     def __init__(self, user: AbstractBaseUser, words: list[str], session: LoginSession | None) -> None:
         self._user = user

@@ -26,8 +26,8 @@ def words_of(search: str) -> list[str]:
 def named_or_called(word: str, *names: str) -> Q:
     """Return the condition of rows with a word in what they look like, or in a name.
 
-    :param word: one of :func:`words_of`.
-    :param names: the columns of names, beside those of :class:`~oauth_binding.models.sightings.Sighted`.
+    :param word: one of ``words_of``.
+    :param names: the columns of names, beside those of ``oauth_binding.models.sightings.Sighted``.
     """
     found = Q()
     for column in (*names, "last_browser", "last_os", "last_device", "last_place"):
@@ -44,7 +44,7 @@ def has_reference(word: str) -> Q:
 def names_application(word: str, application: str) -> Q:
     """Return the condition of rows with a word in what their application is called.
 
-    :param word: one of :func:`words_of`.
+    :param word: one of ``words_of``.
     :param application: the column of the application.
     """
     # As applications are called by str(): by their id where they have no name.

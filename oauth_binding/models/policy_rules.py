@@ -39,7 +39,7 @@ SITE_ENTRIES: Final[Mapping[str, str]] = {
 def site_value(field: str) -> Any:
     """Return what holds where a field of a policy is null: a number of seconds, True or False.
 
-    :param field: one of :data:`SITE_ENTRIES`.
+    :param field: one of ``SITE_ENTRIES``.
     :returns: None where the site has no limit, or decides by code of its own.
     """
     entry = SITE_ENTRIES[field]

@@ -57,7 +57,7 @@ class Proof:
 
     #: The key.
     confirmation: Confirmation
-    #: The address that it is for, as :func:`oauth_binding.proof.target_uri.normalise` has it.
+    #: The address that it is for, as ``oauth_binding.proof.target_uri.normalise`` has it.
     target: str
     jti: str = field(repr=False)
     #: When it was made, in seconds since the epoch.

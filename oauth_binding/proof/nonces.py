@@ -24,7 +24,7 @@ def new_nonce() -> str:
 
 
 def is_fresh(nonce: str) -> bool:
-    """Return whether a nonce is one of :func:`new_nonce`, of any process, and no older than :data:`LIFETIME`.
+    """Return whether a nonce is one of ``new_nonce``, of any process, and no older than ``LIFETIME``.
 
     One that was signed with one of ``SECRET_KEY_FALLBACKS`` is accepted, too.
     """

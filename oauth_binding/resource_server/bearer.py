@@ -2,7 +2,7 @@
 
 They are presented as bearer tokens (RFC 6750), or with a proof of the key that they are bound to (RFC 9449).
 
-Where the tokens are looked up is for a :class:`BearerAuthenticator`: in the database of this project, or with
+Where the tokens are looked up is for a ``BearerAuthenticator``: in the database of this project, or with
 another server in a project that has the setting ``OAUTH_RESOURCE_SERVER``.
 """
 
@@ -257,7 +257,7 @@ def proof_headers(request: HttpRequest) -> dict[str, str]:
 
 
 def add_proof_headers(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Give an answer what the next proof of its client needs; see :func:`proof_headers`."""
+    """Give an answer what the next proof of its client needs; see ``proof_headers``."""
     for name, value in proof_headers(request).items():
         response[name] = value
 
@@ -319,7 +319,7 @@ class BearerAuthenticator:
 
     @sensitive_variables()
     def check_presented_binding(self, request: HttpRequest, token: Any) -> None:
-        """Check that a request names what its token is bound to, in the :attr:`binding_header`.
+        """Check that a request names what its token is bound to, in the ``binding_header``.
 
         :raises InvalidTokenError: it does not, or the token is bound to nothing.
         """

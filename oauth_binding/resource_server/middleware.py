@@ -29,7 +29,7 @@ class BearerTokenMiddleware:
     it last in ``MIDDLEWARE``, or at least after ``AuthenticationMiddleware``: a token that is presented goes
     before the cookie of a session.
 
-    Pages of the apps in :attr:`session_apps` are left alone: a token signs nobody in there.
+    Pages of the apps in ``session_apps`` are left alone: a token signs nobody in there.
 
     :raises ImproperlyConfigured: it does not say which scopes (``manage.py check``: E027).
     """
@@ -75,7 +75,7 @@ class BearerTokenMiddleware:
         return response
 
     def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
-        """Refuse a request that has come to a page of :attr:`session_apps` by other URLs than expected.
+        """Refuse a request that has come to a page of ``session_apps`` by other URLs than expected.
 
         Another middleware has chosen them. By now others have let it in for the token.
         """
@@ -84,7 +84,7 @@ class BearerTokenMiddleware:
         return None
 
     def is_for_session(self, match: ResolverMatch | None) -> bool:
-        """Return whether a page is one of :attr:`session_apps`."""
+        """Return whether a page is one of ``session_apps``."""
         if match is None:
             return False
         # A site may have the pages of the server in a namespace of its own.

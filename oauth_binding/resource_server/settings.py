@@ -80,7 +80,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 class ResourceServerSettings:
     """Typed access to ``OAUTH_RESOURCE_SERVER``.
 
-    Each property raises :class:`ImproperlyConfigured` where the setting is required and missing
+    Each property raises ``ImproperlyConfigured`` where the setting is required and missing
     (``manage.py check``: E002).
     """
 
@@ -118,7 +118,7 @@ class ResourceServerSettings:
 
     @property
     def algorithms(self) -> Sequence[str]:
-        """The ``alg`` values that are accepted; see :data:`oauth_binding.core.jose.algorithms.ALGORITHMS`."""
+        """The ``alg`` values that are accepted; see ``oauth_binding.core.jose.algorithms.ALGORITHMS``."""
         return list(self._get("ALGORITHMS"))
 
     @property

@@ -124,7 +124,7 @@ def protected_resource(
 
 
 class ProtectedResourceMixin:
-    """Lets only a bearer token open a class-based view; see :func:`protected_resource`.
+    """Lets only a bearer token open a class-based view; see ``protected_resource``.
 
     The handlers of the view may be coroutines, all of them.
     """
@@ -181,7 +181,7 @@ class ProtectedResourceMixin:
 def _refuse(request: HttpRequest, **demands: Any) -> HttpResponse | None:
     """Return the answer to a request that is refused; attach its token to one that is not.
 
-    :param demands: as for :func:`authorize`.
+    :param demands: as for ``authorize``.
     """
     try:
         attach_token(request, authorize(request, **demands))

@@ -57,7 +57,7 @@ def begin_or_continue(request: HttpRequest) -> LoginSession | None:
 
     None where there is no browser: a site may authenticate requests in other ways than by Django's sessions.
 
-    :param request: one of an authenticated user, which :func:`follow` has seen.
+    :param request: one of an authenticated user, which ``follow`` has seen.
     :raises LoggedOutError: the login session has been ended since.
     """
     if not hasattr(request, "session"):

@@ -36,7 +36,7 @@ def undo_request(error: OperationalError) -> None:
 def given_up_page(request: HttpRequest, error: OperationalError) -> HttpResponse:
     """Return the page that asks somebody to try again: 503 with ``Retry-After`` (RFC 9110 section 15.6.4).
 
-    :param error: as for :func:`undo_request`.
+    :param error: as for ``undo_request``.
     """
     undo_request(error)
     language = language_of_texts()
@@ -51,7 +51,7 @@ def given_up_page(request: HttpRequest, error: OperationalError) -> HttpResponse
 
 
 def page_if_given_up(view: _View) -> _View:
-    """Decorate a view that people ask: :func:`given_up_page` is its answer where the database gives it up."""
+    """Decorate a view that people ask: ``given_up_page`` is its answer where the database gives it up."""
 
     @functools.wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -83,7 +83,7 @@ def _attempt(request: HttpRequest, work: Callable[[], HttpResponseBase]) -> Http
 
 
 def pages_if_given_up(patterns: Iterable[URLPattern]) -> list[URLPattern]:
-    """Return addresses with views that are decorated with :func:`page_if_given_up`."""
+    """Return addresses with views that are decorated with ``page_if_given_up``."""
     return [
         URLPattern(each.pattern, page_if_given_up(each.callback), each.default_args, each.name)
         for each in patterns

@@ -75,7 +75,7 @@ def in_transaction(work: Callable[[], _Result]) -> _Result:
     """Do some work in a transaction of the tokens and users, and return what it returns.
 
     :param work: what to do; it is done again where the database gives the transaction up for another one.
-    :raises OperationalError: as :func:`repeat` says.
+    :raises OperationalError: as ``repeat`` says.
     """
 
     def once() -> _Result:

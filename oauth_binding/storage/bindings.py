@@ -31,7 +31,7 @@ def lock(binding: TokenBinding, facts: DeviceFacts | None, *, is_expected: bool,
 
     Return whether that could be done: a binding that was read before may have been deleted meanwhile.
 
-    :param binding: one that was read, or one of :meth:`TokenBinding.identify`, which gets its primary key.
+    :param binding: one that was read, or one of ``TokenBinding.identify``, which gets its primary key.
     :param facts: what is seen of the device now; None for nothing new.
     :param is_expected: whether the row of the latter is most likely there.
     :param name: what to call it if it is made, and can have a name.
@@ -52,9 +52,9 @@ def lock_occupied(binding: TokenBinding, slot: str, facts: DeviceFacts | None) -
 
     Return whether it has; nothing is locked where it has not.
 
-    :param binding: one of :meth:`TokenBinding.identify`, which gets its primary key.
+    :param binding: one of ``TokenBinding.identify``, which gets its primary key.
     :param slot: the slot_key() of the slot.
-    :param facts: as for :func:`lock`.
+    :param facts: as for ``lock``.
     """
     using = write_alias(TokenBinding)
     connection = connections[using]
@@ -90,7 +90,7 @@ def touch(binding_key: str, last_used: datetime | None, facts: DeviceFacts | Non
 
     :param binding_key: the binding_key().
     :param last_used: what was read.
-    :param facts: as for :func:`lock`.
+    :param facts: as for ``lock``.
     """
     now = timezone.now()
     if last_used is None or now - last_used > LAST_USED_RESOLUTION:

@@ -10,7 +10,7 @@ CHUNK_SIZE: Final = 250
 
 
 def in_chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """Yield values in lists of at most :data:`CHUNK_SIZE`, in order: who locks rows by them does so in order.
+    """Yield values in lists of at most ``CHUNK_SIZE``, in order: who locks rows by them does so in order.
 
     :param values: what can be sorted; no value is yielded twice.
     """

@@ -129,7 +129,7 @@ def note_device_requested(
 def note_poll(grant: AbstractDeviceGrant) -> bool:
     """Note that a device has asked whether it is approved, and return whether it had waited before.
 
-    One that had not has to wait :data:`POLL_STEP` seconds more from now on (RFC 8628 section 3.5). That is
+    One that had not has to wait ``POLL_STEP`` seconds more from now on (RFC 8628 section 3.5). That is
     bounded, and the wait is counted from the last poll that was in time: whoever else polls with the same
     code can't stretch it for ever.
 

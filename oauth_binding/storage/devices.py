@@ -35,12 +35,12 @@ class MarkedDevice(NamedTuple):
 
 
 def lock_and_count(binding: TokenBinding, at_most: int) -> int:
-    """Lock the gate, and return how many devices a user has that may be live, as :func:`count_marked` does.
+    """Lock the gate, and return how many devices a user has that may be live, as ``count_marked`` does.
 
     There is no other new device of the same user, application and binding type until the transaction ends.
     The lock is a write, as that of bindings is. It is no use of the shared slot.
 
-    :param binding: one of :meth:`TokenBinding.identify` that has a user.
+    :param binding: one of ``TokenBinding.identify`` that has a user.
     :param at_most: where counting stops.
     """
     using = write_alias(TokenBinding)
@@ -102,7 +102,7 @@ def _counted(binding: TokenBinding, at_most: int) -> list[Any]:
 def marked_devices(binding: TokenBinding) -> list[MarkedDevice]:
     """Return the devices of a user that may be live, the least recently used first.
 
-    :param binding: as for :func:`count_marked`.
+    :param binding: as for ``count_marked``.
     """
     marked = written(TokenBinding).filter(
         user=binding.user_id,
@@ -144,7 +144,7 @@ def has_live_tokens(**conditions: Any) -> Any:
 def _statements(using: str) -> tuple[str, str]:
     """Return what locks a gate, and what counts.
 
-    The latter is ``marked[:at_most].count()`` for what :func:`marked_devices` looks at.
+    The latter is ``marked[:at_most].count()`` for what ``marked_devices`` looks at.
     """
     quote = connections[using].ops.quote_name
     options: Any = TokenBinding._meta

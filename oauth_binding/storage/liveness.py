@@ -86,7 +86,7 @@ def refresh_token_expiry(refresh_token: Any) -> datetime | None:
 def refresh_token_limits(refresh_token: Any) -> dict[str, datetime]:
     """Return when a refresh token expires by each setting that has a say, by its name. The first one wins.
 
-    The parameters and errors are those of :func:`refresh_token_expiry`.
+    The parameters and errors are those of ``refresh_token_expiry``.
     """
     ends = {"login_lifetime": login_end(refresh_token)}
     lifetimes = {"REFRESH_TOKEN_EXPIRE_SECONDS": refresh_token_expire_timedelta()}

@@ -44,7 +44,7 @@ def find(sid: Any) -> LoginSession | None:
 def is_live(sid: Any) -> bool:
     """Return whether a login session goes on; one that is not there has ended.
 
-    :param sid: as for :func:`find`.
+    :param sid: as for ``find``.
     """
     session = find(sid)
     return session is not None and session.is_live

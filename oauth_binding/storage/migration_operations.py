@@ -101,7 +101,7 @@ def _repeat(change: Callable[[], None]) -> None:
 
 
 class AddFieldWithoutIndex(AddField):
-    """``AddField``, but on PostgreSQL :class:`BuildIndex` makes the field's index or unique constraint later.
+    """``AddField``, but on PostgreSQL ``BuildIndex`` makes the field's index or unique constraint later.
 
     The column must be nullable: adding it is then a change of the catalogue only.
     """
@@ -126,7 +126,7 @@ class AddFieldWithoutIndex(AddField):
 
 
 class BuildIndex(Operation):
-    """Build the index of a field that :class:`AddFieldWithoutIndex` added, without blocking writes.
+    """Build the index of a field that ``AddFieldWithoutIndex`` added, without blocking writes.
 
     Only PostgreSQL does that apart, and outside of a transaction; other databases have the index already. In
     a transaction of the site's, such as one that makes a new tenant, the table is locked meanwhile. What an

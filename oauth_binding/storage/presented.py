@@ -1,6 +1,6 @@
 """What is demanded of requests with a token: its key, and that they name what it is bound to.
 
-The tokens are asked themselves, by :func:`oauth_binding.storage.standing.ask_when_validated`. They know no
+The tokens are asked themselves, by ``oauth_binding.storage.standing.ask_when_validated``. They know no
 request, so what it presents is said here; where nobody has said it, a token with a demand is refused.
 """
 
@@ -22,7 +22,7 @@ from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import Demand, policy_of
 from oauth_binding.storage.reports import report, was_reported_just_now
 
-#: Where a door that has verified a proof keeps the :class:`Confirmation` in the headers that it hands on; no
+#: Where a door that has verified a proof keeps the ``Confirmation`` in the headers that it hands on; no
 #: HTTP header has a dot in WSGI.
 PROVEN: Final = "oauth_binding.proven"
 

@@ -49,7 +49,7 @@ def end_pair(using: str, refresh_token: BoundRefreshToken, slot: str) -> Left:
 def end_and_delete_pair(using: str, refresh_token: BoundRefreshToken) -> Left:
     """Revoke a refresh token and delete its access token, as django-oauth-toolkit does with unbound ones.
 
-    All else is as for :func:`end_pair`::
+    All else is as for ``end_pair``::
 
         read, access = refresh_token, refresh_token.access_token
         there = refresh_tokens().filter(pk=read.pk, access_token=access.pk)

@@ -58,7 +58,7 @@ def report(
 def was_reported_just_now(demand: str, binding: TokenBinding | None) -> bool:
     """Return whether it need not be told again of a binding, by what was read of it.
 
-    :param demand: as for :func:`report`.
+    :param demand: as for ``report``.
     """
     last = None if binding is None else getattr(binding, MISSED[demand])
     return last is not None and timezone.now() - last < RESOLUTION

@@ -38,7 +38,7 @@ def has_standing(user: Any, application: Any, request: Any) -> bool:
 def standing_faults(user: Any, application: Any, request: Any) -> Iterator[Reason]:
     """Yield why a user or an application has no standing; nothing where both have.
 
-    The parameters are those of :func:`has_standing`.
+    The parameters are those of ``has_standing``.
     """
     if user is not None and not user.is_active:
         yield Reason.USER_INACTIVE
@@ -50,7 +50,7 @@ def token_has_standing(token: BoundAccessToken | BoundRefreshToken, request: Any
     """Return whether a token's user and application have standing, and those of what it was exchanged from.
 
     :param token: an access token, or a refresh token, for which the exchange rule has to allow those, too.
-    :param request: as for :func:`has_standing`.
+    :param request: as for ``has_standing``.
     """
     return next(token_faults(token, request), None) is None
 
@@ -58,7 +58,7 @@ def token_has_standing(token: BoundAccessToken | BoundRefreshToken, request: Any
 def token_faults(token: BoundAccessToken | BoundRefreshToken, request: Any) -> Iterator[Reason]:
     """Yield why a token has no standing; nothing where it has.
 
-    The parameters are those of :func:`token_has_standing`.
+    The parameters are those of ``token_has_standing``.
     """
     yield from backing_faults(token)
     yield from application_faults(token, request)
@@ -67,7 +67,7 @@ def token_faults(token: BoundAccessToken | BoundRefreshToken, request: Any) -> I
 def is_backed(token: BoundAccessToken | BoundRefreshToken) -> bool:
     """Return whether a token's user is active, its login session goes on, and its exchange rule is there.
 
-    :param token: as for :func:`token_has_standing`.
+    :param token: as for ``token_has_standing``.
     """
     return next(backing_faults(token), None) is None
 
@@ -75,7 +75,7 @@ def is_backed(token: BoundAccessToken | BoundRefreshToken) -> bool:
 def backing_faults(token: BoundAccessToken | BoundRefreshToken) -> Iterator[Reason]:
     """Yield why a token is not backed; nothing where it is. What comes first is looked up first.
 
-    :param token: as for :func:`token_has_standing`.
+    :param token: as for ``token_has_standing``.
     """
     if token.user is not None and not token.user.is_active:
         yield Reason.USER_INACTIVE
@@ -99,7 +99,7 @@ def backing_faults(token: BoundAccessToken | BoundRefreshToken) -> Iterator[Reas
 def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
     """Return whether a token's application is usable, and those of the exchange that it came from.
 
-    :param request: as for :func:`has_standing`.
+    :param request: as for ``has_standing``.
     """
     return next(application_faults(token, request), None) is None
 
@@ -107,7 +107,7 @@ def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request
 def application_faults(token: BoundAccessToken | BoundRefreshToken, request: Any) -> Iterator[Reason]:
     """Yield why an application is not usable, of those that a token needs; nothing where all are.
 
-    The parameters are those of :func:`applications_are_usable`.
+    The parameters are those of ``applications_are_usable``.
     """
     exchange = _exchange_of(token)
     clients = [token.application]

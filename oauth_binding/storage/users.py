@@ -46,7 +46,7 @@ def lock(pk: Any) -> LockedUser | None:
 
 
 def lock_all(pks: Iterable[Any]) -> None:
-    """Lock the rows of users alone, in the order of their primary keys, as :func:`lock` does of one."""
+    """Lock the rows of users alone, in the order of their primary keys, as ``lock`` does of one."""
     model = get_user_model()
     for chunk in in_chunks(pks):
         rows = model._base_manager.using(write_alias(model)).filter(pk__in=chunk).order_by("pk")

@@ -147,7 +147,7 @@ class Node:
         self._process.wait()
 
     def come_back(self) -> None:
-        """Start it again after :meth:`kill` as Debian's service does: it knows up to where it has heard."""
+        """Start it again after ``kill`` as Debian's service does: it knows up to where it has heard."""
         recovered = subprocess.run(
             _command(self.folder, ["--wsrep-recover", "--skip-log-error"]),
             check=True, capture_output=True, text=True, cwd="/", env=_ENVIRONMENT,

@@ -182,7 +182,7 @@ def prepare_site(
     binding: dict[str, Any] | None = None,
     **provider: Any,
 ) -> RunningSite:
-    """Make the tables of the site, and what it starts with; :func:`another_server` serves it.
+    """Make the tables of the site, and what it starts with; ``another_server`` serves it.
 
     :param database: the name of a database that is there, and empty.
     :param directory: for the log.

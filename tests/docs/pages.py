@@ -55,7 +55,7 @@ def name_of(page: Path) -> str:
 
 
 def parse(page: Path, evaluator: Evaluator | None = None) -> Document:
-    """Return a page as Sybil knows it; each example's ``parsed`` is a :class:`Block`."""
+    """Return a page as Sybil knows it; each example's ``parsed`` is a ``Block``."""
 
     def regions(document: Document) -> Iterator[Region]:
         headings = [(match.start(), match[2]) for match in headings_of(document.text)]

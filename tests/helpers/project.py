@@ -122,7 +122,7 @@ class Project:
     def call(self, settings: str, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call a function of a test module in the process of a settings module; what goes in and out is JSON.
 
-        The first call starts the process, :meth:`end` ends it.
+        The first call starts the process, ``end`` ends it.
 
         :raises AssertionError: it failed; what it printed is the message.
         """

@@ -210,7 +210,7 @@ class Api:
     def prove(self, key: DeviceKey, token: str, path: str = "/me/", **options: Any) -> Answer:
         """Call the API with a sender-constrained token and a new proof.
 
-        :param options: what is unusual of the proof, as for :meth:`DeviceKey.proof`.
+        :param options: what is unusual of the proof, as for ``DeviceKey.proof``.
         """
         return self.call(None, path, **key.headers("GET", path, token, **options))
 

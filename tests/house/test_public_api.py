@@ -70,6 +70,14 @@ def test_the_reference_has_each_name_that_is_of_this_app(package: str) -> None:
     assert len(described) == len(set(described))
 
 
+def test_docstrings_have_no_roles() -> None:
+    """The reference would show them as they stand: they are Sphinx's."""
+    role = re.compile(r":(?:attr|class|const|data|exc|func|meth|mod|obj):`")
+
+    paths = sorted((ROOT / "oauth_binding").rglob("*.py"))
+    assert [str(path.relative_to(ROOT)) for path in paths if role.search(path.read_text())] == []
+
+
 def test_every_face_is_listed() -> None:
     faces = {
         ".".join(path.parent.relative_to(ROOT).parts)

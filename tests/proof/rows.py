@@ -44,7 +44,7 @@ class Row:
     at_token_endpoint: str = "invalid_dpop_proof"
     #: The error of a refusal at a protected resource (RFC 9449 section 7.1).
     at_resources: str = "invalid_dpop_proof"
-    #: What a door has to have for this to mean anything: one of :data:`tests.proof.doors.TRAITS`, or empty.
+    #: What a door has to have for this to mean anything: one of ``tests.proof.doors.TRAITS``, or empty.
     needs: str = ""
     #: The key of the client.
     key: Key = EC_KEY

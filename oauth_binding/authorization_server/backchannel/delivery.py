@@ -94,7 +94,7 @@ def deliver(jti: uuid.UUID) -> datetime | None:
 
 
 def deliver_due() -> Counts:
-    """Make an attempt at each row that is due, as far as :data:`RUN_TIME` goes.
+    """Make an attempt at each row that is due, as far as ``RUN_TIME`` goes.
 
     An application that does not answer is not asked again in this run: it holds up no others.
     """

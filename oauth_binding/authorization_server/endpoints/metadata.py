@@ -40,7 +40,7 @@ class OAuthServerMetadataView(EndpointURLsMixin, views.OAuthServerMetadataView):
     """The authorization server metadata (RFC 8414 section 3).
 
     Where OpenID Connect is on, it has the members of OpenID Connect, too, and is the document that
-    :class:`ConnectDiscoveryInfoView` answers. Endpoints that the site does not serve are left out.
+    ``ConnectDiscoveryInfoView`` answers. Endpoints that the site does not serve are left out.
     """
 
     def get(self, request: HttpRequest, issuer_path: str = "", **kwargs: Any) -> HttpResponse:

@@ -95,7 +95,7 @@ class _Answer:
     text: str
     #: Until when it stays as it is, in seconds since the epoch; None for one that is not closed.
     end: int | None
-    #: When the tables were looked into, and when it was signed, on the clock of :func:`time.monotonic`.
+    #: When the tables were looked into, and when it was signed, on the clock of ``time.monotonic``.
     looked_up: float
     signed: float
 
@@ -205,7 +205,7 @@ class _Kept:
             self._size -= len(oldest.text)
 
     def first(self, issuer: str, now: datetime) -> int:
-        """Return :func:`feed.read_first`, as it was lately."""
+        """Return ``feed.read_first``, as it was lately."""
         read, first = self._firsts.get(issuer, (0.0, 0))
         if issuer not in self._firsts or monotonic() - read >= FIRST_INTERVAL:
             read, first = monotonic(), feed.read_first(now)

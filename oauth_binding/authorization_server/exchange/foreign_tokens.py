@@ -158,7 +158,7 @@ def _check_claims(issuer: Issuer, claims: dict[str, Any]) -> None:
 def find_user(token: ForeignToken) -> Any:
     """Return the user that a token names, or None.
 
-    Where the issuer has ``CREATE_USERS`` it may be a new one, which :func:`save_user` saves.
+    Where the issuer has ``CREATE_USERS`` it may be a new one, which ``save_user`` saves.
     """
     issuer, value = token.issuer, token.claims[token.issuer.user_claim]
     users = _find_users(issuer.user_field or get_user_model().USERNAME_FIELD, value)
@@ -174,7 +174,7 @@ def find_user(token: ForeignToken) -> Any:
 
 
 def save_user(user: Any) -> Any:
-    """Save a user of :func:`find_user` that is new, and return the user that there is now.
+    """Save a user of ``find_user`` that is new, and return the user that there is now.
 
     :returns: the given user; the one that another request saved first; or None where the database takes the
         name for that of another user, as MariaDB does without regard to case.

@@ -61,7 +61,7 @@ def make_room(writer: TokenWriter, plan: BoundPlan, request: Request, limit: int
 
     It is called before the binding is locked.
 
-    :param limit: what :func:`limit_for` has returned.
+    :param limit: what ``limit_for`` has returned.
     :raises InvalidGrantError: there are as many as allowed, and the application refuses more.
     :raises DeviceLimitError: what was found has to be seen alone.
     """

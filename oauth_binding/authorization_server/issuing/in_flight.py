@@ -53,7 +53,7 @@ def check_user(request: Request) -> None:
 def is_as_authenticated(user: Any) -> bool:
     """Return whether a user is active and has the same password as when the instance was read.
 
-    It locks the user's row as :func:`check_user` does.
+    It locks the user's row as ``check_user`` does.
 
     :param user: whose session it is.
     """

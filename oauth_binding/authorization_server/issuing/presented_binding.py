@@ -26,7 +26,7 @@ MAX_VALUE_LENGTH: Final = 255
 def read_binding_value(request: Request) -> str | None:
     """Return the binding value that a token request presents to its client's binder, or None.
 
-    A refresh request presents one to the refresh token's binder: see :func:`check_refresh_binding`.
+    A refresh request presents one to the refresh token's binder: see ``check_refresh_binding``.
 
     :param request: a token request whose client is known; nothing else has to be yet.
 

@@ -69,7 +69,7 @@ def check_refresh_proof(request: Request, held: str | None) -> None:
     bring another. One that has no key yet gets one.
 
     :param held: the ``binding_confirmation`` of the refresh token, or of what it was refreshed into.
-    :raises OAuth2Error: as :func:`check_proof`.
+    :raises OAuth2Error: as ``check_proof``.
     """
     is_confidential = request.client.client_type == AbstractApplication.CLIENT_CONFIDENTIAL
     check_proof(request, Confirmation.from_stored(held), may_change=is_confidential)
@@ -83,7 +83,7 @@ def check_exchanged_proof(
     :param token: the subject token, which the proof has to name in its ``ath``.
     :param held: the key of that; None for a bearer token.
     :param accepts_unproven: whether another key of the client's own does, too.
-    :raises OAuth2Error: as :func:`check_proof`.
+    :raises OAuth2Error: as ``check_proof``.
     """
     check_proof(request, held, may_change=accepts_unproven)
     proof = state_of(request).proof

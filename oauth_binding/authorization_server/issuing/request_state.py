@@ -61,7 +61,7 @@ class Exchange:
 class Plan:
     """What a request is going to be answered.
 
-    Where this is not a :class:`BoundPlan`, the token is saved as django-oauth-toolkit saves it.
+    Where this is not a ``BoundPlan``, the token is saved as django-oauth-toolkit saves it.
     """
 
     token_type: TokenType

@@ -60,10 +60,10 @@ def end_of_several(
     of_bindings: Collection[Any] = (),
     codes_for: Q | None = None,
 ) -> tuple[int, set[Any]]:
-    """End tokens of several users for good, in one transaction, as :func:`end` does those of one.
+    """End tokens of several users for good, in one transaction, as ``end`` does those of one.
 
     :param holders: the users' primary keys, which may be None. So few that others don't wait long for it.
-    :param of_bindings: as for :func:`end`.
+    :param of_bindings: as for ``end``.
     :returns: how many tokens were ended, and the primary keys of the bindings that had some.
     """
     pks = set(holders) - {None}
@@ -87,7 +87,7 @@ def end_in_batches(
     codes_for: Q,
     keep: Q = NOTHING,
 ) -> int:
-    """End tokens of a user for good as :func:`end` does, however many, and return how many were ended.
+    """End tokens of a user for good as ``end`` does, however many, and return how many were ended.
 
     Each transaction ends those of some bindings, so that no other request waits long for one. The codes come
     first, and the last one ends whatever else meets the conditions by then: all that was there when it began
@@ -95,7 +95,7 @@ def end_in_batches(
     ended, and calling it again ends the rest. In a transaction of the caller's it is all one.
 
     :param user: the user's primary key.
-    :param access: as for :func:`end`, and so are all others.
+    :param access: as for ``end``, and so are all others.
     :raises OperationalError: as ``repeat()`` in storage/attempts.py says.
     """
     end(user, NOTHING, NOTHING, codes_for=codes_for)

@@ -86,7 +86,7 @@ class EndingAll:
         return [*self.codes, *self.issued]
 
     def count(self) -> dict[str, int]:
-        """Return how many there are, by the name of the part; of a great many, :data:`MAX_COUNTED` + 1."""
+        """Return how many there are, by the name of the part; of a great many, ``MAX_COUNTED`` + 1."""
         counts: dict[str, int] = {}
         for part in self.issued:
             if part.name:

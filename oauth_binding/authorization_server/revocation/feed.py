@@ -3,7 +3,7 @@
 An API that validates JWTs on its own fetches it now and then, instead of asking for every request. It comes
 in pieces, each of which is a JWT, signed like access tokens with the site's default algorithm:
 
-- What was revoked between two moments. Once :data:`OVERLAP` has passed, nothing is added to that: such a
+- What was revoked between two moments. Once ``OVERLAP`` has passed, nothing is added to that: such a
   piece is *closed*. It is the same for everybody, and may be kept until the last of its tokens has expired.
 - The tokens of users who are not active.
 - The head, which says which of the other pieces have changed.
@@ -109,7 +109,7 @@ def read_states(starts: range) -> dict[int, str]:
 
 
 def read_listed(now: int) -> tuple[int, dict[int, str]]:
-    """Return the first minute that the head lists, and the states of all, as :func:`read_states` does.
+    """Return the first minute that the head lists, and the states of all, as ``read_states`` does.
 
     :param now: what time it is, in seconds since the epoch.
     """
@@ -176,7 +176,7 @@ def read_suspended(now: datetime) -> dict[str, int]:
 
 
 def state_of_suspended(suspended: dict[str, int]) -> str | None:
-    """Return what differs as soon as :func:`read_suspended` returns something else; None for nothing."""
+    """Return what differs as soon as ``read_suspended`` returns something else; None for nothing."""
     if not suspended:
         return None
     return hashlib.sha256(" ".join(sorted(suspended)).encode()).hexdigest()[:32]

@@ -49,7 +49,7 @@ def end_session(session: LoginSession, reason: TerminationReason) -> None:
 
 
 def end_sessions_of(user: Any, reason: TerminationReason, *, keep: Iterable[int] = ()) -> None:
-    """End all login sessions of a user, or all but some, as :func:`end_session` does.
+    """End all login sessions of a user, or all but some, as ``end_session`` does.
 
     :param user: the user's primary key.
     :param keep: the primary keys of those that go on.
@@ -59,7 +59,7 @@ def end_sessions_of(user: Any, reason: TerminationReason, *, keep: Iterable[int]
 
 
 def end_sessions(user: Any, pks: Iterable[int], reason: TerminationReason) -> None:
-    """End login sessions of a user, as :func:`end_session` does, each few in a transaction of their own.
+    """End login sessions of a user, as ``end_session`` does, each few in a transaction of their own.
 
     :param user: the user's primary key.
     :param pks: their primary keys.

@@ -54,7 +54,7 @@ def revoke_binding(binding: TokenBinding) -> int:
 
 
 def revoke_bindings(pks: Iterable[Any]) -> None:
-    """Revoke all access and refresh tokens of bindings of one user, as :func:`revoke_binding` does of one.
+    """Revoke all access and refresh tokens of bindings of one user, as ``revoke_binding`` does of one.
 
     :param pks: their primary keys.
     """

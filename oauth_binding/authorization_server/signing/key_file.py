@@ -71,7 +71,7 @@ class FileKey(SigningKey):
 
 
 def generate(algorithm: str, used_from: int) -> FileKey:
-    """Return a new key of one of the :data:`SIGNING_ALGORITHMS`."""
+    """Return a new key of one of the ``SIGNING_ALGORITHMS``."""
     key = JWK.generate(**_kind(algorithm))
     members = {"alg": algorithm, "kid": key.thumbprint(), "use": "sig", "nbf": used_from}
     return parse({**key.export_private(as_dict=True), **members})

@@ -149,7 +149,7 @@ _OPENID: Final = "openid"
 class BindingOAuth2Validator(OAuth2Validator):
     """django-oauth-toolkit's validator with token types and token binding.
 
-    A site with a validator of its own derives it from this one. For bound tokens :meth:`save_bearer_token`
+    A site with a validator of its own derives it from this one. For bound tokens ``save_bearer_token``
     does not call ``_save_bearer_token``, because it needs the transaction for itself; the rows of all tokens
     are made by ``_create_access_token`` and ``_create_refresh_token``.
     """

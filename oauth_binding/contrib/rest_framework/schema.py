@@ -1,4 +1,4 @@
-"""What drf-spectacular says of :class:`BearerAuthentication`; loaded where it is installed."""
+"""What drf-spectacular says of ``BearerAuthentication``; loaded where it is installed."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class JWKSet:
         """Return the key that has to have signed a JWT.
 
         :param kid: the ``kid`` of its header; without one, None, the only key of its kind is taken.
-        :param algorithm: the ``alg`` of its header, one of :data:`ALGORITHMS`.
+        :param algorithm: the ``alg`` of its header, one of ``ALGORITHMS``.
         :raises UnknownKeyError: there is no such key.
         :raises InvalidKeyError: there is more than one, or it can't be used.
         """

@@ -34,7 +34,7 @@ def read(
 
     :param text: in the compact serialization (RFC 7515 section 3.1).
     :param types: what its ``typ`` header has to be one of (RFC 8725 section 3.11), in the form of
-        :func:`media_type`; empty for a missing one.
+        ``media_type``; empty for a missing one.
     :param algorithms: what its ``alg`` header has to be one of.
     :param find_key: returns the key for a ``kid``, or None, and an ``alg``.
     :raises jwt.PyJWTError, ValueError, RecursionError: it is not such a JWT; or what ``find_key`` raises.
@@ -59,7 +59,7 @@ def read_header(part: str, *, types: Collection[str], algorithms: Collection[str
     """Return the header of a JWT; its signature is not looked at here.
 
     :param part: the first one.
-    :raises jwt.PyJWTError, ValueError, RecursionError: it is none of such a JWT as :func:`read` has.
+    :raises jwt.PyJWTError, ValueError, RecursionError: it is none of such a JWT as ``read`` has.
     """
     header = read_object(_decode(part))
     if header.keys() & {"crit", "b64"}:  # RFC 7515 section 4.1.11, RFC 7797 section 6

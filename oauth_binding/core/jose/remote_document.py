@@ -56,7 +56,7 @@ def download(
     :param form: what to POST, encoded; None for a GET request.
     :param max_size: the largest body that is read, in bytes.
     :raises urllib.error.HTTPError: the server has answered with another status than 2xx.
-    :raises OSError, HTTPException: there is no answer, or not all of it within :data:`TIMEOUT`.
+    :raises OSError, HTTPException: there is no answer, or not all of it within ``TIMEOUT``.
     :raises ValueError: it is too large.
     """
     body = bytearray()

@@ -30,7 +30,7 @@ from urllib.request import (
 
 from oauth_binding.core.setting_rules import is_loopback
 
-#: When the request at hand has to be over, on the clock of :func:`time.monotonic`.
+#: When the request at hand has to be over, on the clock of ``time.monotonic``.
 _deadline: ContextVar[float] = ContextVar("oauth_binding_deadline")
 
 #: Whether the request at hand may connect to an address; None where it may to any.
@@ -97,7 +97,7 @@ def _look_up(host: str, port: int) -> list[Any]:
 
 
 def _connect(address: tuple[str, int], *args: Any) -> socket.socket:
-    """Return a connection to the first address of a host that takes one: :func:`socket.create_connection`.
+    """Return a connection to the first address of a host that takes one: ``socket.create_connection``.
 
     An address that does not answer leaves time for those after it.
     """
