@@ -282,7 +282,8 @@ def without_rest_framework(session: nox.Session) -> None:
 
 def newest_python() -> str:
     """Return the name of the newest Python that is here."""
-    return next(name for minor in range(30, 10, -1) if shutil.which(name := f"python3.{minor}"))
+    names = (f"python3.{minor}" for minor in range(30, 10, -1))
+    return next(filter(shutil.which, names), sys.executable)
 
 
 @nox.session(python=newest_python())
