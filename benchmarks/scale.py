@@ -1,12 +1,18 @@
 """What does not grow with the site, shown at the size of a large one: on PostgreSQL, with rows made in SQL.
 
-    TEST_DATABASE=postgresql python -m benchmarks.scale {feed,devices} [--rows 1000000]
+    TEST_DATABASE=postgresql python -m benchmarks.scale PART [--rows 1000000]
 
 ``feed``: so many JWTs were revoked within the last hour. A process of the server answers a consumer that
 knows nothing yet, and then asks again while more are revoked.
 
 ``devices``: a user with 1, 100, 10,000 and 100,000 devices, beside so many bindings of others, each with an
 access and a refresh token: how long the page takes, the list of the API, and signing out everywhere.
+
+``growth``: requests of a user, beside a thousand bindings of others, and beside so many.
+
+``sizes``: how many bytes a row of each table takes on disk, with its indexes.
+
+``clearing``: ``cleartokens`` and ``clearbindings`` end so many bindings with their pairs, beside logins.
 """
 
 from __future__ import annotations
@@ -24,6 +30,9 @@ from typing import Any
 from urllib.request import urlopen
 
 DATABASE = "oauth_binding_scale"
+
+#: As of which primary key no user is made in SQL.
+_FREE = 1_000_000_000
 
 #: A random value of 22 characters, as a ``jti`` has.
 _JTI = "translate(rtrim(encode(decode(md5(random()::text || number), 'hex'), 'base64'), '='), '+/', '-_')"
@@ -76,7 +85,44 @@ def _devices(rows: int) -> None:
         )
 
 
-PARTS: dict[str, Callable[[int], None]] = {"feed": _feed, "devices": _devices}
+def _growth(rows: int) -> None:
+    print("milliseconds, the median of 200 requests each", flush=True)
+    total = 0
+    for size in (1000, rows):
+        call(make_bindings, size - total, 0, max(size // 10, 1))
+        total = size
+        times = call(time_requests, f"of {size}")
+        print(
+            f"{size:>12,} bindings: " + ", ".join(f"{name} {ms:.2f}" for name, ms in times.items()),
+            flush=True,
+        )
+
+
+def _sizes(rows: int) -> None:
+    call(make_bindings, rows, 0, max(rows // 10, 1))
+    call(revoke, rows, 3600)
+    for table, (heap, indexes) in call(measure_tables, rows).items():
+        print(f"{table}: {heap} bytes a row, and {indexes} of indexes")
+
+
+def _clearing(rows: int) -> None:
+    call(make_bindings, rows, 0, max(rows // 10, 1))
+    call(outlive)
+    with _process(log_in) as logins:
+        time.sleep(10)
+        cleared = call(clear)
+        answered = _stop(logins)
+    print(f"{rows:,} pairs and bindings: {cleared}")
+    print(answered)
+
+
+PARTS: dict[str, Callable[[int], None]] = {
+    "feed": _feed,
+    "devices": _devices,
+    "growth": _growth,
+    "sizes": _sizes,
+    "clearing": _clearing,
+}
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -87,6 +133,18 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 def _command(function: Callable[..., Any], *arguments: Any) -> list[str]:
     return [sys.executable, "-m", "benchmarks.scale", "--", function.__name__, json.dumps(arguments)]
+
+
+def _process(function: Callable[..., Any]) -> subprocess.Popen[str]:
+    """Start one of the functions below, which goes on until its standard input ends."""
+    command = _command(function)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def _stop(process: subprocess.Popen[str]) -> Any:
+    """Return what a process returns that was started by ``_process``."""
+    output, _errors = process.communicate()
+    return json.loads(output.splitlines()[-1])
 
 
 @contextmanager
@@ -207,6 +265,135 @@ def sign_out() -> float:
     number = sign_out_everywhere(User.objects.get(pk=1001))
     print(f"signed out of {number:,}")
     return (time.perf_counter() - started) * 1000
+
+
+def time_requests(name: str) -> dict[str, float]:
+    """Return the median time of each kind of request, in milliseconds.
+
+    :param name: what the user is called, who is a new one.
+    """
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from oauth2_provider.models import Application
+
+    User.objects.create_user(name, password="password", pk=_FREE + User.objects.count())
+    client = Client()
+
+    def post(path: str, form: dict[str, str]) -> Any:
+        response = client.post(f"/oauth2/{path}/", form)
+        assert response.status_code == 200, response.content
+        return response.json()
+
+    def login(token_type: str, device: str) -> Any:
+        form = {"grant_type": "password", "username": name, "password": "password"}
+        return post("token", {**credentials(token_type), **form, "scope": "read", "tokenBindingId": device})
+
+    def credentials(token_type: str) -> dict[str, str]:
+        return {"client_id": f"{token_type} {name}", "client_secret": "secret"}
+
+    for token_type in ("opaque", "jwt"):
+        Application.objects.create(
+            client_id=f"{token_type} {name}",
+            client_secret="secret",
+            hash_client_secret=False,
+            client_type="confidential",
+            authorization_grant_type="password",
+            token_type=token_type,
+            token_binding_type="client-request",
+        )
+    pair = login("opaque", "phone")
+
+    def refresh() -> None:
+        form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
+        pair.update(post("token", {**credentials("opaque"), **form}))
+
+    def call_api() -> None:
+        answer = client.get("/api/me/", headers={"Authorization": f"Bearer {pair['access_token']}"})
+        assert answer.status_code == 200, answer.content
+
+    numbers = iter(range(10_000))
+    requests: dict[str, Callable[[], Any]] = {
+        "login, seen id": lambda: login("opaque", "phone"),
+        "login, new id": lambda: login("opaque", f"device {next(numbers)}"),
+        "login, JWT that supersedes": lambda: login("jwt", "phone"),
+        "refresh": refresh,
+        "introspection": lambda: post("introspect", {**credentials("opaque"), "token": pair["access_token"]}),
+        "API": call_api,
+    }
+    return {kind: _median_of_200(request) for kind, request in requests.items()}
+
+
+def _median_of_200(request: Callable[[], Any]) -> float:
+    seconds = []
+    for _ in range(200):
+        started = time.perf_counter()
+        request()
+        seconds.append(time.perf_counter() - started)
+    return median(seconds) * 1000
+
+
+def measure_tables(rows: int) -> dict[str, tuple[int, int]]:
+    """Return how many bytes a row takes in each table that has so many, and those of its indexes."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname, pg_table_size(oid) / %s, pg_indexes_size(oid) / %s FROM pg_class"
+            " WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND reltuples >= %s * 0.99"
+            " ORDER BY relname",
+            [rows, rows, rows],
+        )
+        return {name: (heap, indexes) for name, heap, indexes in cursor.fetchall()}
+
+
+def outlive() -> None:
+    """Let all tokens have expired, and all bindings not be used for a year."""
+    _run("UPDATE oauth2_provider_accesstoken SET expires = now() - interval '1 year'")
+    _run("UPDATE oauth2_provider_refreshtoken SET created = now() - interval '1 year', updated = created")
+    _run("UPDATE oauth_binding_tokenbinding SET last_used = now() - interval '1 year'")
+    _run("VACUUM ANALYZE")
+
+
+def clear() -> str:
+    from django.core.management import call_command
+
+    said = []
+    for command in ("cleartokens", "clearbindings"):
+        started = time.perf_counter()
+        call_command(command, **({} if command == "cleartokens" else {"stdout": sys.stderr}))
+        said.append(f"{command} took {time.perf_counter() - started:.0f} s")
+    return ", ".join(said)
+
+
+def log_in() -> str:
+    """Log in until the standard input ends, with new and known devices by turns."""
+    import select
+
+    from django.contrib.auth.models import User
+    from django.test import Client
+    from oauth2_provider.models import Application
+
+    User.objects.create_user("alice", password="password", pk=_FREE)
+    Application.objects.create(
+        client_id="logins",
+        client_secret="secret",
+        hash_client_secret=False,
+        client_type="confidential",
+        authorization_grant_type="password",
+        token_binding_type="client-request",
+    )
+    form = {"grant_type": "password", "username": "alice", "password": "password", "scope": "read"}
+    form |= {"client_id": "logins", "client_secret": "secret"}
+    client = Client()
+    seconds: list[float] = []
+    began = time.perf_counter()
+    while not select.select([sys.stdin], [], [], 0)[0]:
+        started = time.perf_counter()
+        device = f"device {len(seconds) % 1000}"
+        assert client.post("/oauth2/token/", {**form, "tokenBindingId": device}).status_code == 200
+        seconds.append(time.perf_counter() - started)
+    rate = len(seconds) / (time.perf_counter() - began)
+    return f"logins meanwhile: {rate:.0f} a second; the longest took {max(seconds):.2f} s"
 
 
 def serve() -> None:
