@@ -246,9 +246,9 @@ def _jwt_faults(text: str) -> dict[str, str]:
     if issuer and claims.get("iss") != issuer:
         faults["iss"] = "its iss is not OIDC_ISS_ENDPOINT"
     if claims.get("exp", 0) <= now:
-        faults["exp"] = "its exp is over"
+        faults["exp"] = "its exp has passed"
     if valid_from(claims) > now:
-        faults["nbf"] = "its iat or nbf is to come"
+        faults["nbf"] = "its iat or nbf is in the future"
     return faults
 
 

@@ -56,7 +56,7 @@ def value_faults(claims: dict[str, Any]) -> Iterator[tuple[str, RefusedTokenErro
     confirmation = Confirmation.from_claims(claims)
     if confirmation is not None and confirmation.member != JWK_THUMBPRINT:
         # It is no bearer token, and how to prove it is not known here.
-        yield "cnf", RefusedTokenError("its cnf has other members than jkt")
+        yield "cnf", RefusedTokenError("its cnf has members other than jkt")
 
 
 def _check_confirmation(confirmation: Any) -> None:
