@@ -199,7 +199,7 @@ class ResourceServerSettings:
     def _validation(self) -> str:
         value = self._get("VALIDATION")
         if value not in VALIDATIONS:
-            raise ImproperlyConfigured("OAUTH_RESOURCE_SERVER['VALIDATION'] is not one that there is.")
+            raise ImproperlyConfigured("OAUTH_RESOURCE_SERVER['VALIDATION'] is not valid.")
         return str(value)
 
     def _get(self, key: str) -> Any:
