@@ -168,7 +168,7 @@ def _id_token(text: str) -> Explanation:
     row = validator.find_id_token(text)
     if row is None:
         return Explanation(
-            "JWT", faults={"token_invalid": "it is no ID token or access token that this server knows"}
+            "JWT", faults={"token_invalid": "it is not an ID token or access token that this server knows"}
         )
     found = Explanation("ID token", {"application": row.application.client_id})
     found.facts |= {"user": row.user.get_username(), "expires": _moment(row.expires)}
