@@ -43,7 +43,7 @@ _MESSAGES: Final[dict[str, tuple[type[Error | Warning], str, str, str]]] = {
     ),
     "nothing_to_count": (
         Error,
-        "limit the devices of a user without a token binding type, by which to tell devices apart",
+        "limit the devices of a user, but have no token binding type to tell devices apart",
         "Choose a token binding type for them, or take the limit away.",
         "oauth_binding.E033",
     ),
@@ -80,7 +80,7 @@ _MESSAGES: Final[dict[str, tuple[type[Error | Warning], str, str, str]]] = {
     ),
     "inner_logout_uri": (
         Error,
-        "have a back-channel logout URI inside the network, which nothing is sent to",
+        "have a back-channel logout URI inside the network, to which nothing is sent",
         "Add the address to OAUTH_BINDING['BACKCHANNEL_LOGOUT_NETWORKS'], or correct the URI.",
         "oauth_binding.E042",
     ),

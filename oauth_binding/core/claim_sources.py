@@ -45,7 +45,7 @@ def problems(sources: Any) -> Iterator[str]:
         elif name in _TAKEN:
             yield f"has {name!r}, which is a claim of the server's own"
         elif not isinstance(source, str):
-            yield f"has a source of {name!r} that is not a text"
+            yield f"has a source of {name!r} that is not a string"
         elif problem := _problem_of(source):
             yield f"has {source!r} as the source of {name!r}, which {problem}"
 

@@ -21,7 +21,7 @@ def check_types(claims: dict[str, Any]) -> None:
     """
     registered.check_types(claims, _TEXTS)
     if not isinstance(claims.get("scope", ""), str):
-        raise ValueError("its scope is not a text")
+        raise ValueError("its scope is not a string")
     if ("binding_type" in claims) is not ("binding_ref" in claims):
         raise ValueError("it has only one of binding_type and binding_ref")
     _check_confirmation(claims.get("cnf", {}))

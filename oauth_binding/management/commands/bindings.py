@@ -74,8 +74,8 @@ class Command(BaseCommand):
         what.add_argument(
             "--forget",
             action="store_true",
-            help="with --user: forget what the user's devices and browsers are called, look like, and were "
-            "seen at; nobody is signed out",
+            help="with --user: forget what the user's devices and browsers are called and look like, and "
+            "where they were seen; nobody is signed out",
         )
         parser.add_argument(
             "--no-input", action="store_false", dest="interactive", help="with --end, do not ask first"
