@@ -34,8 +34,7 @@ class _Command(BaseCommand):
     help = (
         "Say whether the access token on standard input is good at this API, and why: each check by its "
         "name. The token is not an argument, as arguments are visible to all users of a machine. The "
-        "exit status "
-        "is 0 where it is good, and 1 where it is not."
+        "exit status is 0 where it is good, and 1 where it is not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
