@@ -36,7 +36,7 @@ def get_applications() -> Any:
             pass
     except (DatabaseError, InterfaceError, ImproperlyConfigured) as error:
         raise DatabaseOutOfReachError(
-            f"the database {alias!r} can't be asked ({type(error).__name__})"
+            f"the database {alias!r} can't be queried ({type(error).__name__})"
         ) from error
     except (RuntimeError, AssertionError):
         return None  # pytest-django and SimpleTestCase keep a test from the database

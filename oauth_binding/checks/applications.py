@@ -32,7 +32,7 @@ def check_applications(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
         return [
             Info(
                 f"The applications were not checked: {error}.",
-                hint="Run 'manage.py check' once more where it can be.",
+                hint="Run 'manage.py check' again where they can be.",
                 id="oauth_binding.I001",
             )
         ]

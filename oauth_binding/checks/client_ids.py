@@ -52,7 +52,8 @@ def check_client_ids(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     return [
         Warning(
             f"There are applications whose client id could be the primary key of a user: {named(found)}. "
-            "What they get for themselves says no sub in introspection, and they get no JWTs for themselves.",
+            "The tokens they get for themselves have no sub in introspection, and they get no JWTs for "
+            "themselves.",
             hint="Give them other client ids, and tell their clients.",
             id="oauth_binding.W013",
         )

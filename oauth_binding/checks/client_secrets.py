@@ -40,7 +40,8 @@ def check_hashers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
         messages.append(
             Error(
                 "OAUTH2_PROVIDER['CLIENT_SECRET_HASHER'] is "
-                f"{oauth2_settings.CLIENT_SECRET_HASHER!r}, which no hasher in PASSWORD_HASHERS is called.",
+                f"{oauth2_settings.CLIENT_SECRET_HASHER!r}, which is not the name of a hasher in "
+                "PASSWORD_HASHERS.",
                 hint=f"For 'oauth_binding_sha256', put {HASHER_PATH!r} last in PASSWORD_HASHERS.",
                 id="oauth_binding.E021",
             )
@@ -48,8 +49,8 @@ def check_hashers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
     if GeneratedSecretHasher.algorithm == oauth2_settings.CLIENT_SECRET_HASHER and not _generates_known():
         messages.append(
             Error(
-                "OAUTH2_PROVIDER['CLIENT_SECRET_GENERATOR_CLASS'] makes client secrets that are not known "
-                "for generated ones later: the fast hash is for none of them.",
+                "OAUTH2_PROVIDER['CLIENT_SECRET_GENERATOR_CLASS'] makes client secrets that can't be "
+                "recognized as generated later: none of them gets the fast hash.",
                 hint=f"Set it to {GENERATOR_PATH!r}.",
                 id="oauth_binding.E026",
             )

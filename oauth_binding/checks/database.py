@@ -63,7 +63,8 @@ def check_known_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any
     return [
         Error(
             f"A database router puts {model._meta.label} into {alias!r}, which is not in DATABASES.",
-            hint=f"Add {alias!r} to DATABASES, or correct the router; there are: {', '.join(connections)}.",
+            hint=f"Add {alias!r} to DATABASES, or correct the router; the databases are: "
+            f"{', '.join(connections)}.",
             obj=model,
             id="oauth_binding.E030",
         )

@@ -125,7 +125,7 @@ def check_successor(algorithm: str) -> Iterator[CheckMessage]:
     if algorithm == "RS256" and oauth2_settings.OIDC_RSA_PRIVATE_KEY:
         return
     yield Warning(
-        f"The {algorithm} key {key.kid} is used no longer than for a week, and has no successor.",
+        f"The {algorithm} key {key.kid} is used for no longer than a week, and has no successor.",
         hint=f"Make one with 'manage.py signingkeys create --algorithm {algorithm}'.",
         id="oauth_binding.W004",
     )

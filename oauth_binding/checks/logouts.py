@@ -32,7 +32,7 @@ def check_logout_queue(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
     return [
         Warning(
             "There are logout tokens that have been due for more than an hour: nobody sends them.",
-            hint="Run 'manage.py sendlogouts' each minute.",
+            hint="Run 'manage.py sendlogouts' every minute.",
             id="oauth_binding.W027",
         )
     ]

@@ -19,8 +19,8 @@ def check_middleware_of_toolkit(app_configs: Sequence[AppConfig] | None, **kwarg
     """W016: no middleware signs in by any token, on every page."""
     return [
         Warning(
-            f"MIDDLEWARE has {path}, which signs in by every access token, whatever its scopes, and in the "
-            "admin and on the pages of the server, too.",
+            f"MIDDLEWARE has {path}, which signs users in by any access token, whatever its scopes, even "
+            "in the admin and on the pages of the server.",
             hint="Put a class in its place that derives from oauth_binding.resource_server."
             "BearerTokenMiddleware and sets required_scopes.",
             id="oauth_binding.W016",

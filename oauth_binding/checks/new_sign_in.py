@@ -26,7 +26,7 @@ def check_addresses(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
         Warning(
             f"OAUTH_BINDING['NEW_SIGN_IN_MAIL'] is on, and {model._meta.label} has no {address_name()!r}: "
             "nobody gets a mail.",
-            hint="Set EMAIL_FIELD of the user model to the name of its field of mail addresses.",
+            hint="Set EMAIL_FIELD of the user model to the name of its email address field.",
             id="oauth_binding.W029",
         )
     ]

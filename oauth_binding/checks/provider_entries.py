@@ -60,8 +60,8 @@ def _check_bodies() -> Iterator[CheckMessage]:
         )
     ):
         yield Error(
-            "OAUTH2_PROVIDER['OAUTH2_BACKEND_CLASS'] reads JSON with JSONOAuthLibCore; the endpoints take "
-            "forms alone.",
+            "OAUTH2_PROVIDER['OAUTH2_BACKEND_CLASS'] reads JSON with JSONOAuthLibCore; the endpoints "
+            "take only forms.",
             hint="Take the class out, and let clients send forms (RFC 6749 appendix B).",
             id="oauth_binding.E029",
         )

@@ -20,8 +20,8 @@ def check_resource_identifier(app_configs: Sequence[AppConfig] | None, **kwargs:
         return []
     return [
         Warning(
-            f"OAUTH2_PROVIDER['OAUTH2_PROTECTED_RESOURCE_IDENTIFIER'] is {identifier!r}, which is no https "
-            "address without a query and a fragment: clients refuse it (RFC 9728 section 1.2).",
+            f"OAUTH2_PROVIDER['OAUTH2_PROTECTED_RESOURCE_IDENTIFIER'] is {identifier!r}, which is not an "
+            "https address without a query or a fragment: clients refuse it (RFC 9728 section 1.2).",
             hint="Give the address under which all the APIs are, such as https://example.com/api/.",
             id="oauth_binding.W022",
         )

@@ -25,8 +25,8 @@ def check_default_scopes(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
         return []
     return [
         Warning(
-            f"Clients that ask for no scope get all of them, also {' and '.join(offered)}: "
-            "OAUTH2_PROVIDER['DEFAULT_SCOPES'] is '__all__', which is what it is where nothing else is set.",
+            f"Clients that ask for no scope get all of them, including {' and '.join(offered)}: "
+            "OAUTH2_PROVIDER['DEFAULT_SCOPES'] is '__all__', the default.",
             hint="Set OAUTH2_PROVIDER['DEFAULT_SCOPES'] to a list of what every client may have.",
             id="oauth_binding.W017",
         )

@@ -19,7 +19,7 @@ from oauth_binding.models import TokenExchangeRule, policy_of, policy_problems
 _MESSAGES: Final[dict[str, tuple[type[Error | Warning], str, str, str]]] = {
     "nothing_to_prove": (
         Error,
-        "demand or report a proof without a sender constraint, which nothing comes of",
+        "demand or report a proof without a sender constraint, which has no effect",
         "Choose a sender constraint for them, or take the demand away.",
         "oauth_binding.E033",
     ),
@@ -43,7 +43,7 @@ _MESSAGES: Final[dict[str, tuple[type[Error | Warning], str, str, str]]] = {
     ),
     "nothing_to_count": (
         Error,
-        "limit the devices of a user without a token binding type, by which to tell devices apart",
+        "limit the devices of a user, but have no token binding type to tell devices apart",
         "Choose a token binding type for them, or take the limit away.",
         "oauth_binding.E033",
     ),
@@ -74,19 +74,19 @@ _MESSAGES: Final[dict[str, tuple[type[Error | Warning], str, str, str]]] = {
     ),
     "malformed_logout_uri": (
         Error,
-        "have a back-channel logout URI that is none, so that they are told of no logout",
+        "have a back-channel logout URI that is not valid, so that they are told of no logout",
         "Correct it on their pages in the admin: https, with a host, without a user and without a fragment.",
         "oauth_binding.E042",
     ),
     "inner_logout_uri": (
         Error,
-        "have a back-channel logout URI inside the network, which nothing is sent to",
+        "have a back-channel logout URI inside the network, to which nothing is sent",
         "Add the address to OAUTH_BINDING['BACKCHANNEL_LOGOUT_NETWORKS'], or correct the URI.",
         "oauth_binding.E042",
     ),
     "no_logout_uri": (
         Error,
-        "need a session id in logout tokens, and have no back-channel logout URI to get any at",
+        "need a session id in logout tokens, but have no back-channel logout URI to receive them at",
         "Give them a back-channel logout URI on their pages in the admin, or take the need away.",
         "oauth_binding.E042",
     ),

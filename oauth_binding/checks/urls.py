@@ -51,7 +51,7 @@ def check_metadata_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     return [
         Warning(
             f"The metadata of this server is not at {path}, where strict clients look for it (RFC 8414).",
-            hint="Add oauth_binding.urls.metadata_urlpatterns to the URLs of the root. If a proxy answers "
+            hint="Add oauth_binding.urls.metadata_urlpatterns to the root URLconf. If a proxy answers "
             "there, silence this check.",
             id="oauth_binding.W018",
         )
@@ -83,7 +83,7 @@ def check_next_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
     return [
         Error(
             f"{page!r} of oauth_binding.urls is served, but not {following!r}, whose address it needs: it "
-            "answers with an error of the server.",
+            "answers with a server error.",
             hint=f"Serve {following!r}, too, or neither.",
             id="oauth_binding.E028",
         )

@@ -82,7 +82,7 @@ def explain_presented_binding(demand: str, binding_type: str) -> str:
     else:
         sentences += [
             _("A request without it, or with a token that is bound to nothing, is answered all the same."),
-            _("This page says how many devices made some."),
+            _("This page says how many devices made such requests."),
         ]
     return " ".join(sentences)
 
@@ -122,7 +122,7 @@ def explain_policy(sender_constraint: str, demand: str, binding_type: str) -> st
     if demand == Demand.YES:
         sentences += [
             _("A request without one is refused."),
-            _("Bearer tokens from before are valid until they expire; refreshing them takes a proof."),
+            _("Earlier bearer tokens stay valid until they expire; refreshing them takes a proof."),
         ]
     else:
         sentences += [
@@ -245,8 +245,8 @@ def explain_device_limit(action: str, binding_type: str) -> str:
         return _("Without a token binding type devices can't be told apart, and there is no limit.")
     if action == DeviceLimitAction.REFUSE:
         return _(
-            "Who is signed in on as many devices as that has to sign out of one first: token requests of "
-            "another one are refused. All requests without a binding are one device."
+            "A user who is signed in on that many devices has to sign out of one first: token requests "
+            "of another one are refused. All requests without a binding are one device."
         )
     return _(
         "A new device takes the place of the one that was used least recently, which is signed out. All "

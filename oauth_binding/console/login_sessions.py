@@ -126,9 +126,9 @@ class LoginSessionAdmin(LargeTableAdmin, RevocableAdmin):
 
     def _confirm(self, request: HttpRequest, sessions: list[LoginSession], action: str = "") -> HttpResponse:
         question = ngettext(
-            "The user will be logged out in this browser, and of applications whose tokens end with the "
+            "The user will be logged out of this browser, and of applications whose tokens end with the "
             "login session:",
-            "The users will be logged out in these browsers, and of applications whose tokens end with the "
+            "The users will be logged out of these browsers, and of applications whose tokens end with the "
             "login sessions:",
             len(sessions),
         )

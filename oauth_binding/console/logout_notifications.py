@@ -82,5 +82,5 @@ class LogoutNotificationAdmin(LargeTableAdmin, ReadOnlyAdmin):
         )
         self.message_user(request, text % {"number": len(done)}, messages.SUCCESS)
         if len(done) < len(rows):
-            text = gettext("What is delivered, or being sent, was left alone.")
+            text = gettext("Notifications that were delivered, or are being sent, were left alone.")
             self.message_user(request, text, messages.WARNING)

@@ -148,7 +148,7 @@ class TokenPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
                 continue
             value = site_value(name)
             if isinstance(field, forms.NullBooleanField):
-                kept = _("As the site has it: yes") if value else _("As the site has it: no")
+                kept = _("Site default: yes") if value else _("Site default: no")
                 field.widget.choices = [("unknown", kept), ("true", _("Yes")), ("false", _("No"))]
             elif value is not None:
                 field.widget.attrs["placeholder"] = value
@@ -179,7 +179,9 @@ class TokenPolicyInline(admin.StackedInline):  # type: ignore[type-arg]
                 _("Lifetimes"),
                 {
                     "fields": [*_LIFETIMES, "lasts"],
-                    "description": _("What is left empty is as the site has it; that is shown in grey."),
+                    "description": _(
+                        "Where a field is empty, the site's default applies; it is shown in grey."
+                    ),
                 },
             ),
             (_("Devices"), {"fields": [*_DEVICE_LIMIT, "sites_device_limit", "device_limit_effect"]}),

@@ -25,5 +25,5 @@ def asking(alias: str, about: str) -> Iterator[None]:
         yield
     except Exception as error:
         # Each cache has errors of its own.
-        logger.error("The cache %r can't be asked for %s: %s", alias, about, type(error).__name__)
+        logger.error("The cache %r can't be used for %s: %s", alias, about, type(error).__name__)
         raise CacheUnavailableError from error

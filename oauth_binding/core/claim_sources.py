@@ -41,11 +41,11 @@ def problems(sources: Any) -> Iterator[str]:
         return
     for name, source in sources.items():
         if not (isinstance(name, str) and name.isprintable() and name and not set(name) & set(' "\\')):
-            yield f"has {name!r}, which is no name of a claim"
+            yield f"has {name!r}, which is not the name of a claim"
         elif name in _TAKEN:
             yield f"has {name!r}, which is a claim of the server's own"
         elif not isinstance(source, str):
-            yield f"has a source of {name!r} that is not a text"
+            yield f"has a source of {name!r} that is not a string"
         elif problem := _problem_of(source):
             yield f"has {source!r} as the source of {name!r}, which {problem}"
 
@@ -60,5 +60,5 @@ def _problem_of(source: str) -> str | None:
     user_model = get_user_model()
     if not hasattr(user_model, source):
         # A class with this method may have any attribute.
-        return None if hasattr(user_model, "__getattr__") else "is no attribute of the user model"
+        return None if hasattr(user_model, "__getattr__") else "is not an attribute of the user model"
     return "is a method of the user model" if callable(getattr(user_model, source)) else None

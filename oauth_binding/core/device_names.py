@@ -19,4 +19,4 @@ def validate_name(name: str) -> None:
     :raises ValidationError: there are some.
     """
     if any(map(is_misleading, name)):
-        raise ValidationError(_("A name has no control characters."), code="control_characters")
+        raise ValidationError(_("A name must not have control characters."), code="control_characters")

@@ -110,7 +110,7 @@ class UseDPoPNonceError(Refusal):
 class ClaimSourceError(TemporarilyUnavailableError):
     """``temporarily_unavailable``: what a token has to say of its user can't be told."""
 
-    description = "What the access token says of the user can't be told now. Try again."
+    description = "The access token's claims about the user can't be read now. Try again."
 
 
 class ProofStoreError(TemporarilyUnavailableError):

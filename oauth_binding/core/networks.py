@@ -37,7 +37,7 @@ def network_problems(value: Any) -> Iterator[str]:
         except ValueError:
             known = False
         if not known:
-            yield f"has {item!r}, which is no network"
+            yield f"has {item!r}, which is not a network"
 
 
 def read_networks(value: Any) -> list[Network]:

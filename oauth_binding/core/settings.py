@@ -45,7 +45,7 @@ def _flag_problems(value: Any) -> Iterator[str]:
 
 def _header_problems(name: Any) -> Iterator[str]:
     if not (isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9-]+", name)):
-        yield f"is {name!r}, which is no header"
+        yield f"is {name!r}, which is not a header"
 
 
 def _path_problems(path: Any) -> Iterator[str]:
@@ -139,8 +139,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         default={},
         problems=claim_sources.problems,
         check="oauth_binding.E037",
-        hint="Give a dict: by claim, the dotted path of a callable that takes the user, or the name of an "
-        "attribute of the user.",
+        hint="Give a dict from claims to the dotted path of a callable that takes the user, or the name "
+        "of an attribute of the user.",
     ),
     "DEVICE_ADDRESSES": Setting(
         default="off",
@@ -176,13 +176,13 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         default=300,
         problems=_count_problems,
         check="oauth_binding.E044",
-        hint="Give a whole number of seconds from 1 on, or None for token requests alone.",
+        hint="Give a whole number of seconds, at least 1, or None for token requests alone.",
     ),
     "MAX_DEVICES": Setting(
         default=1000,
         problems=_count_problems,
         check="oauth_binding.E034",
-        hint="Give a whole number from 1 on, or None for no limit.",
+        hint="Give a whole number, at least 1, or None for no limit.",
     ),
     "NEW_SIGN_IN_MAIL": _flag(default=False),
     "PASSWORD_CHANGE_ENDS": Setting(
@@ -195,13 +195,13 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         default={},
         problems=_limit_problems,
         check="oauth_binding.E040",
-        hint=f"Give a dict of whole numbers; there are {', '.join(map(repr, REGISTRATION_LIMITS))}.",
+        hint=f"Give a dict of whole numbers; the limits are {', '.join(map(repr, REGISTRATION_LIMITS))}.",
     ),
     "RETRY_SECONDS": Setting(
         default=10,
         problems=_positive_problems,
         check="oauth_binding.E045",
-        hint="Give a whole number of seconds from 1 on.",
+        hint="Give a whole number of seconds, at least 1.",
     ),
     "REVOCATION_FEED": _flag(default=False),
     "SIGNING_ALGORITHM": Setting(
@@ -214,7 +214,7 @@ SETTINGS: Final[Mapping[str, Setting]] = {
         default=None,
         problems=_path_problems,
         check="oauth_binding.E016",
-        hint="Give the path from the root on, such as BASE_DIR / 'signing-keys.json'.",
+        hint="Give an absolute path, such as BASE_DIR / 'signing-keys.json'.",
     ),
     "TOKEN_EXCHANGE_CASCADE": _flag(default=True),
     "TOKEN_EXCHANGE_ISSUERS": Setting(

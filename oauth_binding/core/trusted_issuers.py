@@ -123,7 +123,7 @@ def _is_user_field(value: Any) -> bool:
 _OPTIONS: Final[dict[str, Rule]] = {
     "JWKS_URL": SECURE_URL,
     "KEYS": (_is_jwk_set, "a JWK set with public keys"),
-    "AUDIENCE": (is_text_or_list, "a text or a list of texts"),
+    "AUDIENCE": (is_text_or_list, "a string or a list of strings"),
     "ALGORITHMS": ALGORITHM_LIST,
     "USER_CLAIM": (is_text, "the name of a claim"),
     "USER_FIELD": (_is_user_field, "a field of the user model"),

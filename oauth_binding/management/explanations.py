@@ -168,7 +168,7 @@ def _id_token(text: str) -> Explanation:
     row = validator.find_id_token(text)
     if row is None:
         return Explanation(
-            "JWT", faults={"token_invalid": "it is no ID token or access token that this server knows"}
+            "JWT", faults={"token_invalid": "it is not an ID token or access token that this server knows"}
         )
     found = Explanation("ID token", {"application": row.application.client_id})
     found.facts |= {"user": row.user.get_username(), "expires": _moment(row.expires)}
@@ -246,9 +246,9 @@ def _jwt_faults(text: str) -> dict[str, str]:
     if issuer and claims.get("iss") != issuer:
         faults["iss"] = "its iss is not OIDC_ISS_ENDPOINT"
     if claims.get("exp", 0) <= now:
-        faults["exp"] = "its exp is over"
+        faults["exp"] = "its exp has passed"
     if valid_from(claims) > now:
-        faults["nbf"] = "its iat or nbf is to come"
+        faults["nbf"] = "its iat or nbf is in the future"
     return faults
 
 

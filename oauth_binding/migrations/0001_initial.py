@@ -121,7 +121,8 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default="",
                 default="",
-                help_text="Grant types that are allowed beside the authorization grant type, space separated",
+                help_text="Grant types that are allowed in addition to the authorization grant type, "
+                "separated by spaces",
                 max_length=255,
                 verbose_name="additional grant types",
             ),

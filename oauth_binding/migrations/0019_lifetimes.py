@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
             "refresh_token_reuse_protection",
             models.BooleanField(
                 blank=True,
-                help_text="End a login whose used refresh token comes again",
+                help_text="End a login whose used refresh token is sent again",
                 null=True,
                 verbose_name="refresh token reuse protection",
             ),

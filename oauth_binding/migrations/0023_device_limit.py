@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
                 ],
                 db_default="evict",
                 default="evict",
-                help_text="What becomes of a new device of a user who has as many as that",
+                help_text="What becomes of a new device of a user who already has that many",
                 max_length=16,
                 verbose_name="beyond the limit",
             ),

@@ -59,7 +59,9 @@ class ApplicationBindingFields(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text=_("Grant types that are allowed beside the authorization grant type, space separated"),
+        help_text=_(
+            "Grant types that are allowed in addition to the authorization grant type, separated by spaces"
+        ),
     )
 
     authorization_grant_type: str
@@ -132,7 +134,7 @@ def _clean_client_id(application: Any) -> None:
     # Its clients would have to be told of another one, and it is never said as a sub.
     if application.pk is None or not model._base_manager.using(write_alias(model)).filter(**same).exists():
         message = _(
-            "This could be the primary key of a user, and tokens of the client be taken for the user's."
+            "This could be the primary key of a user, and tokens of the client could be taken for the user's."
         )
         raise ValidationError({"client_id": ValidationError(message, code="names_a_user")})
 

@@ -139,7 +139,7 @@ class TokenExchangeRule(models.Model):
             return  # said at the field
         if not self.client.allows_grant_type(TOKEN_EXCHANGE):
             raise ValidationError(
-                {"client": _("The allowed grant types of this application have no token exchange.")}
+                {"client": _("The allowed grant types of this application do not include token exchange.")}
             )
         is_public = self.client.client_type == AbstractApplication.CLIENT_PUBLIC
         if is_public and not binding_settings.token_exchange_public_clients:

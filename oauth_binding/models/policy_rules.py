@@ -174,7 +174,7 @@ def _audience_problems(policy: TokenPolicy) -> Iterator[tuple[str, ValidationErr
             message = _("There are control characters in it.")
             yield field, ValidationError(message, code="malformed_audience")
         if len("".join(audiences)) > MAX_AUDIENCES_LENGTH:
-            message = _("These have more than %(limit)d characters together.")
+            message = _("These have more than %(limit)d characters in total.")
             params = {"limit": MAX_AUDIENCES_LENGTH}
             yield field, ValidationError(message, code="malformed_audience", params=params)
     default = policy.default_audiences.split()
@@ -216,9 +216,7 @@ def _logout_uri_problem(uri: str) -> ValidationError | None:
     networks = binding_settings.backchannel_logout_networks
     addresses = known_addresses(parts.hostname or "")
     if parts.scheme != "https" and not any(is_inside(address, networks) for address in addresses):
-        message = _(
-            "This has to be https: http is for the addresses that BACKCHANNEL_LOGOUT_NETWORKS has alone."
-        )
+        message = _("This has to be https: http is only for the addresses in BACKCHANNEL_LOGOUT_NETWORKS.")
         return ValidationError(message, code="malformed_logout_uri")
     if addresses and not any(is_allowed(address, networks) for address in addresses):
         message = _("This address is inside the network, and BACKCHANNEL_LOGOUT_NETWORKS does not have it.")

@@ -129,7 +129,7 @@ class TokenPolicy(models.Model):
     )
     refresh_token_reuse_protection = _switch_field(
         _("refresh token reuse protection"),
-        _("End a login whose used refresh token comes again"),
+        _("End a login whose used refresh token is sent again"),
     )
     reuse_min_lifetime = models.PositiveIntegerField(
         _("least lifetime of a token that is answered again"),
@@ -171,7 +171,7 @@ class TokenPolicy(models.Model):
         choices=DeviceLimitAction.choices,
         default=DeviceLimitAction.EVICT,
         db_default=DeviceLimitAction.EVICT.value,
-        help_text=_("What becomes of a new device of a user who has as many as that"),
+        help_text=_("What becomes of a new device of a user who already has that many"),
     )
     revoke_on_logout = models.CharField(  # noqa: DJ001
         _("a logout ends"),

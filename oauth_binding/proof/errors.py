@@ -51,4 +51,4 @@ class StoreUnavailableError(ProofError):
     reason = Reason.PROOF_STORE_UNAVAILABLE
 
     def __init__(self) -> None:
-        super().__init__("It can't be told now whether the DPoP proof was used before. Try again.")
+        super().__init__("It can't be checked now whether the DPoP proof was used before. Try again.")

@@ -197,7 +197,7 @@ def read_credentials(request: HttpRequest, rules: ProofRules, origin: str = "") 
     found = _CREDENTIALS.fullmatch(header)
     if found is None:
         scheme = DPOP.scheme if is_proof_tried(request) else "bearer"
-        raise MalformedRequestError(f"The Authorization header has not just one {scheme} token.")
+        raise MalformedRequestError(f"The Authorization header does not have exactly one {scheme} token.")
     if len(found[2]) > MAX_TOKEN_LENGTH:
         raise InvalidTokenError("The access token is invalid.")
     if not is_proof_tried(request):
@@ -343,7 +343,7 @@ def require_sender_constrained(request: HttpRequest, token: Any) -> None:
     """
     if not is_sender_constrained(token):
         tell_refusal(request.META, InvalidTokenError.error, Reason.TOKEN_NOT_CONSTRAINED, token)
-        raise InvalidTokenError("This resource takes sender-constrained access tokens alone.")
+        raise InvalidTokenError("This resource takes only sender-constrained access tokens.")
 
 
 def is_bound(token: Any, binding_types: Collection[str] = ()) -> bool:

@@ -40,8 +40,8 @@ def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             messages.append(Error(said, hint=hint, id="oauth_binding.E027"))
         elif not middleware.required_scopes:
             said = (
-                f"MIDDLEWARE has {path}, which asks tokens for no scope: any access token, for whatever it "
-                "was granted, may do there all that its user may."
+                f"MIDDLEWARE has {path}, which requires no scope: any access token, whatever it was "
+                "granted for, may do there all that its user may."
             )
             messages.append(Warning(said, hint=hint, id="oauth_binding.W015"))
     return messages

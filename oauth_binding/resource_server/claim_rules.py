@@ -21,7 +21,7 @@ def check_types(claims: dict[str, Any]) -> None:
     """
     registered.check_types(claims, _TEXTS)
     if not isinstance(claims.get("scope", ""), str):
-        raise ValueError("its scope is not a text")
+        raise ValueError("its scope is not a string")
     if ("binding_type" in claims) is not ("binding_ref" in claims):
         raise ValueError("it has only one of binding_type and binding_ref")
     _check_confirmation(claims.get("cnf", {}))
@@ -56,7 +56,7 @@ def value_faults(claims: dict[str, Any]) -> Iterator[tuple[str, RefusedTokenErro
     confirmation = Confirmation.from_claims(claims)
     if confirmation is not None and confirmation.member != JWK_THUMBPRINT:
         # It is no bearer token, and how to prove it is not known here.
-        yield "cnf", RefusedTokenError("its cnf has other members than jkt")
+        yield "cnf", RefusedTokenError("its cnf has members other than jkt")
 
 
 def _check_confirmation(confirmation: Any) -> None:

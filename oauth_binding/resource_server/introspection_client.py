@@ -161,9 +161,9 @@ def _ask(text: str) -> dict[str, Any]:
             logger.warning("The introspection endpoint at %s answers %d.", url, error.code)
     except HTTPException as error:
         # Its text has what was answered, and that may be what was asked.
-        logger.warning("The introspection endpoint at %s can't be asked: %s", url, type(error).__name__)
+        logger.warning("The introspection endpoint at %s can't be used: %s", url, type(error).__name__)
     except (OSError, *MALFORMED) as error:
-        logger.warning("The introspection endpoint at %s can't be asked: %s", url, one_line(error))
+        logger.warning("The introspection endpoint at %s can't be used: %s", url, one_line(error))
     raise ServerUnavailableError
 
 

@@ -241,7 +241,7 @@ def _read_claims(body: bytes) -> dict[str, Any]:
         raise ValueError("it has no iat or exp")
     now, leeway = time(), resource_server_settings.leeway
     if claims["iat"] > now + leeway or claims["exp"] <= now - leeway:
-        raise ValueError("it is not of this time")
+        raise ValueError("its iat is in the future, or its exp has passed")
     return claims
 
 

@@ -45,7 +45,9 @@ _FOR_INTROSPECTION: Final = (INTROSPECTION, BOTH)
 #: All the keys of ``OAUTH_RESOURCE_SERVER``.
 SETTINGS: Final[Mapping[str, Setting]] = {
     "ISSUER": Setting(rule=_TEXT, needed_by=VALIDATIONS),
-    "AUDIENCE": Setting(rule=(is_text_or_list, "a text or a list of texts"), default=(), needed_by=_FOR_JWTS),
+    "AUDIENCE": Setting(
+        rule=(is_text_or_list, "a string or a list of strings"), default=(), needed_by=_FOR_JWTS
+    ),
     "VALIDATION": Setting(
         rule=(lambda value: value in VALIDATIONS, f"one of these: {', '.join(VALIDATIONS)}"), default=LOCAL
     ),
@@ -199,7 +201,7 @@ class ResourceServerSettings:
     def _validation(self) -> str:
         value = self._get("VALIDATION")
         if value not in VALIDATIONS:
-            raise ImproperlyConfigured("OAUTH_RESOURCE_SERVER['VALIDATION'] is not one that there is.")
+            raise ImproperlyConfigured("OAUTH_RESOURCE_SERVER['VALIDATION'] is not valid.")
         return str(value)
 
     def _get(self, key: str) -> Any:

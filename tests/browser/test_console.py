@@ -198,7 +198,7 @@ def test_the_explanation_of_what_apis_want_follows_the_choices(operator: Page) -
     demand.get_by_label("Report what would be refused").check()
     expect(effect).to_contain_text("Without a token binding type there is nothing that a request could name.")
     operator.get_by_label("Token binding type:").select_option(label="Client request")
-    expect(effect).to_contain_text("This page says how many devices made some.")
+    expect(effect).to_contain_text("This page says how many devices made such requests.")
     demand.get_by_label("Yes", exact=True).check()
     expect(effect).to_contain_text("is refused.")
     operator.get_by_label("Token binding type:").select_option(label="DPoP key")

@@ -497,10 +497,10 @@ REST_FRAMEWORK_CASES: list[tuple[str, str, Callable[[], AbstractContextManager[A
 CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     (
         "E014",
-        "is no header",
+        "is not a header",
         lambda: override_settings(OAUTH_BINDING={"BINDING_HEADER": "Token Binding"}),
     ),
-    ("E014", "is no header", lambda: override_settings(OAUTH_BINDING={"BINDING_HEADER": None})),
+    ("E014", "is not a header", lambda: override_settings(OAUTH_BINDING={"BINDING_HEADER": None})),
     ("E001", "not set", lambda: provider_without("OAUTH2_VALIDATOR_CLASS")),
     ("E001", "empty", lambda: provider(OAUTH2_VALIDATOR_CLASS="")),
     ("E001", "not importable", lambda: provider(OAUTH2_VALIDATOR_CLASS="no.such.Validator")),

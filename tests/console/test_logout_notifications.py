@@ -135,7 +135,7 @@ def test_what_nobody_took_is_sent_again(
 
     assert told(page) == [
         "2 logout notifications are going to be sent again.",
-        "What is delivered, or being sent, was left alone.",
+        "Notifications that were delivered, or are being sent, were left alone.",
     ]
     for status in ("waiting", "given_up"):
         row = LogoutNotification.objects.get(pk=rows[status].pk)
@@ -160,7 +160,10 @@ def test_what_is_being_sent_is_left_alone(operator: Client, rows: dict[str, Logo
     claimed = delivery._claim(row.jti)
     assert claimed is not None
 
-    assert told(again(operator, rows, "waiting"))[1] == "What is delivered, or being sent, was left alone."
+    assert (
+        told(again(operator, rows, "waiting"))[1]
+        == "Notifications that were delivered, or are being sent, were left alone."
+    )
 
     assert LogoutNotification.objects.get(pk=row.pk).next_attempt == claimed.until
     # Where the sender was killed, it is not for long.

@@ -264,7 +264,11 @@ def test_the_section_tells_what_binding_to_a_key_does(
     ("binding_type", "demand", "sentence"),
     [
         ("client-request", "no", "APIs take its tokens without being told what they are bound to."),
-        ("client-request", "report", "is answered all the same. This page says how many devices made some."),
+        (
+            "client-request",
+            "report",
+            "is answered all the same. This page says how many devices made such requests.",
+        ),
         ("client-request", "yes", "or with a token that is bound to nothing, is refused."),
         ("none", "yes", "Without a token binding type there is nothing that a request could name."),
         ("dpop-key", "report", "naming it proves nothing"),
@@ -600,7 +604,7 @@ def test_the_form_says_what_the_site_has(
 
     assert page.count('placeholder="1234"') == 3
     assert page.count('placeholder="172800"') == 1
-    assert page.count("As the site has it: no") == 2
+    assert page.count("Site default: no") == 2
 
 
 def test_the_page_says_what_it_comes_to(

@@ -104,11 +104,11 @@ def test_what_is_known_of_a_host_without_looking_it_up(host: str, addresses: tup
         (("10.0.0.0/8",), []),
         ("10.0.0.0/8", ["is not a list"]),
         (None, ["is not a list"]),
-        (["10.0.0.1/8"], ["has '10.0.0.1/8', which is no network"]),  # with host bits
-        (["localhost"], ["has 'localhost', which is no network"]),
-        ([""], ["has '', which is no network"]),
-        ([10], ["has 10, which is no network"]),
-        ([None, "10.0.0.0/8"], ["has None, which is no network"]),
+        (["10.0.0.1/8"], ["has '10.0.0.1/8', which is not a network"]),  # with host bits
+        (["localhost"], ["has 'localhost', which is not a network"]),
+        ([""], ["has '', which is not a network"]),
+        ([10], ["has 10, which is not a network"]),
+        ([None, "10.0.0.0/8"], ["has None, which is not a network"]),
     ],
 )
 def test_the_setting(value: object, problems: list[str]) -> None:

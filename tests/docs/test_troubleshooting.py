@@ -345,8 +345,10 @@ AT_THE_TOKEN_ENDPOINT: Final[dict[str, list[Provoke]]] = {
         old_proof
     ],
     "400 `invalid_dpop_proof`: The DPoP proof was used before.": [used_proof],
-    "400 `invalid_grant`: The DPoP proof is by another key than the grant is bound to.": [another_key],
-    "503 `temporarily_unavailable`: It can't be told now whether the DPoP proof was used before. "
+    "400 `invalid_grant`: The DPoP proof is by a key other than the one that the grant is bound to.": [
+        another_key
+    ],
+    "503 `temporarily_unavailable`: It can't be checked now whether the DPoP proof was used before. "
     "Try again.": [without_a_cache],
     "503 `server_error`: JWT access tokens are not set up on this server.": [no_key],
     "503 `server_error`: ID tokens are not set up for this client.": [no_key_for_id_tokens],
@@ -357,7 +359,7 @@ AT_THE_TOKEN_ENDPOINT: Final[dict[str, list[Provoke]]] = {
 }
 AT_AN_API: Final[dict[str, list[Provoke]]] = {
     "401": [no_token],
-    "400 `invalid_request`: The Authorization header has not just one bearer token.": [two_tokens],
+    "400 `invalid_request`: The Authorization header does not have exactly one bearer token.": [two_tokens],
     "401 `invalid_token`: The access token has expired.": [expired, superseded, revoked],
     "401 `invalid_token`: The access token is invalid.": [unknown, of_an_inactive_user],
     "401 `invalid_token`: The access token is not bound.": [unbound],

@@ -164,8 +164,8 @@ class TestAsInDjangoOauthToolkit:
 REFUSED: dict[tuple[str, ...], list[str]] = {
     # Of the application, and of its types together
     ("--client-id", "4711"): [
-        "client_id: This could be the primary key of a user, and tokens of the client be taken for the "
-        "user's."
+        "client_id: This could be the primary key of a user, and tokens of the client could be taken for "
+        "the user's."
     ],
     ("--user", "99999"): ["user: user instance with id 99999 "],
     ("--redirect-uris", "nowhere"): ["redirect_uris: "],

@@ -458,7 +458,7 @@ def test_a_malformed_header_is_a_bad_request(user: User, kind: str, header: str)
     response = call(kind, Authorization=header)
 
     assert response.status_code == 400
-    description = "The Authorization header has not just one bearer token."
+    description = "The Authorization header does not have exactly one bearer token."
     assert response["WWW-Authenticate"] == challenge(response, "invalid_request", description)
 
 

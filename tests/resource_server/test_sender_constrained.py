@@ -128,8 +128,8 @@ def test_an_api_that_takes_no_bearer_tokens(make_bound: Callable[..., Site], kin
     refused = call(kind, bearer)
     assert refused.status_code == 401
     assert refused["WWW-Authenticate"].startswith(
-        'DPoP error="invalid_token", error_description="This resource takes sender-constrained access tokens '
-        'alone.", '
+        'DPoP error="invalid_token", error_description="This resource takes only sender-constrained access '
+        'tokens.", '
     )
     # Nor does it offer to take one.
     assert call(kind, {"Authorization": "Bearer unknown"})["WWW-Authenticate"].startswith("DPoP error=")
@@ -203,7 +203,7 @@ def test_a_malformed_header_is_a_bad_request(db: None, kind: str, header: str) -
     answer = call(kind, {"Authorization": header})
 
     assert answer.status_code == 400
-    description = "The Authorization header has not just one DPoP token."
+    description = "The Authorization header does not have exactly one DPoP token."
     expected = f'DPoP error="invalid_request", error_description="{description}", '
     assert answer["WWW-Authenticate"].startswith(expected)
 

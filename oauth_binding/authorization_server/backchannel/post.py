@@ -43,7 +43,7 @@ def post(uri: str, logout_token: str, networks: list[Network]) -> Result:
     """
     if split_url(uri) is None:
         # Urllib knows other schemes, which know nothing of networks.
-        return Result("its address is none of http or https", answered=False)
+        return Result("its address is neither http nor https", answered=False)
     form = urlencode({"logout_token": logout_token}).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "django-oauth-binding"}
     try:
@@ -68,7 +68,7 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, gaierror | UnicodeError):  # the latter for what can be no name
         return "its host has no address"
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not good: {cause.verify_message}"
+        return f"its certificate is not valid: {cause.verify_message}"
     if isinstance(cause, ssl.SSLError):
         return f"TLS failed: {cause.reason}"
     if isinstance(cause, OSError):

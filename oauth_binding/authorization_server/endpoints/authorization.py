@@ -237,7 +237,7 @@ class AuthorizationView(views.AuthorizationView):
         if not left and scopes:
             error = InvalidScopeError(
                 Reason.SCOPE_NOT_ALLOWED,
-                description="offline_access: the user is not asked by this client.",
+                description="offline_access: this client's users are not asked for consent.",
                 state=credentials.get("state"),
             )
             raise OAuthToolkitError(error=error, redirect_uri=credentials["redirect_uri"])

@@ -123,7 +123,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         valid, oauthlib_request = super().verify_request(request)
         if valid and not isinstance(oauthlib_request.access_token, get_access_token_model()):
             # An ID token: it tells a client who has signed in, and is no credential.
-            description = "An ID token is no access token."
+            description = "An ID token is not an access token."
             oauthlib_request.oauth2_error = {"error": "invalid_token", "error_description": description}
             valid = False
         self.client = oauthlib_request.client if valid else None

@@ -107,7 +107,7 @@ def _parties(claims: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if not isinstance(party, dict) or not isinstance(party.get("sub"), str):
             raise jwt.InvalidTokenError("its act names a party without a sub")
         if not isinstance(party.get("iss", ""), str):
-            raise jwt.InvalidTokenError("its act has an iss that is not a text")
+            raise jwt.InvalidTokenError("its act has an iss that is not a string")
         yield party
         party = party.get("act")
 
@@ -138,7 +138,7 @@ def _check_claims(issuer: Issuer, claims: dict[str, Any]) -> None:
             raise jwt.MissingRequiredClaimError(name)
     check_types(claims, ("iss", "sub", "jti", issuer.user_claim))
     if not isinstance(claims.get("scope"), str | None):
-        raise jwt.InvalidTokenError("its scope is not a text")
+        raise jwt.InvalidTokenError("its scope is not a string")
     list(_parties(claims))
     now = timezone.now().timestamp()
     # A new token is to live no longer than this one, so there is no leeway here.

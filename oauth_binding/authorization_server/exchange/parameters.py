@@ -73,7 +73,7 @@ def check_parameters(request: Request) -> None:
     if value_of(request, "requested_token_type") == TYPE_JWT and not is_jwt_client:
         raise InvalidRequestError(
             Reason.PARAMETER_INVALID,
-            description="requested_token_type: the access tokens of this client are no JWTs.",
+            description="requested_token_type: the access tokens of this client are not JWTs.",
             request=request,
         )
 

@@ -257,7 +257,7 @@ def _targets(request: Request, subject: Subject, rule: TokenExchangeRule) -> lis
         )
         raise InvalidTargetError(
             Reason.AUDIENCE_NOT_ALLOWED,
-            description=f"This client may not exchange for this {name}, or it has to name one.",
+            description=f"This client may not exchange tokens for this {name}, or it has to name one.",
             request=request,
         )
     return targets

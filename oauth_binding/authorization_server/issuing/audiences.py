@@ -40,7 +40,7 @@ def inherit(policy: TokenPolicy, granted: list[str], name: str = "resource", **c
         if not left:
             raise InvalidTargetError(
                 Reason.AUDIENCE_NOT_ALLOWED,
-                f"This client gets no tokens any more for the granted {name}.",
+                f"This client no longer gets tokens for the granted {name}.",
                 **context,
             )
         return left
@@ -48,7 +48,7 @@ def inherit(policy: TokenPolicy, granted: list[str], name: str = "resource", **c
     if policy.allowed_audiences.split() and not default:
         raise InvalidTargetError(
             Reason.AUDIENCE_REQUIRED,
-            f"{name} is required: this client gets no tokens for everything.",
+            f"{name} is required: this client gets no token without one.",
             **context,
         )
     return default

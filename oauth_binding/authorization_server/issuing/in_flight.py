@@ -68,4 +68,4 @@ def _has_other_password(user: Any, current: users.LockedUser) -> bool:
 def refusal(request: Request) -> OAuth2Error:
     """Return the error of a request whose user has changed since it was validated."""
     error = InvalidGrantError if state_of(request).is_token_request else AccessDeniedError
-    return error(Reason.USER_CHANGED, description="The user has changed meanwhile.", request=request)
+    return error(Reason.USER_CHANGED, description="The user has changed in the meantime.", request=request)

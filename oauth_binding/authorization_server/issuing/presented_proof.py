@@ -53,7 +53,7 @@ def check_proof(request: Request, held: Confirmation | None = None, *, may_chang
     if held is not None and held != proof.confirmation and not may_change:
         raise InvalidGrantError(
             Reason.KEY_MISMATCH,
-            description="The DPoP proof is by another key than the grant is bound to.",
+            description="The DPoP proof is by a key other than the one that the grant is bound to.",
             request=request,
         )
     if state.is_proof_recorded and state.proof is None:

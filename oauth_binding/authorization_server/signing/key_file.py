@@ -86,7 +86,7 @@ def parse(jwk: Any) -> FileKey:
         raise ValueError("is not a JSON object")
     algorithm: Any = jwk.get("alg")
     if algorithm not in SIGNING_ALGORITHMS:
-        raise ValueError(f"has an alg that is none of {', '.join(SIGNING_ALGORITHMS)}")
+        raise ValueError(f"has an alg that is not one of {', '.join(SIGNING_ALGORITHMS)}")
     if jwk.get("use") != "sig":
         raise ValueError("does not have the use 'sig'")
     private_key = _parse_private_key(jwk, algorithm)
@@ -102,9 +102,11 @@ def _parse_dates(jwk: dict[str, Any]) -> list[Any]:
     dates: list[Any] = [jwk.get(name) for name in ("nbf", "exp", "published_until")]
     given = dates[:1] if dates[1:] == [None, None] else dates
     if not all(type(date) is int and 0 <= date < _MAX_DATE for date in given):
-        raise ValueError("has no nbf, or not exp together with published_until, in seconds since the epoch")
+        raise ValueError(
+            "must have nbf, and both or neither of exp and published_until, in seconds since the epoch"
+        )
     if given != sorted(given):
-        raise ValueError("has nbf, exp and published_until in another order than that")
+        raise ValueError("has nbf, exp and published_until out of order")
     return dates
 
 
@@ -152,7 +154,7 @@ def read(path: Path) -> tuple[FileKey, ...]:
         except ValueError as error:
             raise ValueError(f"key {number} {error}") from None
         if key.kid in keys:
-            raise ValueError(f"key {number} has the kid of another one, {key.kid}")
+            raise ValueError(f"key {number} has the same kid as another key, {key.kid}")
         keys[key.kid] = key
     return tuple(keys.values())
 

@@ -34,7 +34,7 @@ def _read(name: str, application: Any, user: Any) -> Any:
     except Exception as error:
         # Not the text of the error, which may quote what is known of the user.
         logger.error(
-            "No access token of client %s is told what it says: the source of the claim %s failed (%s)",
+            "The claims of a token of client %s can't be read: the source of the claim %s failed (%s)",
             one_line(application.client_id),
             one_line(name),
             type(error).__name__,

@@ -218,7 +218,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if self.find_application(credentials[0]) is not None:
             raise InvalidClientError(
                 Reason.CLIENT_AMBIGUOUS,
-                description="The Authorization header and client_id name two clients.",
+                description="The Authorization header and client_id name different clients.",
                 request=request,
             )
 

@@ -38,7 +38,7 @@ def refusal(description: str) -> OpenApiResponse:
 #: How any operation that takes tokens refuses them, by status.
 REFUSALS: Final = {
     401: refusal("There are no credentials, or they are not valid."),
-    403: refusal("They are not enough: they may lack a scope, or be no user's."),
+    403: refusal("They are not enough: they may lack a scope, or not be a user's."),
 }
 
 

@@ -26,12 +26,12 @@ def check_types(claims: Mapping[str, Any], texts: Collection[str]) -> None:
     """
     for name in texts:
         if name in claims and not is_text(claims[name]):
-            raise ValueError(f"its {name} is not a text")
+            raise ValueError(f"its {name} is not a string")
     for name in _DATES:
         if name in claims and not is_number(claims[name], LAST_DATE):
             raise ValueError(f"its {name} is not a date")
     if "aud" in claims and not is_text_or_list(claims["aud"]):
-        raise ValueError("its aud is neither a text nor a list of texts")
+        raise ValueError("its aud is neither a string nor a list of strings")
 
 
 def valid_from(claims: Mapping[str, Any]) -> float:

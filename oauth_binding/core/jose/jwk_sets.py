@@ -115,7 +115,7 @@ class RemoteJWKSet(RemoteDocument):
 
     def _find_key(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
         if self.keys is None:
-            raise KeysUnavailableError("the keys of its issuer can't be had")
+            raise KeysUnavailableError("the keys of its issuer can't be fetched")
         return self.keys.find_key(kid, algorithm)
 
 

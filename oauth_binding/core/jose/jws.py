@@ -70,7 +70,7 @@ def read_header(part: str, *, types: Collection[str], algorithms: Collection[str
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise jwt.InvalidAlgorithmError("its alg is not accepted")
     if not isinstance(header.get("kid", ""), str):  # RFC 7515 section 4.1.4
-        raise jwt.InvalidTokenError("its kid is not a text")
+        raise jwt.InvalidTokenError("its kid is not a string")
     return header
 
 
@@ -92,10 +92,10 @@ def read_payload(parts: list[str], key: jwt.PyJWK) -> dict[str, Any]:
 def media_type(typ: Any) -> str:
     """Return a ``typ`` header in a form to compare (RFC 7515 section 4.1.9); empty for a missing one.
 
-    :raises jwt.InvalidTokenError: it is not a text.
+    :raises jwt.InvalidTokenError: it is not a string.
     """
     if not isinstance(typ, str | None):
-        raise jwt.InvalidTokenError("its typ is not a text")
+        raise jwt.InvalidTokenError("its typ is not a string")
     return (typ or "").lower().removeprefix("application/")
 
 

@@ -37,9 +37,9 @@ _FILTERS: Final = ("application", "type", "unused_for", "live", "ended")
 
 class Command(BaseCommand):
     help = (
-        "List token bindings, one a line, by their numbers: the devices, installations and browsers that "
+        "List token bindings, one per line, by their numbers: the devices, installations and browsers that "
         "tokens were issued for. With --count, say how many there are; with --end, revoke all tokens of "
-        "each. No binding value is shown, which is a secret."
+        "each. Binding values are secret, and are not shown."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--type", metavar="TYPE", help="only those of this token binding type")
         parser.add_argument(
-            "--unused-for", type=days, metavar="DAYS", help="only those not used for so long, in days"
+            "--unused-for", type=days, metavar="DAYS", help="only those not used for at least this many days"
         )
         tokens = parser.add_mutually_exclusive_group()
         tokens.add_argument(
@@ -60,7 +60,7 @@ class Command(BaseCommand):
         tokens.add_argument("--ended", action="store_true", help="only those without such a token")
         what = parser.add_mutually_exclusive_group()
         what.add_argument("--count", action="store_true", help="say how many there are, list none")
-        what.add_argument("--json", action="store_true", help="list them as JSON, one object a line")
+        what.add_argument("--json", action="store_true", help="list them as JSON, one object per line")
         what.add_argument(
             "--end",
             action="store_true",
@@ -74,8 +74,8 @@ class Command(BaseCommand):
         what.add_argument(
             "--forget",
             action="store_true",
-            help="with --user: forget what the user's devices and browsers are called, look like, and were "
-            "seen at; nobody is signed out",
+            help="with --user: forget what the user's devices and browsers are called and look like, and "
+            "where they were seen; nobody is signed out",
         )
         parser.add_argument(
             "--no-input", action="store_false", dest="interactive", help="with --end, do not ask first"

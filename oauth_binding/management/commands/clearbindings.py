@@ -54,8 +54,8 @@ class Command(BaseCommand):
     help = (
         "Delete token bindings that have not been used for a given time and hold no tokens any more, and "
         "what is kept of revoked JWTs and used proofs until they expire, of redeemed authorization codes "
-        "for a day, and of logout tokens for 30 days. Forget the addresses and places of devices where the "
-        "site keeps none any more. End the tokens of users who are not active. Run it "
+        "for a day, and of logout tokens for 30 days. Forget the addresses and places of devices where "
+        "the site no longer keeps them. End the tokens of users who are not active. Run it "
         "after cleartokens, which deletes tokens."
     )
 

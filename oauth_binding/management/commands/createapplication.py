@@ -28,7 +28,7 @@ def _policy_fields() -> list[Any]:
 class Command(createapplication.Command):
     help = (
         "Create an application, with its token type, token binding type and token policy. "
-        "What can't work is refused, and nothing is created then."
+        "If something can't work, it is refused, and nothing is created."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

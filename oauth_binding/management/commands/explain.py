@@ -24,9 +24,9 @@ USAGE: Final = 2
 
 class Command(BaseCommand):
     help = (
-        "Say what a token is that comes on standard input, and whether and why it is good. With --client, "
-        "say what a binding id on standard input stands for. Neither is an argument, as those are seen by "
-        "all users of a machine. The exit status is 0 where it is good, and 1 where it is not."
+        "Explain the token on standard input: what it is, and whether and why it is good. With --client, "
+        "say what a binding id on standard input stands for. Neither is an argument, as arguments are "
+        "visible to all users of a machine. The exit status is 0 where it is good, and 1 where it is not."
     )
     stdin: Any = None
 
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--user", metavar="NAME", help="with --client, the user; without, the client itself"
         )
-        parser.add_argument("--json", action="store_true", help="say it as JSON")
+        parser.add_argument("--json", action="store_true", help="print it as JSON")
 
     @deciding()
     def handle(self, *args: Any, **options: Any) -> None:
@@ -69,7 +69,7 @@ def _find(client_id: str, name: str | None) -> tuple[Any, Any]:
     model: Any = get_user_model()
     user = written(model).filter(**{model.USERNAME_FIELD: name}).first()
     if user is None:
-        raise CommandError("There is no user of this name.", returncode=USAGE)
+        raise CommandError("There is no user with this name.", returncode=USAGE)
     return application, user
 
 

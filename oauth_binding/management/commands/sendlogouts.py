@@ -11,9 +11,9 @@ from oauth_binding.authorization_server.backchannel.delivery import deliver_due,
 
 class Command(BaseCommand):
     help = (
-        "Send the logout tokens that are due to the applications that have a back-channel logout URI. Run it "
-        "each minute, also where the site has a task backend: it finds what that one has lost. It can run "
-        "more than once at the same moment."
+        "Send the logout tokens that are due to the applications that have a back-channel logout URI. "
+        "Run it every minute, even where the site has a task backend: it finds what the backend has "
+        "lost. Several can run at the same time."
     )
     # As it runs each minute, and a mistake elsewhere need not keep anybody logged in.
     requires_system_checks = []

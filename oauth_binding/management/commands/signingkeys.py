@@ -51,14 +51,14 @@ class Command(BaseCommand):
             "remove the keys whose publication is over. Where a successor is announced already, wait for it.",
         )
         rotate.add_argument(
-            "--algorithm", choices=SIGNING_ALGORITHMS, help="rotate the key of this algorithm alone"
+            "--algorithm", choices=SIGNING_ALGORITHMS, help="rotate only the key of this algorithm"
         )
         rotate.add_argument(
             "--older-than",
             type=_whole_number,
             default=0,
             metavar="DAYS",
-            help="only keys that have been used for so long, in days (default: 0)",
+            help="only keys that have been used for at least this many days (default: 0)",
         )
         rotate.add_argument(
             "--publish-for",

@@ -78,7 +78,7 @@ def test_no_other_scheme_gets_around_it(told: Any, user: User, listener: socket.
 
     assert send_logouts() == "0 logout tokens delivered, 1 failed, 1 left."
 
-    assert only_failure() == "its address is none of http or https"
+    assert only_failure() == "its address is neither http nor https"
     assert_untouched(listener)
 
 

@@ -298,12 +298,12 @@ def trust(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     [
         pytest.param(True, "localhost", "", id="good"),
         pytest.param(
-            False, "localhost", "its certificate is not good: self-signed certificate", id="unknown"
+            False, "localhost", "its certificate is not valid: self-signed certificate", id="unknown"
         ),
         pytest.param(
             True,
             "127.0.0.1",
-            "its certificate is not good: IP address mismatch, certificate is not valid for '127.0.0.1'.",
+            "its certificate is not valid: IP address mismatch, certificate is not valid for '127.0.0.1'.",
             id="of another host",
         ),
     ],

@@ -259,7 +259,7 @@ class TestEachGrant:
         opened = door(make_site, form, {"allowed_audiences": f"{ORDERS} {STOCK}"})
 
         assert refused(opened.ask(), "audience" if door is Exchange else "resource").endswith(
-            "is required: this client gets no tokens for everything."
+            "is required: this client gets no token without one."
         )
         assert audiences(opened.site, opened.ask(ORDERS).access) == [ORDERS]
 
@@ -370,7 +370,7 @@ class TestNarrowing:
         set_policy(site, allowed_audiences=STOCK, default_audiences=STOCK)
 
         assert refused(site.refresh(first.refresh)) == (
-            "This client gets no tokens any more for the granted resource."
+            "This client no longer gets tokens for the granted resource."
         )
 
         set_policy(site, allowed_audiences=f"{STOCK} {ORDERS}")

@@ -68,7 +68,8 @@ def ticked(make_site: Make) -> Callable[..., Site]:
 def unavailable(answer: Answer) -> None:
     assert (answer.status, answer["error"]) == (503, "temporarily_unavailable"), answer.data
     assert (
-        answer["error_description"] == "What the access token says of the user can't be told now. Try again."
+        answer["error_description"]
+        == "The access token's claims about the user can't be read now. Try again."
     )
 
 

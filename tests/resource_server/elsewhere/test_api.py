@@ -51,7 +51,7 @@ class TestRequests:
 
         assert (answer.status, answer.challenge) == (
             400,
-            challenge("invalid_request", "The Authorization header has not just one bearer token."),
+            challenge("invalid_request", "The Authorization header does not have exactly one bearer token."),
         )
         assert issuer.asked == []
 

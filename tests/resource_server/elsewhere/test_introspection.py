@@ -324,7 +324,7 @@ class TestOutages:
 
         assert_unavailable(api.call(TOKEN))
 
-        assert "can't be asked: BadStatusLine" in caplog.text
+        assert "can't be used: BadStatusLine" in caplog.text
         assert_says_no_secret(caplog)
         assert "Basic" not in caplog.text
 

@@ -32,13 +32,13 @@ _SAID: Final[tuple[str, ...]] = (
 
 class _Command(BaseCommand):
     help = (
-        "Say whether and why the access token that comes on standard input is good at this API: each check "
-        "by its name. The token is no argument, as those are seen by all users of a machine. The exit status "
-        "is 0 where it is good, and 1 where it is not."
+        "Say whether the access token on standard input is good at this API, and why: each check by its "
+        "name. The token is not an argument, as arguments are visible to all users of a machine. The "
+        "exit status is 0 where it is good, and 1 where it is not."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--json", action="store_true", help="say it as JSON")
+        parser.add_argument("--json", action="store_true", help="print it as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         text = sys.stdin.read().strip()
