@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import nox
@@ -267,7 +268,8 @@ def local_times(session: nox.Session, database: str) -> None:
 @nox.session(venv_backend="none")
 def wheel(session: nox.Session) -> None:
     """A wheel, in an empty site."""
-    session.run(".ci/wheel", sys.executable, str(Path(session.create_tmp()) / "wheel"), external=True)
+    with TemporaryDirectory() as folder:
+        session.run(".ci/wheel", sys.executable, str(Path(folder) / "wheel"), external=True)
 
 
 @nox.session
