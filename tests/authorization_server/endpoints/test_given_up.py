@@ -135,7 +135,8 @@ OF_THE_ADMIN: Final = [
 @pytest.mark.parametrize("route", OF_THE_ADMIN)
 def test_a_page_of_the_admin_says_so(root: Client, route: str) -> None:
     """Those of the app, and those of users, which the app adds to."""
-    path = route.replace("<path:object_id>", "1").replace("<id>", "1").replace("<str:kind>", "user")
+    user = root.session["_auth_user_id"]
+    path = route.replace("<path:object_id>", user).replace("<id>", user).replace("<str:kind>", "user")
 
     with connection.execute_wrapper(give_up):
         answer = root.get(f"/{path}")
