@@ -214,7 +214,7 @@ def test_what_is_closed_covers_as_much_as_is_few(
     revoke_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "MAX_TOKENS", 3)
-    with time_machine.travel(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC), tick=False):
+    with time_machine.travel(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC).timestamp(), tick=False):
         hour = datetime(2040, 5, 6, 5, tzinfo=UTC).timestamp()
         for seconds in (5, 65, 66, 1800):
             revoke_at(hour + seconds)
@@ -240,7 +240,7 @@ def test_what_is_closed_covers_as_much_as_is_few(
 
 
 def test_what_is_not_closed_is_of_a_minute_at_most(revoke_at: Callable[..., str]) -> None:
-    with time_machine.travel(datetime(2040, 5, 6, 8, 2, 30, tzinfo=UTC), tick=False):
+    with time_machine.travel(datetime(2040, 5, 6, 8, 2, 30, tzinfo=UTC).timestamp(), tick=False):
         hour = int(datetime(2040, 5, 6, 7, tzinfo=UTC).timestamp())
         assert [read(fetch(f"?from={hour + start}"))["until"] - hour for start in (0, 3000, 3420, 3600)] == [
             *(600, 3060, 3480, 3660)
@@ -379,7 +379,7 @@ def test_a_head_that_has_not_changed_is_signed_once_in_five_seconds(
     passed = 0.0
     monkeypatch.setattr(revocation_feed, "monotonic", lambda: passed)
     with (
-        time_machine.travel(datetime(2040, 5, 6, 7, 30, 10, tzinfo=UTC), tick=False),
+        time_machine.travel(datetime(2040, 5, 6, 7, 30, 10, tzinfo=UTC).timestamp(), tick=False),
         mock.patch.object(feed, "sign", wraps=feed.sign) as sign,
     ):
         for signed in (1, 1, 1, 2):
