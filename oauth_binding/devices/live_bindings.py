@@ -99,8 +99,9 @@ class LivePaginator(Paginator):  # type: ignore[type-arg]
         :raises InvalidPage: it is none, or there is no such page.
         """
         text = str(number)
-        if text.isascii() and text.isdecimal() and len(text) < 10:
-            self._last_wanted = max(1, int(text)) * self.per_page
+        # Where it is none, pages begin with the first one.
+        wanted = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
+        self._last_wanted = max(1, wanted) * self.per_page
         return super().validate_number(number)
 
     @cached_property

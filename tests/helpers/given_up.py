@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 #: For clients (RFC 6749 section 5.2), for people, and as Django REST framework has it.
@@ -27,7 +28,7 @@ TAKES_A_TOKEN: Final = Door(JSON, "POST", {**CLIENT, "token": "x"})
 DOCUMENT: Final = Door(NOTHING)
 
 #: All of the app's, by their routes.
-DOORS: Final = {
+DOORS: dict[str, Door] = {
     "oauth2/.well-known/oauth-authorization-server": DOCUMENT,
     "oauth2/.well-known/oauth-authorization-server/<path:issuer_path>": DOCUMENT,
     "oauth2/.well-known/oauth-protected-resource": DOCUMENT,
@@ -94,3 +95,6 @@ DOORS: Final = {
     "api/devices/<str:id>/": Door(DETAIL, "DELETE", path="api/devices/b1/"),
     "api/devices/<str:id>/sign-out-others/": Door(DETAIL, "POST", path="api/devices/b1/sign-out-others/"),
 }
+
+if find_spec("rest_framework") is None:
+    DOORS = {route: door for route, door in DOORS.items() if not route.startswith("api/")}
