@@ -140,17 +140,19 @@ class RevocationFeed(remote_document.RemoteDocument):
         """
         if head["suspended"] == self._state_of_suspended:
             return
-        found = TokenDigests()
+        named: dict[str, float] = {}
         state = None
         if head["suspended"] is not None:
             claims = self._read("list=suspended")
             if not is_text(state := claims.get("state")) and state is not None:
                 raise ValueError("it has no state")
-            found.add(_expiries(claims, "suspended"))
-        if is_latest:
-            self.suspended, self._state_of_suspended = found, state
-        elif head["suspended"] is not None:
-            self.suspended.add(_expiries(claims, "suspended"))
+            named = _expiries(claims, "suspended")
+        if not is_latest:
+            self.suspended.add(named)
+            return
+        found = TokenDigests()
+        found.add(named)
+        self.suspended, self._state_of_suspended = found, state
 
     def _read_revoked(self, head: dict[str, Any], began: float) -> None:
         """Read what was revoked since this was done last.
