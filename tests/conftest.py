@@ -42,10 +42,14 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.fixture(autouse=True)
 def _fresh_feed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the server's feed be that of a new process, and say at once what was revoked a moment ago."""
+    """Let the server's feed be that of a new process: what it keeps is of rows that are gone."""
     monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
+
+
+@pytest.fixture
+def feed_without_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server look into its tables at each request of the feed, as if a second had passed."""
     monkeypatch.setattr(revocation_feed, "LOOK_UP_INTERVAL", 0)
-    monkeypatch.setattr(revocation_feed, "FIRST_INTERVAL", 0)
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:

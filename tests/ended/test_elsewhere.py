@@ -65,6 +65,7 @@ def doors(live_server: Any, settings: Any, make_site: Callable[..., Site]) -> di
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), cases([], [*KINDS][:3]))
+@pytest.mark.usefixtures("feed_without_pause")
 def test_what_has_ended_is_refused_elsewhere(
     doors: dict[str, dict[str, Any]],
     make_applications: Callable[[str], Applications],

@@ -163,6 +163,7 @@ def revoke_at(user: User) -> Callable[..., str]:
     return make
 
 
+@pytest.mark.usefixtures("feed_without_pause")
 def test_the_head_says_which_minutes_have_changed(revoke_at: Callable[..., str]) -> None:
     now = time.time()
     heads = [read(fetch())["slices"]]
@@ -193,6 +194,7 @@ def test_whenever_it_was_revoked_it_is_named(revoke_at: Callable[..., str], seco
     assert list(revoked()) == [jti]
 
 
+@pytest.mark.usefixtures("feed_without_pause")
 def test_a_piece_that_is_open_has_the_state_of_its_minute(revoke_at: Callable[..., str]) -> None:
     now = time.time()
     first = revoke_at(now)
@@ -278,6 +280,7 @@ def test_a_moment_that_is_not_of_the_feed_is_refused(revoke_at: Callable[..., st
         assert fetch(f"?from={int(moment)}").status_code == 400
 
 
+@pytest.mark.usefixtures("feed_without_pause")
 def test_users_who_are_not_active_are_a_piece_of_their_own(make_bound: Callable[..., Site]) -> None:
     token = make_bound("jwt").bound("phone")
     User.objects.update(is_active=False)
@@ -294,6 +297,7 @@ def test_users_who_are_not_active_are_a_piece_of_their_own(make_bound: Callable[
 # Caching
 
 
+@pytest.mark.usefixtures("feed_without_pause")
 def test_the_head_is_kept_and_asked_for_anew(make_bound: Callable[..., Site]) -> None:
     site = make_bound("jwt")
     site.bound("phone")
@@ -354,8 +358,6 @@ def test_strangers_have_little_looked_up_and_signed(
     """What was revoked a second ago is in every answer, however many ask, and however much is revoked."""
     passed = 0.0
     monkeypatch.setattr(revocation_feed, "monotonic", lambda: passed)
-    monkeypatch.setattr(revocation_feed, "LOOK_UP_INTERVAL", 1)
-    monkeypatch.setattr(revocation_feed, "FIRST_INTERVAL", 600)
     site = make_bound("jwt")
     site.bound("phone")
     minute = minute_of(time.time())

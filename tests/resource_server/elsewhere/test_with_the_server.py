@@ -154,6 +154,7 @@ def test_an_api_is_told_what_is_ticked(
     assert get_authenticator().authenticate(request).claims["email"] == "alice@example.com"
 
 
+@pytest.mark.usefixtures("feed_without_pause")
 def test_a_superseded_and_a_revoked_token_are_refused_within_the_interval(
     elsewhere: Callable[..., None], make_bound: Callable[..., Site], validation: str
 ) -> None:
