@@ -68,10 +68,14 @@ class Process:
 
 
 class Site:
-    """The contenders' sites on one kind of database, each started when it is first asked for."""
+    """The contenders' sites on one kind of database, each started when it is first asked for.
 
-    def __init__(self, database: str) -> None:
+    :param toolkit: a directory with a django-oauth-toolkit in place of the one that is installed.
+    """
+
+    def __init__(self, database: str, toolkit: Path | None = None) -> None:
         self.database = database
+        self._toolkit = toolkit
         self._stack = ExitStack()
         self._processes: dict[tuple[str, bool, int], Process] = {}
         self._servers: dict[str, int] = {}
@@ -117,6 +121,8 @@ class Site:
 
     def _environment(self, contender: str, hashes_slowly: bool = False) -> dict[str, str]:
         name = "".join(filter(str.isalnum, contender)).lower()
+        if self._toolkit is not None:
+            name += f"_{self._toolkit.name}"
         environment = {
             **os.environ,
             # Others may measure on the same server.
@@ -128,6 +134,8 @@ class Site:
             "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
             "PYTHONWARNINGS": "ignore",
         }
+        if self._toolkit is not None:
+            environment["PYTHONPATH"] = os.pathsep.join([str(self._toolkit), *sys.path])
         if self._redis:
             environment["BENCHMARK_REDIS"] = self._redis
         if hashes_slowly:

@@ -95,6 +95,8 @@ class Stream:
     """The requests of a job, sent one after the other."""
 
     def __init__(self, send: Send, job: Job, process: int) -> None:
+        #: Whether a request is being answered, and not the next one made.
+        self.is_sending = False
         self._send = send
         self._calls: Calls = calls(job, process, send.address)
         self._next = next(self._calls)
@@ -107,9 +109,11 @@ class Stream:
         goes_on = True
         while goes_on:
             goes_on = self._next.goes_on
+            self.is_sending = True
             started = time.perf_counter()
             status, body = self._send.call(self._next)
             seconds += time.perf_counter() - started
+            self.is_sending = False
             if status != 200:
                 raise RuntimeError(f"{status} {body[:500]!r}")
             self._next = self._calls.send(decode(body))
@@ -155,7 +159,7 @@ class Worker:
 
         def count_query(execute: Any, sql: str, *arguments: Any) -> Any:
             nonlocal queries
-            queries += not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))
+            queries += stream.is_sending and not sql.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))
             return execute(sql, *arguments)
 
         with connection.execute_wrapper(count_query):

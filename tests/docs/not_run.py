@@ -49,6 +49,10 @@ NOT_RUN: Final = {
     ("docs/logout.md", "from urllib.parse import urlencode"): _RECIPE,
     ("docs/resource-server.md", "pip install 'django-oauth-binding[drf]'"): _PIP,
     (
+        "docs/proposals.md",
+        "$ pip install -e '.[benchmark]'",
+    ): "needs a clone of another project",
+    (
         "docs/speed.md",
         "# Statements that PostgreSQL prepares",
     ): "PostgreSQL's: the suite runs with these options by TEST_PREPARED=1",
