@@ -620,7 +620,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             user_id=plan.binding.user_id,
             scope=token["scope"],
             expires=expires,
-            id_token=self._load_id_token(token["id_token"]) if "id_token" in token else None,
+            id_token=self._find_saved_id_token(token["id_token"], request) if "id_token" in token else None,
             application=request.client,
             source_refresh_token=source_refresh_token,
             resource=request.resource,
@@ -709,6 +709,11 @@ class BindingOAuth2Validator(OAuth2Validator):
         return self._create_refresh_token(request, text, access_token, predecessor)
 
     # ID tokens
+
+    def _find_saved_id_token(self, text: str, request: Request) -> Any:
+        """Return the row of the ID token that a request is answered: signed a moment before, or by a site."""
+        saved = vars(request).get("id_token")
+        return self._load_id_token(text) if saved is None else saved
 
     def get_oidc_issuer_endpoint(self, request: Any) -> str:
         """Return the issuer, wherever the site has the URLs."""

@@ -127,6 +127,7 @@ def test_a_login_at_an_application_without_binding(make_site: Callable[..., Site
         ("none", "", (13, 18, 7)),
         ("none", "openid ", (13, 24, 12)),
         ("sso-session", "", (13, 16, 9)),
+        ("sso-session", "openid ", (13, 20, 11)),
     ],
 )
 def test_a_login_with_a_browser(
