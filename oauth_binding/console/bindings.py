@@ -70,7 +70,7 @@ class BindingTypeFilter(admin.SimpleListFilter):
 class LastUsedFilter(admin.SimpleListFilter):
     """By the time since a binding was used last, in days."""
 
-    title = _("last used")
+    title = _("last use")
     parameter_name = "unused_for"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -114,19 +114,19 @@ class ReportedFilter(admin.SimpleListFilter):
 class WithoutBindingFilter(ReportedFilter):
     demand = "require_binding"
     parameter_name = REPORTS[demand]
-    title = _("without a binding")
+    title = _("last request without a binding")
 
 
 class WithoutPresentedBindingFilter(ReportedFilter):
     demand = "require_presented_binding"
     parameter_name = REPORTS[demand]
-    title = _("without its binding at an API")
+    title = _("last API call without the binding")
 
 
 class WithoutProofFilter(ReportedFilter):
     demand = "require_sender_constraint"
     parameter_name = REPORTS[demand]
-    title = _("without a proof")
+    title = _("last request without a proof")
 
 
 class TokenBindingChangeList(LargeChangeList):

@@ -37,7 +37,7 @@ def explain(token_type: TokenType, binding_type: str, demand: str) -> str:
     reuses = decide(token_type, live=True) is Decision.REUSE
     sentences = [str(binder.description)] if binder.description else []
     if reuses:
-        holds = _("Each %(binding)s holds one token, which is answered again until it expires.")
+        holds = _("Each %(binding)s holds one token, which is returned again until it expires.")
     else:
         holds = _("Each %(binding)s holds one token; a new request replaces it and revokes the one before.")
     sentences.append(holds % {"binding": binder.parameter or binder.label})
@@ -175,7 +175,7 @@ def explain_lifetimes(policy: TokenPolicy, application: Any) -> str:
         )
     if policy.reuse_min_lifetime and (application is None or application.token_type != TokenType.JWT.value):
         said.append(
-            _("An opaque token is answered again as long as %(time)s of it are left.")
+            _("An opaque token is returned again as long as %(time)s of it are left.")
             % {"time": _in_words(policy.reuse_min_lifetime)}
         )
     return " ".join(said)

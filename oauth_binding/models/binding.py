@@ -68,11 +68,11 @@ class TokenBinding(Sighted):
     created = models.DateTimeField(_("first seen"), default=timezone.now)
     last_used = models.DateTimeField(_("last used"), default=timezone.now)
     # When a request last fell short of a demand that is only reported; see MISSED.
-    binding_missed = models.DateTimeField(_("last without a binding"), null=True, editable=False)
+    binding_missed = models.DateTimeField(_("last request without a binding"), null=True, editable=False)
     presented_binding_missed = models.DateTimeField(
-        _("last without its binding at an API"), null=True, editable=False
+        _("last API call without the binding"), null=True, editable=False
     )
-    proof_missed = models.DateTimeField(_("last without a proof"), null=True, editable=False)
+    proof_missed = models.DateTimeField(_("last request without a proof"), null=True, editable=False)
     # Counts who had the lock of the row: taking it is a write (see storage/bindings.py).
     revision = models.BigIntegerField(default=0, db_default=0, editable=False)
     # Whether it may have a live token: where it is false, it has none. Null: no token was ever issued for it,

@@ -70,7 +70,7 @@ class TokenExchangeRule(models.Model):
         help_text=_("Issue refresh tokens, with which the client outlives the token it exchanged"),
     )
     accept_unproven_subject = models.BooleanField(
-        _("accept an unproven subject token"),
+        _("unproven subject tokens"),
         default=False,
         db_default=False,
         help_text=_(

@@ -132,10 +132,10 @@ class TokenPolicy(models.Model):
         _("End a login whose used refresh token is sent again"),
     )
     reuse_min_lifetime = models.PositiveIntegerField(
-        _("least lifetime of a token that is answered again"),
+        _("least lifetime of a token that is returned again"),
         null=True,
         blank=True,
-        help_text=_("In seconds; an opaque access token with less left is replaced, and not answered again"),
+        help_text=_("In seconds; an opaque access token with less left is replaced, and not returned again"),
     )
     allowed_audiences = models.TextField(
         _("allowed audiences"),

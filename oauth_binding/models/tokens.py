@@ -48,7 +48,7 @@ def _confirmation_field() -> models.CharField[str | None, str | None]:
 
 
 def _login_started_field() -> models.DateTimeField[datetime | None, datetime | None]:
-    # When the login began that the token is of, however often it was refreshed, exchanged or answered again;
+    # When the login began that the token is of, however often it was refreshed, exchanged or returned again;
     # null where it began with the token, and in rows from before there was the column.
     return models.DateTimeField(null=True, editable=False)
 

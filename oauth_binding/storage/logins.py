@@ -1,4 +1,4 @@
-"""How long a login lasts: from its first token on, through refresh, exchange and being answered again."""
+"""How long a login lasts: from its first token on, through refresh, exchange and being returned again."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The values of opaque tokens: random where they are stored, derived where they are not.
 
 With django-oauth-toolkit's ``COMPLIANT_BCP_RFC9700_TOKEN_STORAGE`` a token's text is not kept, so a token
-that is to be answered again must be recoverable without being stored: it is then an HMAC, under a key that
+that is to be returned again must be recoverable without being stored: it is then an HMAC, under a key that
 the database does not have, of a random seed that is kept beside the token's checksum.
 """
 

@@ -33,7 +33,7 @@ class DeviceLimitError(OutdatedError):
 def limit_for(plan: BoundPlan, request: Request) -> int | None:
     """Return how many devices the user of a request may have, or None: it is no request of a new device.
 
-    A client that acts for itself has no devices, and what is refreshed or answered again is there already.
+    A client that acts for itself has no devices, and what is refreshed or returned again is there already.
     """
     state = state_of(request)
     if plan.binding.user_id is None or state.refresh_token is not None or plan.reused is not None:

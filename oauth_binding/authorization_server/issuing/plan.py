@@ -237,12 +237,12 @@ def adopt_changes(request: Request, token: dict[str, Any]) -> bool:
 
 
 def may_reuse(plan: Plan) -> bool:
-    """Return whether a live token is answered again, by the decision table."""
+    """Return whether a live token is returned again, by the decision table."""
     return decide(plan.token_type, live=True) is Decision.REUSE
 
 
 def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
-    """Return the value of a token that can be answered again: a live one whose text can be brought back.
+    """Return the value of a token that can be returned again: a live one whose text can be brought back.
 
     A token that was exchanged from something else is none, nor is one of another key, or one that lives
     longer than its login, than what is exchanged, or than a new one would: the site grants less by now. Nor
@@ -264,7 +264,7 @@ def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
 
 
 def _has_little_left(token: SlotToken, plan: Plan) -> bool:
-    """Return whether a token, or its login, ends too early for it to be answered again."""
+    """Return whether a token, or its login, ends too early for it to be returned again."""
     wanted = timezone.now() + plan.least_left
     if token.expires < wanted:
         return True

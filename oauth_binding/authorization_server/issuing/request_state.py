@@ -78,7 +78,7 @@ class Plan:
     login_started: datetime | None = field(default=None, kw_only=True)
     #: The primary key of the login session of the browser that the tokens come from; None for none.
     session_id: int | None = field(default=None, kw_only=True)
-    #: How long the login may last of a token that is answered again, and how much of both has to be left.
+    #: How long the login may last of a token that is returned again, and how much of both has to be left.
     login_lifetime: timedelta | None = field(default=None, kw_only=True)
     least_left: timedelta = field(default=timedelta(0), kw_only=True)
 
@@ -96,9 +96,9 @@ class BoundPlan(Plan):
     slot: str = ""
     #: Whether no access token had the slot. Its unique constraint tells who has got it meanwhile.
     is_free: bool = False
-    #: The live access token that is answered again.
+    #: The live access token that is returned again.
     reused: SlotToken | None = None
-    #: The primary key of the refresh token that is answered again, or goes on beside a new access token.
+    #: The primary key of the refresh token that is returned again, or goes on beside a new access token.
     kept_refresh: Any = None
     #: The successor of an already consumed refresh token, whose row gets a new token.
     successor: SlotToken | None = None
@@ -126,7 +126,7 @@ class RequestState:
     missed_demands: set[str] = field(default_factory=set)
     #: The refresh token that was found to be valid, in a refresh request.
     refresh_token: BoundRefreshToken | None = None
-    #: Whether that is answered again, and goes on.
+    #: Whether that is returned again, and goes on.
     keeps_refresh_token: bool = False
     #: The authorization code that was found to be valid.
     code: str | None = field(default=None, repr=False)

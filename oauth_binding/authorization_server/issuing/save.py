@@ -129,7 +129,7 @@ def _report(missed: Iterable[str], plan: Plan, request: Request) -> None:
     :param missed: the demands that it falls short of.
     """
     binding = plan.binding if isinstance(plan, BoundPlan) else None
-    if binding is not None and not binding.pk:  # a token was answered again without looking at its row
+    if binding is not None and not binding.pk:  # a token was returned again without looking at its row
         binding = written(TokenBinding).filter(key=binding.key).first()
     for demand in sorted(missed):
         report(demand, request.client, user_of(request), binding, state_of(request).facts)
@@ -338,7 +338,7 @@ def _answer_again(plan: BoundPlan, reused: SlotToken, request: Request, token: d
 
 
 def _confirm(reused: SlotToken) -> SlotToken:
-    """Return what is there now of a token to be answered again.
+    """Return what is there now of a token to be returned again.
 
     :raises OutdatedError: it was ended since it was looked up: by another request, or by the site's own code.
     """
@@ -351,7 +351,7 @@ def _confirm(reused: SlotToken) -> SlotToken:
 
 
 def _move_login(plan: BoundPlan, reused: SlotToken, request: Request, token: dict[str, Any]) -> None:
-    """Link a token that is answered again to the browser and the ID token of this answer.
+    """Link a token that is returned again to the browser and the ID token of this answer.
 
     It stands for this login from now on. One without a browser leaves it to that of the last login in one.
     """

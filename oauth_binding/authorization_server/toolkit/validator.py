@@ -633,7 +633,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             binding_session_id=plan.session_id,
         )
         if plan.token_type is TokenType.JWT:
-            # It is never answered again, so only its checksum is kept (see TokenChecksumField).
+            # It is never returned again, so only its checksum is kept (see TokenChecksumField).
             row._raw_token = plan.access.text
             _keep_claims(row, plan.access.text)
         else:
