@@ -31,6 +31,11 @@ def sign_out_users(model_admin: Any, request: HttpRequest, queryset: QuerySet[An
     """Sign users out on all devices and at all applications, after a confirmation.
 
     An action for the admin of users. It is there by itself where that is registered at Django's own site.
+
+    :param model_admin: the admin of users.
+    :param request: the request of the action, or the confirmation.
+    :param queryset: the users.
+    :return: the question; None when they are signed out, or are too many.
     """
     users = list(queryset[: MAX_USERS + 1])
     if len(users) > MAX_USERS:

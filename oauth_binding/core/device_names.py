@@ -16,6 +16,7 @@ MAX_NAME_LENGTH: Final = 100
 def validate_name(name: str) -> None:
     """Check the name of a device for control characters, those that turn the direction of a text included.
 
+    :param name: of any length; ``MAX_NAME_LENGTH`` is the caller's to check.
     :raises ValidationError: there are some.
     """
     if any(map(is_misleading, name)):

@@ -25,6 +25,8 @@ def login_sessions_of(user: AbstractBaseUser) -> QuerySet[LoginSession]:
     """Return the login sessions of a user that go on, the last seen first.
 
     There is one for each browser in which the user has signed in to an application.
+
+    :param user: who is signed in.
     """
     sessions: QuerySet[LoginSession] = written(LoginSession).filter(live_sessions(), user=user)
     return sessions.order_by("-last_seen", "-pk")

@@ -23,6 +23,9 @@ def export_devices(user: AbstractBaseUser) -> list[dict[str, Any]]:
 
     Each has its ``kind``, "device" or "browser"; moments are texts (RFC 3339). There are no secrets: what a
     device has sent to be told apart is there as its reference.
+
+    :param user: whose devices and browsers they are.
+    :return: the devices in the order in which they were first seen, and then the browsers.
     """
     bindings = written(TokenBinding).filter(user=user).select_related("application").order_by("pk")
     sessions = written(LoginSession).filter(user=user).order_by("pk")
@@ -34,6 +37,8 @@ def forget_device_facts(user: AbstractBaseUser) -> None:
 
     Nobody is signed out: what is kept is what tokens are bound to, and when. A device is described again when
     it is used next.
+
+    :param user: whose devices and browsers they are.
     """
     written(TokenBinding).filter(user=user).update(name="", **_NOTHING_SEEN)
     written(LoginSession).filter(user=user).update(**_NOTHING_SEEN)

@@ -122,6 +122,7 @@ def devices_of(
 
     Access tokens without an application, which nothing but the admin makes, are left out.
 
+    :param user: whose devices they are.
     :param search: words, each of which has to be found in what a device is called, or in its application;
         empty for all devices.
     :param session: the login session of the browser at hand; what it was signed in from is here. None for
@@ -136,6 +137,7 @@ def find_device(
 ) -> Device | None:
     """Return the device of a user that has an id, or None.
 
+    :param user: whose device it is.
     :param device_id: a ``Device.id``, or anything else.
     :param live_only: whether the user has to be signed in there, as on those of ``devices_of``.
     :param session: as for ``devices_of``.
@@ -153,6 +155,8 @@ def device_id_of(access_token: Any) -> str | None:
     """Return the ``Device.id`` of the device that an access token is on.
 
     None for a token without an application, which is on none.
+
+    :param access_token: the row, or the access token of a request.
     """
     if access_token.application_id is None:
         return None
@@ -186,6 +190,7 @@ def sign_out_everywhere(
     ended stays ended, and calling it again ends the rest. Called in a transaction (``ATOMIC_REQUESTS``), it
     is part of that, and the user's other requests wait until it is committed.
 
+    :param user: who is signed out.
     :param keep: the ``Device.id`` of the one that stays as it is; None for none.
     :param keep_session: a login session that goes on, beside that of the device, with the tokens that came
         from there; None for none.
@@ -255,8 +260,8 @@ def rename(binding: TokenBinding, name: str) -> None:
     """Give a device a name.
 
     :param binding: what the device is; it gets the name, too.
-    :param name: up to ``oauth_binding.core.device_names.MAX_NAME_LENGTH`` characters without control
-        characters; empty for no name.
+    :param name: up to ``MAX_NAME_LENGTH`` characters without control characters (see ``validate_name``);
+        empty for no name.
     """
     written(TokenBinding).filter(pk=binding.pk).update(name=name)
     binding.name = name

@@ -230,7 +230,11 @@ class TokenPolicy(models.Model):
         return bool(self.allowed_audiences or self.default_audiences)
 
     def allows_audience(self, audience: str) -> bool:
-        """Return whether tokens may be for an audience or a resource, which is compared letter by letter."""
+        """Return whether tokens may be for an audience or a resource.
+
+        :param audience: the text in the request (RFC 8693 section 2.1, RFC 8707 section 2), which is compared
+            letter by letter.
+        """
         allowed = self.allowed_audiences.split()
         return not allowed or audience in allowed
 
@@ -251,7 +255,11 @@ class TokenPolicy(models.Model):
 
 
 def policy_of(application: Any) -> TokenPolicy:
-    """Return the token policy of an application: that of its row, or one that has all by default."""
+    """Return the token policy of an application: that of its row, or one that has all by default.
+
+    :param application: a row of the application model, saved or not.
+    :return: the row, or one that is not saved.
+    """
     try:
         policy: TokenPolicy = application.token_policy
     except TokenPolicy.DoesNotExist:

@@ -332,7 +332,10 @@ class BearerAuthenticator:
 
 
 def is_sender_constrained(token: Any) -> bool:
-    """Return whether an access token is good with a proof of its key alone (RFC 9449 section 6)."""
+    """Return whether an access token is good with a proof of its key alone (RFC 9449 section 6).
+
+    :param token: the access token of a request, as ``authorize`` returns it.
+    """
     return token.binding_confirmation is not None
 
 
@@ -349,6 +352,7 @@ def require_sender_constrained(request: HttpRequest, token: Any) -> None:
 def is_bound(token: Any, binding_types: Collection[str] = ()) -> bool:
     """Return whether an access token is bound; a token of the shared slot is not.
 
+    :param token: the access token of a request, as ``authorize`` returns it.
     :param binding_types: those that count; empty for any.
     """
     binding = token.binding

@@ -31,6 +31,7 @@ class BearerTokenMiddleware:
 
     Pages of the apps in ``session_apps`` are left alone: a token signs nobody in there.
 
+    :param get_response: the next middleware or the view, as Django hands it over.
     :raises ImproperlyConfigured: it does not say which scopes (``manage.py check``: E027).
     """
 
@@ -84,7 +85,10 @@ class BearerTokenMiddleware:
         return None
 
     def is_for_session(self, match: ResolverMatch | None) -> bool:
-        """Return whether a page is one of ``session_apps``."""
+        """Return whether a page is one of ``session_apps``.
+
+        :param match: what the address of the page leads to; None for nothing.
+        """
         if match is None:
             return False
         # A site may have the pages of the server in a namespace of its own.

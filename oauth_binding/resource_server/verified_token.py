@@ -133,6 +133,8 @@ def get_user(token: AccessToken) -> TokenUser | None:
     """Return the user that a token names, or None for a token that a client has of its own.
 
     It is the default of the setting ``USER``, and asks no database.
+
+    :param token: a token that has been verified.
     """
     if token.is_of_client:
         return None

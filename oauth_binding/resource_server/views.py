@@ -41,12 +41,13 @@ def authorize(
 ) -> Any:
     """Return the access token of a request that has what a resource asks for.
 
+    :param request: the request to the resource.
     :param scopes: what the token has to have all of.
     :param bound: whether the token has to be bound.
     :param binding_types: what it has to be bound to one of; implies ``bound``.
     :param presented_binding: whether the request has to name what the token is bound to; implies ``bound``.
     :param sender_constrained: whether the token has to come with a proof of its key (RFC 9449).
-    :raises BearerError: the request has not.
+    :raises BearerError: it has not; the error has the answer (RFC 6750 section 3, RFC 9449 section 7.1).
     """
     authenticator = get_authenticator()
     try:

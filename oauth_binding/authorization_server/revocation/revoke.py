@@ -43,6 +43,7 @@ def revoke_binding(binding: TokenBinding) -> int:
 
     A request that is being answered for the same binding is waited for, and its tokens are revoked, too.
 
+    :param binding: the row of the device; it stays.
     :returns: how many tokens were ended, with those that were exchanged from them.
     """
     held = Q(binding=binding)
@@ -73,6 +74,9 @@ def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> 
 
     With them end the authorization codes and device codes that the application has of the user. It takes
     several transactions, unless it is called in one.
+
+    :param user: whose tokens they are.
+    :param application: the client that they were issued to.
     """
     unbound = Q(user=user, application=application, binding__isnull=True)
     if end_in_batches(user.pk, unbound & not_registration_token(), unbound, codes_for=Q(pk=application.pk)):
@@ -95,13 +99,19 @@ def revoke_token(token: str, application: models.Model) -> None:
 
 
 def revoke_access_token(token: BoundAccessToken) -> None:
-    """Revoke an access token and its refresh token."""
+    """Revoke an access token and its refresh token (RFC 7009 section 2.1).
+
+    :param token: the row, live or not; nothing happens to one that has ended.
+    """
     if end(token.user_id, Q(pk=token.pk), Q(access_token=token.pk)):
         _tell_revoked_token(token)
 
 
 def revoke_refresh_token(token: BoundRefreshToken) -> None:
-    """Revoke a refresh token and its access token."""
+    """Revoke a refresh token and its access token (RFC 7009 section 2.1).
+
+    :param token: the row, live or not; nothing happens to one that has ended.
+    """
     if end(token.user_id, _access_tokens_of(Q(pk=token.pk)), Q(pk=token.pk)):
         _tell_revoked_token(token)
 

@@ -109,6 +109,8 @@ class BindingOAuthLibCore(OAuthLibCore):
     white space: oauthlib takes it for a malformed one.
 
     Token requests are marked, because oauthlib's request itself does not tell which endpoint it came to.
+
+    :param server: oauthlib's server; None for one by the settings.
     """
 
     def __init__(self, server: Any = None) -> None:

@@ -109,6 +109,8 @@ class GeneratedSecretHasher(BasePasswordHasher):
     def hasher_for(self, secret: object) -> BasePasswordHasher:
         """Return this hasher for a generated secret, and for another the first of ``PASSWORD_HASHERS``.
 
+        :param secret: a client secret in clear, or what was sent as one.
+
         :raises ImproperlyConfigured: ``PASSWORD_HASHERS`` has no other hasher than this one.
         """
         if is_generated(secret):

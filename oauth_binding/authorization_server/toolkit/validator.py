@@ -186,7 +186,10 @@ class BindingOAuth2Validator(OAuth2Validator):
         return client
 
     def find_application(self, client_id: str) -> Any:
-        """Return the application that has a client ID, or None; whether it is usable is not asked."""
+        """Return the application that has a client ID, or None; whether it is usable is not asked.
+
+        :param client_id: what a client has sent as its ID (RFC 6749 section 2.2).
+        """
         model = get_application_model()
         if not _could_be_client_id(client_id):
             return None
@@ -449,7 +452,12 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_device_code(
         self, client_id: str, device_code: str, request: Request, *args: Any, **kwargs: Any
     ) -> str | None:
-        """Return the status of a device grant (RFC 8628 section 3.5), or None: the client has no such one."""
+        """Return the status of a device grant (RFC 8628 section 3.5), or None: the client has no such one.
+
+        :param client_id: the ID of the client that asks.
+        :param device_code: what it has sent as its device code.
+        :param request: oauthlib's token request, which gets the user and the scopes of an approved grant.
+        """
         grants = written(get_device_grant_model()).select_related("user")
         grant = grants.filter(device_code=device_code, client_id=client_id).first()
         if grant is None:
@@ -747,6 +755,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         """Replace the ID token of a token response whose access token has changed.
 
         :param token: the token response; its ``access_token`` is the one to be answered.
+        :param request: oauthlib's token request, which has the code or the refresh token of the login.
         """
         unsigned = state_of(request).unsigned_id_token
         if unsigned is not None:
@@ -790,6 +799,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         """Return the access token that has a text, whether or not it is live, or None.
 
         It comes with its application's policy.
+
+        :param text: what a client has sent as a token, opaque or JWT.
         """
         return self._find_access_token(text, "application__token_policy")
 
@@ -810,7 +821,10 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None
 
     def find_id_token(self, text: str) -> Any:
-        """Return the row of an ID token that this server has signed, or None."""
+        """Return the row of an ID token that this server has signed, or None.
+
+        :param text: what a client has sent as an ID token.
+        """
         try:
             return self._load_id_token(text)
         except (JWException, ImproperlyConfigured, ValueError, KeyError):

@@ -42,7 +42,10 @@ class IsBound(BasePermission):
 
     @classmethod
     def to(cls, *binding_types: str) -> type[IsBound]:
-        """Return a permission for tokens that are bound to one of some binding types."""
+        """Return a permission for tokens that are bound to one of some binding types.
+
+        :param binding_types: the ``type`` of each binder that counts.
+        """
         return type(cls.__name__, (cls,), {"binding_types": binding_types})
 
     def has_permission(self, request: Request, view: Any) -> bool:
