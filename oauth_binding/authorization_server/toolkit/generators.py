@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def generate_access_token(request: Request, refresh_token: bool = False) -> str:
-    """Return the access token to answer: a new opaque or JWT one, or the live one of the request's slot.
+    """Return the access token to answer with: a new opaque or JWT one, or the live one of the request's slot.
 
     :param request: oauthlib's token or authorization request, validated.
     :param refresh_token: ignored; it is there because oauthlib's own generators have it.
@@ -21,7 +21,7 @@ def generate_access_token(request: Request, refresh_token: bool = False) -> str:
 
 
 def generate_refresh_token(request: Request, refresh_token: bool = False) -> str:
-    """Return the refresh token to answer; always an opaque one.
+    """Return the refresh token to answer with; always an opaque one.
 
     :param request: oauthlib's token request, validated.
     :param refresh_token: ignored, as in ``generate_access_token``.
