@@ -177,7 +177,7 @@ def _proving() -> list[Comparison]:
     """Compare requests with a DPoP proof (RFC 9449), noted in Redis or in the table, to those without."""
     password = Job(OURS, "token", binding="seen")
     refresh = replace(password, grant="refresh_token")
-    # A client's own token that is answered again takes next to nothing else: for information.
+    # A client's own token that is returned again takes next to nothing else: for information.
     jobs = [
         ("password", password, _WITH_PROOF),
         ("password", replace(password, token="ES256"), _WITH_PROOF),

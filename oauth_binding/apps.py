@@ -35,7 +35,7 @@ class OAuthBindingConfig(AppConfig):
         ask_when_validated(get_access_token_model())
         put_before_routers()
         if "oauth_binding.admin" in sys.modules:
-            # The admins that Django has found after that of this app are there now, too.
+            # By now the admin modules that Django loads after this app's are there, too.
             import_module("oauth_binding.console.users").add_to_admin_of_users()
         if apps.is_installed("rest_framework"):
             import_module("oauth_binding.contrib.rest_framework.checks")

@@ -56,7 +56,7 @@ from oauth_binding.sessions.given_up import page_if_given_up
 
 app_name = "oauth2_provider"
 
-# Also where a site does without the middleware: no page on which users decide is shown in a frame of another
+# Even if a site does without the middleware, no page on which users decide is shown in a frame of another
 # site (RFC 9700 section 4.16).
 _unframed = decorator_from_middleware(XFrameOptionsMiddleware)
 
@@ -81,12 +81,12 @@ _OUR_VIEWS: dict[str, type[View]] = {
 }
 
 
-#: django-oauth-toolkit's views that clients ask, and not users.
+#: django-oauth-toolkit's views for clients, not users.
 _FOR_CLIENTS: Final = frozenset(
     {"oauth-resource-metadata", "oauth-resource-metadata-path", "oidc-connect-discovery-info", "user-info"}
 )
 
-#: Those of them that every site's scripts may read.
+#: Those of them that scripts of every site may read.
 _PUBLIC: Final = _FOR_CLIENTS - {"user-info"}
 
 
@@ -101,7 +101,7 @@ _FOR_USERS: Final = frozenset(
 
 
 def _followed(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Have a page log browsers out whose login session was ended from elsewhere."""
+    """Have a page log out browsers whose login session was ended from elsewhere."""
 
     @functools.wraps(view)
     def following(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -173,8 +173,8 @@ feed_urlpatterns = [
 ]
 
 #: The metadata where RFC 8414 section 3.1 and RFC 9728 section 3 have it, for the URLs of the whole host: for
-#: a site that includes ``oauth_binding.urls`` under a path. That of the server is there without its path,
-#: too: there, some clients look for that of an API.
+#: a site that includes ``oauth_binding.urls`` under a path. That of the server is also there without its
+#: path, because some clients look there for that of an API.
 metadata_urlpatterns = [
     *(
         path(f".well-known/{document}{end}", view.as_view())

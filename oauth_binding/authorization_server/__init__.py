@@ -1,6 +1,6 @@
 """The server that issues tokens: what sites name in their settings, derive from and call.
 
-The names are loaded when they are asked for: importing one room of this package does not import all of them.
+The names are loaded when they are asked for: importing one room of this package does not import the others.
 """
 
 from __future__ import annotations

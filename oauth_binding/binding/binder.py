@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class TokenBinder:
-    """A way to bind an access token to something of its client instance.
+    """A way to bind an access token to something that its client instance has.
 
     Subclass it, set ``type`` and ``label``, implement ``get_binding_value``, and add the dotted
     path of the class to ``OAUTH_BINDING["BINDERS"]``.
@@ -34,8 +34,8 @@ class TokenBinder:
     #: shared slot. Applications can demand the same with ``require_binding``.
     required: ClassVar[bool] = False
 
-    #: Whether the value is a thumbprint: the base64url SHA-256 of a public key or certificate. It is then no
-    #: secret, and is its own ``binding_ref``.
+    #: Whether the value is a thumbprint: the base64url SHA-256 of a public key or certificate. It is then not
+    #: a secret, and is its own ``binding_ref``.
     is_thumbprint: ClassVar[bool] = False
 
     def get_binding_value(self, request: Request) -> str | None:
@@ -45,6 +45,6 @@ class TokenBinder:
         longer than 255 characters or has control characters is then refused as ``invalid_request``.
 
         :param request: oauthlib's token request; its ``decoded_body`` holds the form as a list of pairs.
-        :raises oauthlib.oauth2.OAuth2Error: the request presents no proper value.
+        :raises oauthlib.oauth2.OAuth2Error: the value that the request presents is malformed.
         """
         raise NotImplementedError

@@ -18,7 +18,7 @@ _THUMBPRINT: Final = re.compile("[A-Za-z0-9_-]{43}")
 
 
 def is_thumbprint(text: str) -> bool:
-    """Return whether a text is of the form of a thumbprint: the base64url SHA-256 of a key (RFC 7638)."""
+    """Return whether a text has the form of a thumbprint: the base64url SHA-256 of a key (RFC 7638)."""
     return _THUMBPRINT.fullmatch(text) is not None
 
 
@@ -33,19 +33,19 @@ class Confirmation:
 
     @property
     def stored(self) -> str:
-        """What the column ``binding_confirmation`` of a token has."""
+        """The value of a token's column ``binding_confirmation``."""
         return f"{self.member}:{self.thumbprint}"
 
     @property
     def claims(self) -> dict[str, dict[str, str]]:
-        """What introspection and JWTs say of it (RFC 7800 section 3.1)."""
+        """What introspection and JWTs say about it (RFC 7800 section 3.1)."""
         return {"cnf": {self.member: self.thumbprint}}
 
     @classmethod
     def from_claims(cls, claims: Mapping[str, Any]) -> Confirmation | None:
-        """Return the confirmation that claims have (RFC 7800 section 3.1), or None: it is a bearer token.
+        """Return the confirmation in claims (RFC 7800 section 3.1), or None: it is a bearer token.
 
-        One that is not understood, or has more than one key, is none that can be proven, but not None.
+        One that is not understood, or has more than one key, can't be proven by anybody, but is not None.
 
         :param claims: those of a JWT or of introspection.
         """
@@ -59,7 +59,7 @@ class Confirmation:
 
     @classmethod
     def from_stored(cls, stored: str | None) -> Confirmation | None:
-        """Return the confirmation that a column has, or None: the token is a bearer token."""
+        """Return the confirmation in a column, or None: the token is a bearer token."""
         if stored is None:
             return None
         member, _colon, thumbprint = stored.rpartition(":")

@@ -9,7 +9,7 @@ from oauth_binding.binding.semantics import binding_reference
 
 
 def find_fault(token: Any, header: str, value: str) -> str:
-    """Return why a request does not name what its token is bound to, or an empty text: it does.
+    """Return why a request does not name what its token is bound to; empty if it does.
 
     :param token: what it presents; its ``binding`` is None, or has a ``reference``.
     :param header: the name of the header.

@@ -78,9 +78,9 @@ def slot_key(binding: str, scopes: Iterable[str], resources: Iterable[str]) -> s
 def subject_key(kind: str, *names: str) -> str:
     """Return the identity of what a token was exchanged from: 64 lower-case hexadecimal characters.
 
-    :param kind: ``family`` of refresh tokens, which stays as they are refreshed; ``access token`` without
-        one; ``ID token``; or ``issuer`` of a token of another server.
-    :param names: what tells one of that kind from others.
+    :param kind: ``family`` of refresh tokens, which stays the same as they are refreshed; ``access token`` if
+        there is none; ``ID token``; or ``issuer`` of a token of another server.
+    :param names: what distinguishes one of that kind from the others.
     """
     return _digest([kind, *names])
 

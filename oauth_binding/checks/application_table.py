@@ -1,4 +1,4 @@
-"""Asking the database about the applications, from checks that run also where there is none."""
+"""Asking the database about the applications, from checks that also run where there is no database."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MAX_NAMED: Final = 3
 
 
 class DatabaseOutOfReachError(Exception):
-    """The database can't be asked, as while images are built."""
+    """The database can't be asked, for instance while images are built."""
 
 
 def get_applications() -> Any:
-    """Return the applications, or None where there is no table with the fields of this app to look at yet.
+    """Return the applications, or None if there is no table with this app's fields yet.
 
-    :raises DatabaseOutOfReachError: saying which database, and the class of the error.
+    :raises DatabaseOutOfReachError: it says which database, and the class of the error.
     """
     if unknown_databases():
         return None  # E030

@@ -24,7 +24,7 @@ def check_applications(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -
     """E009, E012, E022, W004, W023 and I001: what applications ask for is set up.
 
     Only the table of applications can tell, so this asks the database. Before the first migration there is
-    nothing to say, and where the database is out of reach, as while images are built, that much is said.
+    nothing to say; if the database is out of reach, as while images are built, the check says that.
     """
     try:
         applications = get_applications()

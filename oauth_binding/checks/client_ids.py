@@ -37,7 +37,7 @@ def check_generated_client_ids(app_configs: Sequence[AppConfig] | None, **kwargs
 def check_client_ids(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """W013: no application has a client id that could be the primary key of a user.
 
-    Where the database can't be asked, the check of the applications says so.
+    If the database can't be asked, the check of the applications says so.
     """
     try:
         applications = get_applications()

@@ -24,7 +24,7 @@ GENERATOR_PATH: Final = "oauth_binding.authorization_server.ClientSecretGenerato
 
 @register(Tags.security)
 def check_hashers(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E020, E021 and E026: the hasher of client secrets is installed; the fast one is for generated."""
+    """E020, E021 and E026: the hasher of client secrets is installed; the fast one is for generated ones."""
     messages: list[CheckMessage] = []
     if any(isinstance(first, GeneratedSecretHasher) for first in get_hashers()[:1]):
         messages.append(

@@ -59,7 +59,7 @@ def check_database_of_bindings(app_configs: Sequence[AppConfig] | None, **kwargs
 
 @register(Tags.models)
 def check_known_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E030: database routers name databases that there are."""
+    """E030: database routers name databases that exist."""
     return [
         Error(
             f"A database router puts {model._meta.label} into {alias!r}, which is not in DATABASES.",
@@ -73,7 +73,7 @@ def check_known_databases(app_configs: Sequence[AppConfig] | None, **kwargs: Any
 
 
 def unknown_databases() -> list[tuple[Any, str]]:
-    """Return the models that are read or written where there is no database, with its alias."""
+    """Return the models that are read from or written to a database that does not exist, with its alias."""
     models = [
         get_user_model(),
         get_application_model(),

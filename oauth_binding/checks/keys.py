@@ -21,7 +21,7 @@ from oauth_binding.authorization_server.signing.signing_key import get_signing_k
 from oauth_binding.core.jose.algorithms import MIN_RSA_BITS, SIGNING_ALGORITHMS
 from oauth_binding.core.settings import binding_settings
 
-#: How long before its end a key without a successor is warned of, in seconds.
+#: How long before the end of a key without a successor there is a warning, in seconds.
 EXPIRY_WARNING: Final = 7 * 24 * 60 * 60
 
 
@@ -33,7 +33,7 @@ def check_signing_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
     if not isinstance(user_settings, dict):
         return messages  # E005 says so
     messages += _check_key_file()
-    # An algorithm that nobody chose concerns only those who have JWT applications.
+    # An algorithm that nobody chose matters only to those who have JWT applications.
     if user_settings.get("SIGNING_ALGORITHM") in SIGNING_ALGORITHMS:
         messages += check_algorithm(binding_settings.signing_algorithm, "The site's default")
     return messages

@@ -57,7 +57,7 @@ LIFETIMES: Final[Mapping[str, _Seconds]] = {
 
 @register(Tags.security)
 def check_lifetimes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E023: what is a number of seconds in ``OAUTH2_PROVIDER`` is one, and no text from the environment."""
+    """E023: numbers of seconds in ``OAUTH2_PROVIDER`` are numbers, and not text from the environment."""
     return list(_check_lifetimes())
 
 

@@ -1,4 +1,4 @@
-"""Checks of the page to which users are sent that are not signed in."""
+"""Checks of the page to which users are sent who are not signed in."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from oauth_binding.core.addresses import endpoint_path, without_script_prefix
 
 @register(Tags.urls)
 def check_login_page(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W011: what asks for a signed-in user (authorization, the devices) can send others to a login page."""
+    """W011: pages for signed-in users (authorization, the devices) can send others to a login page."""
     root = getattr(settings, "ROOT_URLCONF", None)
     if not root or not (endpoint_path("authorize") or endpoint_path("device-list")):
         return []

@@ -14,13 +14,13 @@ from oauth_binding.checks.application_table import DatabaseOutOfReachError, get_
 from oauth_binding.core.databases import write_alias, written
 from oauth_binding.models import LogoutNotification
 
-#: How long a logout token can be due where somebody sends them.
+#: How long a logout token can be due if something sends them.
 _OVERDUE: Final = timedelta(hours=1)
 
 
 @register(Tags.models)
 def check_logout_queue(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W027: somebody sends the logout tokens that are due."""
+    """W027: something sends the logout tokens that are due."""
     try:
         if get_applications() is None or not has_columns(write_alias(LogoutNotification), LogoutNotification):
             return []  # they are not migrated yet

@@ -16,7 +16,7 @@ register(check_middleware, Tags.security)
 
 @register(Tags.security)
 def check_middleware_of_toolkit(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W016: no middleware signs in by any token, on every page."""
+    """W016: no middleware signs users in with just any token, on every page."""
     return [
         Warning(
             f"MIDDLEWARE has {path}, which signs users in by any access token, whatever its scopes, even "

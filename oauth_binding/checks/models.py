@@ -31,7 +31,7 @@ def _active_models() -> list[tuple[type[models.Model], type[models.Model], str]]
 
 @register(Tags.models)
 def check_fields(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E007: the models that are in use have the fields that binding needs."""
+    """E007: the models in use have the fields that binding needs."""
     return [
         Error(
             f"{model._meta.label} has no field {field.name!r}.",
@@ -67,13 +67,13 @@ def check_tables(
 
 
 def _has_unapplied_migrations(alias: str) -> bool:
-    # The columns of a swapped model come with the site's own migrations, and "migrate" checks before it runs.
+    # The columns of a swapped model come with the site's own migrations, and "migrate" runs the checks first.
     executor = MigrationExecutor(connections[alias])
     return bool(executor.migration_plan(executor.loader.graph.leaf_nodes()))
 
 
 def migrated_models(alias: str) -> Iterator[tuple[type[models.Model], type[models.Model]]]:
-    """Yield the models whose tables this app's migrations have widened in a database, with their fields."""
+    """Yield the models whose tables this app's migrations have widened in a database, with the new fields."""
     tables = connections[alias].introspection.table_names()
     if TokenBinding._meta.db_table in tables:
         for model, fields, _base in _active_models():

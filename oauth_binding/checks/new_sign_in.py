@@ -1,4 +1,4 @@
-"""Checks of the mail that tells of a new sign-in."""
+"""Checks of the mail about a new sign-in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from oauth_binding.devices.new_sign_in import address_name
 
 @register(Tags.models)
 def check_addresses(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W029: users have addresses, where they are to be mailed."""
+    """W029: users who are to be mailed have addresses."""
     user_settings: Any = binding_settings.user_settings
     if not isinstance(user_settings, dict) or not binding_settings.new_sign_in_mail:
         return []

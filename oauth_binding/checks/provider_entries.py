@@ -50,7 +50,7 @@ def _check_entries() -> Iterator[CheckMessage]:
 
 def _check_bodies() -> Iterator[CheckMessage]:
     backend = _provider_entry("OAUTH2_BACKEND_CLASS")
-    # Another backend is E002. The class is looked for by its name, as it is to be gone from 4.0 on.
+    # Another backend is E002. The class is looked for by its name, as it will be gone in 4.0.
     if (
         inspect.isclass(backend)
         and issubclass(backend, BindingOAuthLibCore)

@@ -1,4 +1,4 @@
-"""Checks of the scopes that tokens get which are not asked for."""
+"""Checks of the scopes that tokens get without being asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from oauth2_provider.settings import oauth2_settings
 
 @register(Tags.security)
 def check_default_scopes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W017: who asks for no scope does not get those that open an API for managing something."""
+    """W017: clients that ask for no scope do not get those that open an API for managing something."""
     if "__all__" not in oauth2_settings.DEFAULT_SCOPES:
         return []  # the site has chosen
     managing = [

@@ -15,7 +15,7 @@ _SETTINGS_HINT = f"The settings are: {', '.join(sorted(SETTINGS))}."
 
 @register(Tags.security)
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E005, and what the table of settings names: ``OAUTH_BINDING`` has known keys, with right values."""
+    """E005, and the ids in the table of settings: ``OAUTH_BINDING`` has known keys with right values."""
     user_settings: Any = binding_settings.user_settings
     if not isinstance(user_settings, dict):
         return [Error("OAUTH_BINDING is not a dict.", hint=_SETTINGS_HINT, id="oauth_binding.E005")]

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 @register(Tags.models)
 def check_time_zone(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W020: clocks that the site keeps local times by are never put back."""
+    """W020: if the site keeps local times, its clocks are never put back."""
     if settings.USE_TZ:
         return []
     zone = timezone.get_default_timezone()

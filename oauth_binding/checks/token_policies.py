@@ -15,7 +15,7 @@ from oauth_binding.binding.semantics import NO_BINDING
 from oauth_binding.checks.application_table import MAX_NAMED, DatabaseOutOfReachError, get_applications, named
 from oauth_binding.models import TokenExchangeRule, policy_of, policy_problems
 
-#: By the code of what policy_problems() finds: what the applications do, a hint, and the id.
+#: By the code of what policy_problems() finds: what the applications do, a hint, and the check's id.
 _MESSAGES: Final[dict[str, tuple[type[Error | Warning], str, str, str]]] = {
     "nothing_to_prove": (
         Error,
@@ -90,7 +90,7 @@ _MESSAGES: Final[dict[str, tuple[type[Error | Warning], str, str, str]]] = {
         "Give them a back-channel logout URI on their pages in the admin, or take the need away.",
         "oauth_binding.E042",
     ),
-    # Warnings, as clients that register themselves can bring it about.
+    # Warnings, as clients that register themselves can bring this about.
     "no_signing_algorithm": (
         Warning,
         "have a back-channel logout URI and no algorithm to sign logout tokens with, nor ID tokens",

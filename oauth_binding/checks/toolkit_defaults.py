@@ -1,4 +1,4 @@
-"""Checks of the grants that django-oauth-toolkit refuses, or is to refuse from 4.0 on."""
+"""Checks of the grants that django-oauth-toolkit refuses, or will refuse from 4.0 on."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ GATES: Final[Mapping[str, str]] = {
 
 @register(Tags.models)
 def check_grants(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W006 and W008: applications have no grant that the site refuses, or will without having said so.
+    """W006 and W008: applications have no grant that the site refuses, or will refuse without having said so.
 
-    Where the database can't be asked, the check of the applications says so.
+    If the database can't be asked, the check of the applications says so.
     """
     try:
         applications = get_applications()

@@ -58,7 +58,7 @@ def check_metadata_urls(app_configs: Sequence[AppConfig] | None, **kwargs: Any) 
     ]
 
 
-#: By page: the one that it leads to when it is done.
+#: By page: the one that it leads to when the user is done.
 _NEXT_PAGES: Final = {
     "device": "device-confirm",
     "device-confirm": "device-grant-status",
@@ -76,7 +76,7 @@ _NEXT_PAGES: Final = {
 
 @register(Tags.urls)
 def check_next_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E028: where a page is served, so is the one that it leads to."""
+    """E028: if a page is served, so is the one that it leads to."""
     if not getattr(settings, "ROOT_URLCONF", None):
         return []
     off = set() if oauth2_settings.DCR_ENABLED else {"dcr-register"}
@@ -93,7 +93,7 @@ def check_next_pages(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
 
 
 def _leads_on(page: str) -> bool:
-    """Return whether a page leads where it does here; one that a site has derived may lead elsewhere."""
+    """Return whether a page leads where this app's does; one that a site has derived may lead elsewhere."""
     view = served_view(page)
     return view is not None and view.__module__.startswith(("oauth_binding.", "oauth2_provider."))
 
@@ -109,7 +109,7 @@ def _is_served_by(path: str, *views: type) -> bool:
 
 @register(Tags.urls)
 def check_page_of_user_codes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W019: where devices ask for codes, there is a page on which users enter them (RFC 8628 section 3.3)."""
+    """W019: if devices can ask for codes, users have a page to enter them (RFC 8628 section 3.3)."""
     page = oauth2_settings.OAUTH_DEVICE_VERIFICATION_URI
     if oauth2_settings.EXTRA_SERVER_KWARGS.get("verification_uri", page):
         return []

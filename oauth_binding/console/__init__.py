@@ -57,6 +57,7 @@ _ROOMS: Final = {
 def __getattr__(name: str) -> Any:
     if name not in _ROOMS:
         raise AttributeError(name)
-    # First: while the module of these is being imported it asks for the classes here, which derive from them.
+    # First, because while their module is being imported it asks for the classes here, which derive from
+    # them.
     _ = toolkit_paths.ApplicationAdmin
     return getattr(import_module(f"{__name__}.{_ROOMS[name]}"), name)

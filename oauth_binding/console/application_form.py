@@ -38,7 +38,7 @@ class BindingApplicationForm(ApplicationForm):
 
     def clean_allowed_grant_types(self) -> list[str]:
         allowed: list[str] = self.cleaned_data["allowed_grant_types"]
-        # django-oauth-toolkit's own single choice stays as long as it is among them.
+        # django-oauth-toolkit's own single choice stays as long as it is among those chosen.
         primary = self.instance.authorization_grant_type
         if primary not in allowed:
             primary = allowed[0]

@@ -1,6 +1,6 @@
 """django-oauth-toolkit's admin classes with what binding adds: ``APPLICATION_ADMIN_CLASS`` and its like.
 
-They are apart from ``admin.py``, so that both apps' admin modules can be imported in either order.
+They are separate from ``admin.py``, so that both apps' admin modules can be imported in either order.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class BindingApplicationAdmin(ChangesAdmin, KnownLookupsAdmin, ApplicationAdmin)
     list_display_links = ("name", "client_id")
     list_filter = ("token_type", "token_binding_type", *ApplicationAdmin.list_filter)
     list_select_related = ("user",)
-    ordering = ("-pk",)  # as without it, but in pages of completion, too
+    ordering = ("-pk",)  # the usual order, but also for the pages of completion
     search_fields = ("client_id", *ApplicationAdmin.search_fields)
     radio_fields = {"client_type": admin.HORIZONTAL, "token_type": admin.HORIZONTAL}
     exclude = ("authorization_grant_type", "additional_grant_types")
@@ -84,7 +84,7 @@ class BindingApplicationAdmin(ChangesAdmin, KnownLookupsAdmin, ApplicationAdmin)
 
     def get_exclude(self, request: HttpRequest, obj: Any = None) -> Any:
         exclude = super().get_exclude(request, obj)
-        # One that is not hashed can be read there; who may change it could set another anyway.
+        # One that is not hashed can be read there; whoever may change it could set another anyway.
         return exclude if self.has_change_permission(request, obj) else (*(exclude or ()), "client_secret")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -97,7 +97,7 @@ class BindingApplicationAdmin(ChangesAdmin, KnownLookupsAdmin, ApplicationAdmin)
         return [*fieldsets, (_("Other"), {"fields": fields})]
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> Any:
-        # Also where a site's class has inlines of its own.
+        # Even if a site's class has inlines of its own.
         inlines = super().get_inlines(request, obj)
         if not any(issubclass(inline, TokenPolicyInline) for inline in inlines):
             inlines = [TokenPolicyInline, *inlines]
@@ -114,13 +114,13 @@ class BindingApplicationAdmin(ChangesAdmin, KnownLookupsAdmin, ApplicationAdmin)
     def told_fields(self, model: Any) -> set[str]:
         if model is TokenPolicy:
             return {field.name for field in TokenPolicy._meta.concrete_fields}
-        # Not those of a site's own model: they may be secrets.
+        # Not the fields that a site's own model adds: they may be secrets.
         return {name for _title, names in BindingApplicationAdmin.sections for name in names} - {
             "client_secret"
         }
 
     def view_on_site(self, obj: Any) -> str | None:
-        """Return the address of an application's page, or None where the site does not serve it."""
+        """Return the address of an application's page, or None if the site does not serve it."""
         try:
             return str(obj.get_absolute_url())
         except NoReverseMatch:

@@ -50,7 +50,7 @@ from oauth_binding.models.binding import LABEL_LENGTH
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
 
 _REFERENCE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
-#: The beginning of one, of so many characters that hardly a word of something else is one, too.
+#: The beginning of one, with so many characters that it is hardly ever an ordinary word.
 _BEGINNING: Final = re.compile(r"[A-Za-z0-9_-]{8,43}")
 
 
@@ -70,7 +70,7 @@ class BindingTypeFilter(admin.SimpleListFilter):
 class LastUsedFilter(admin.SimpleListFilter):
     """By the time since a binding was used last, in days."""
 
-    title = _("last used")
+    title = _("last use")
     parameter_name = "unused_for"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
@@ -92,7 +92,7 @@ class LiveFilter(admin.SimpleListFilter):
         return [("yes", _("with live tokens"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # Which of them have live tokens is looked up when all else is known; see TokenBindingChangeList.
+        # Which of them have live tokens is looked up once all else is known; see TokenBindingChangeList.
         return queryset.filter(may_be_live=True) if self.value() == "yes" else queryset
 
 
@@ -114,28 +114,28 @@ class ReportedFilter(admin.SimpleListFilter):
 class WithoutBindingFilter(ReportedFilter):
     demand = "require_binding"
     parameter_name = REPORTS[demand]
-    title = _("without a binding")
+    title = _("last request without a binding")
 
 
 class WithoutPresentedBindingFilter(ReportedFilter):
     demand = "require_presented_binding"
     parameter_name = REPORTS[demand]
-    title = _("without its binding at an API")
+    title = _("last API call without the binding")
 
 
 class WithoutProofFilter(ReportedFilter):
     demand = "require_sender_constraint"
     parameter_name = REPORTS[demand]
-    title = _("without a proof")
+    title = _("last request without a proof")
 
 
 class TokenBindingChangeList(LargeChangeList):
-    """Counts the live tokens of the bindings that are shown; as subqueries MariaDB counts those of all."""
+    """Counts the live tokens of the bindings that are shown; in a subquery, MariaDB would count all."""
 
-    #: All that it is made of, however many have to be looked at for that, and whether it has live ones alone.
+    #: All rows that the list is made from, before any limit, and whether it has only those with live tokens.
     unlimited: QuerySet[Any]
     live_only: bool
-    #: Whether older ones were not looked at.
+    #: Whether there are older ones that were not looked at.
     is_cut = False
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
@@ -177,8 +177,8 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
     """Bindings can be looked at and revoked, and nothing else."""
 
     list_display = ("binding", "user", "bound_for", "live_tokens", "used", "first_seen")
-    sortable_by = ("first_seen",)  # by primary key: nothing else is in the order of an index
-    change_list_template = None  # that of this model
+    sortable_by = ("first_seen",)  # by primary key: no other column's index has this order
+    change_list_template = None  # the template for this model
     list_filter = (
         BindingTypeFilter,
         LastUsedFilter,
@@ -210,7 +210,7 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
     actions = ("revoke",)
     revoke_permission = "oauth_binding.revoke_tokenbinding"
 
-    # Nothing is joined: joined to the few applications, MariaDB would sort all bindings.
+    # Nothing is joined: with the few applications joined, MariaDB would sort all bindings.
     list_select_related = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TokenBinding]:
@@ -330,16 +330,16 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
         return super().changelist_view(request, {**(extra_context or {}), **urls})
 
     def _url_of_rows(self, page: str, request: HttpRequest) -> str:
-        """Return the address of a page that is about the rows that a list shows."""
+        """Return the address of a page about the rows that a list shows."""
         query = query_of_rows(request)
         return self._url(page) + (f"?{query.urlencode()}" if query else "")
 
     @method_decorator((sensitive_post_parameters(), sensitive_variables()))
     def find_view(self, request: HttpRequest) -> HttpResponse:
-        """Lead to the list of the bindings to an id, which is sent so that it is in no address and no log.
+        """Lead to the list of bindings to an id, which is posted so that it is in no address and no log.
 
-        The address has the reference instead. It is made of whatever was sent: what is no id that there is
-        may be one that there was, or nearly one.
+        The address has the reference instead. It is made from whatever was sent: even if no such id exists,
+        it may have existed, or nearly be one.
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -357,7 +357,7 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
     # Showing the whole id
 
     def has_view_value_permission(self, request: HttpRequest) -> bool:
-        """Return whether somebody may look at the whole id of a binding, beside the binding itself."""
+        """Return whether somebody may look at the whole id of a binding, and not only at the binding."""
         user: Any = request.user
         return self.has_view_permission(request) and bool(user.has_perm("oauth_binding.view_binding_value"))
 
@@ -365,7 +365,7 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
     def value_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the whole id of one binding, on request, and note it in the history.
 
-        As each page of the admin, it is kept in no cache.
+        Like every page of the admin, it is kept in no cache.
         """
         if not self.has_view_value_permission(request):
             raise PermissionDenied
@@ -373,7 +373,7 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
         if binding is None or not _has_secret(binding):
             raise Http404
         if request.method != "POST":
-            # As after a login in between, which has forgotten the form.
+            # This happens after a login in between, which has lost the form.
             return HttpResponseRedirect(self._url("change", binding.pk))
         note_done(self, request, binding, gettext("Whole id shown: %(what)s."))
         context = {
@@ -391,7 +391,7 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
     @admin.action(description=_("Revoke selected token bindings"), permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[TokenBinding]) -> HttpResponse | None:
         if request.POST.get("select_across") == "1":
-            # More than the form names, and maybe more than one request can end.
+            # More rows than the form names, and maybe more than one request can end.
             return HttpResponseRedirect(self._url_of_rows("end_all", request))
         bindings = self.take(request, queryset, gettext("Select at most %(number)d token bindings."))
         if bindings is None:
@@ -431,5 +431,5 @@ class TokenBindingAdmin(LargeTableAdmin, RevocableAdmin):
 
 
 def _has_secret(binding: TokenBinding) -> bool:
-    """Return whether a binding has an id that its page keeps to itself; a thumbprint is public."""
+    """Return whether a binding has an id that its page does not show; a thumbprint is public."""
     return not binding.is_shared and not binding_is_public(binding.binding_type)

@@ -1,4 +1,4 @@
-"""What the history says of a change: the fields as in Django, and what was in them before and after."""
+"""What the history says about a change: the fields as in Django, and their values before and after."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from django.http import HttpRequest
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 
-#: How much of a value is told, in characters.
+#: How much of a value the history has, in characters.
 MAX_TOLD: Final = 500
 
 
 class ChangesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Tells values in the history: those of the fields that are known to be no secrets."""
+    """Puts values into the history: those of the fields that are known not to be secrets."""
 
     def told_fields(self, model: type[Model]) -> Collection[str]:
         """Return the fields whose values the history has.
 
-        :param model: that of the page, or of an inline.
+        :param model: the model of the page, or of an inline.
         """
         return ()
 
@@ -30,7 +30,7 @@ class ChangesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> list[dict[str, Any]]:
         message = super().construct_change_message(request, form, formsets, add)
-        # In the order in which Django has made them.
+        # In the order in which Django made them.
         notes = iter([note["changed"] for note in message if "changed" in note])
         if not add and form.changed_data:
             next(notes)["fields"] = self._told(form, form.changed_data)
@@ -65,7 +65,7 @@ def _shown(field: Any, value: Any) -> str:
         return gettext("yes") if value else gettext("no")
     values = value if isinstance(value, list | tuple) else [value]
     if isinstance(field, ModelChoiceField):
-        # Not its choices, which are all rows of a table.
+        # Not by its choices, which are all rows of a table.
         name = field.to_field_name or "pk"
         rows: Any = field.queryset
         chosen = rows.filter(**{f"{name}__in": values})

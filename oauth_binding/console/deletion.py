@@ -1,4 +1,4 @@
-"""What the console asks before users or applications are deleted: how much goes with them, not each row."""
+"""What the console says before users or applications are deleted: how much goes with them, not each row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from oauth_binding.authorization_server.revocation.end_all import MAX_COUNTED
 from oauth_binding.core.databases import write_alias
 from oauth_binding.models import TokenBinding
 
-#: How many rows are shown of a table that keeps others from being deleted.
+#: How many rows are shown of a table that prevents other rows from being deleted.
 MAX_PROTECTING: Final = 20
 
 Deleted = tuple[list[Any], dict[str, Any], set[str], list[Any]]
@@ -41,7 +41,7 @@ def delete_each(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any])
 
 
 class _Others(NestedObjects):
-    """What is deleted with something, but for rows of some tables, of which there may be very many."""
+    """What is deleted with something, except rows of some tables, of which there may be very many."""
 
     def __init__(self, *args: Any, without: Iterable[Any], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -55,7 +55,7 @@ class _Others(NestedObjects):
 def _deleted(
     model_admin: Any, objs: Any, request: HttpRequest, held_by: Callable[[Any], Iterable[Any]]
 ) -> Deleted:
-    # As Django's own get_deleted_objects(), but for the tables that are counted.
+    # Like Django's own get_deleted_objects(), except for the tables that are counted.
     held = [rows for obj in objs for rows in held_by(obj.pk)]
     collector = _Others(
         using=write_alias(model_admin.model), origin=objs, without={rows.model for rows in held}
@@ -80,7 +80,7 @@ def _deleted(
     counted: dict[Any, int] = {}
     for rows in held:
         if rows.model is TokenBinding:
-            rows = rows.filter(may_be_live__isnull=False)  # those that the console has
+            rows = rows.filter(may_be_live__isnull=False)  # the models that the console has
         number = rows.order_by().values("pk")[: MAX_COUNTED + 1].count()
         if number:
             counted[rows.model] = counted.get(rows.model, 0) + number
@@ -94,7 +94,7 @@ def _deleted(
 
 
 def _protecting(rows: QuerySet[Any]) -> Iterator[Any]:
-    """Yield what keeps rows from being deleted: some of it, from each table of the site's that does."""
+    """Yield what prevents rows from being deleted: a few rows of each of the site's tables that does."""
     for relation in rows.model._meta.related_objects:
         if relation.on_delete in {PROTECT, RESTRICT}:
             referring = relation.related_model._base_manager.using(rows.db)

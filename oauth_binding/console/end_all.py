@@ -1,8 +1,8 @@
-"""Ending all of a user, of an application, or of what the list of bindings shows, whatever the number.
+"""Ending everything of a user, of an application, or in the list of bindings, whatever the number.
 
-A page says what ends and asks. Each request then ends as much as it can in a moment, and answers with a page
-that says how far it is and posts the next one. What has been done is in that form, signed: no task goes on
-by itself, and whoever closes the window and begins again ends the rest.
+A page says what is going to end, and asks. Each request then ends as much as it can in a short time, and is
+answered with a page that shows the progress and posts the next request. The progress is in that form, signed:
+no task goes on by itself, and whoever closes the window and begins again ends the rest.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from oauth_binding.console.links import list_url, query_of_rows
 from oauth_binding.core.databases import deciding, write_alias
 from oauth_binding.models import TokenBinding
 
-#: For how long a request ends what there is, in seconds.
+#: How long a single request goes on ending rows, in seconds.
 REQUEST_SECONDS: Final = 0.5
 
 #: How long a page may wait before it goes on, in seconds.
@@ -52,14 +52,14 @@ _NAME: Final = "oauth_binding_tokenbinding_end_all"
 
 
 class Target(NamedTuple):
-    """What is ended, for a page."""
+    """What is ended, for use on a page."""
 
     #: In words.
     text: str
     #: What ends beside the numbers.
     question: str
     ending: EndingAll
-    #: Whose history has it; None where it is of no one row.
+    #: The row whose history notes it; None if it is not about a single row.
     obj: Any
     #: Where the page leads back to.
     back: str
@@ -123,7 +123,7 @@ def _end_all_of_holder(model_admin: Any, request: HttpRequest, kind: str, object
 
 
 def _find(site: Any, request: HttpRequest, model: Any, pk: str) -> Any:
-    """Return what the operator can see in the admin, where that has a page of it."""
+    """Return a row that the operator can see in the admin, if the admin has a page for it."""
     if site.is_registered(model):
         obj = site.get_model_admin(model).get_object(request, pk)
     else:
@@ -154,7 +154,7 @@ def _check_permission(model_admin: Any, request: HttpRequest) -> None:
 
 
 class Matching(ChangeList):
-    """What a list would show, and nothing of it read or counted."""
+    """What a list would show, without reading or counting any of it."""
 
     def get_results(self, request: HttpRequest) -> None:
         pass
@@ -169,8 +169,8 @@ def is_end_all(request: HttpRequest) -> bool:
 def _listed(model_admin: Any, request: HttpRequest, query: str) -> Target:
     """Return what a list shows.
 
-    :param query: what its address has.
-    :raises IncorrectLookupParameters: the query is none of a list.
+    :param query: the query of its address.
+    :raises IncorrectLookupParameters: the query is not one of a list.
     """
     sent, request.GET = request.GET, QueryDict(query)
     try:
@@ -188,7 +188,7 @@ def _listed(model_admin: Any, request: HttpRequest, query: str) -> Target:
 
 
 def _words(request: HttpRequest, listing: Any) -> Iterator[str]:
-    """Yield what narrows a list, each as a name and a value."""
+    """Yield what narrows a list, each item as a name and a value."""
     known: set[str] = set()
     if listing.query:
         yield gettext("Search: %(text)s") % {"text": listing.query}
@@ -216,7 +216,7 @@ def _answer(
 ) -> HttpResponse:
     """Ask, or go on, or begin.
 
-    :param find: what to end, by the query of a list.
+    :param find: returns what to end, given the query of a list.
     :param query: the one that is asked about.
     """
     if request.method != "POST":
@@ -227,12 +227,12 @@ def _answer(
     if state is None:
         message = gettext("This page is too old. Begin again: what has ended stays ended.")
         model_admin.message_user(request, message, messages.ERROR)
-        # That of a list has no address that says which.
+        # The address of a list does not say which rows are meant.
         listed = list_url(model_admin.admin_site, TokenBinding)
         return HttpResponseRedirect(listed if is_end_all(request) else request.path)
     target = find(state["query"])
     if "progress" not in state:
-        # What is there now, and not when it was asked.
+        # What is there now, not what was there when the question was shown.
         state |= {"progress": asdict(Progress()), "total": target.ending.count()}
         state["entry"] = _note_begun(request, target)
     progress = target.ending.go_on(Progress(**state["progress"]), REQUEST_SECONDS)
@@ -279,7 +279,7 @@ def _sign(request: HttpRequest, state: dict[str, Any]) -> str:
 
 
 def _read(request: HttpRequest) -> dict[str, Any] | None:
-    """Return what was signed for the same page and operator; None where it is something else, or too old."""
+    """Return what was signed for the same page and operator; None if it is something else, or too old."""
     try:
         state: dict[str, Any] = signing.loads(
             request.POST.get("state", ""), salt=_salt(request), max_age=MAX_PAUSE
@@ -294,7 +294,7 @@ def _salt(request: HttpRequest) -> str:
 
 
 def _page_of(model_admin: Any, obj: Any) -> str:
-    """Return the address of the page of a user or an application; that of the list where it has none."""
+    """Return the address of the page of a user or an application, or of the list if there is no such page."""
     site, options = model_admin.admin_site, obj._meta
     if not site.is_registered(type(obj)):
         return list_url(site, TokenBinding)
@@ -322,15 +322,15 @@ def _count(name: str, number: int) -> str:
 
 
 def _lines(ended: dict[str, int], total: dict[str, int], *, is_done: bool | None = None) -> list[str]:
-    """Return what has ended; while there is more, of how many.
+    """Return what has ended, and, as long as there is more, out of how many.
 
-    :param is_done: None where it has not begun.
+    :param is_done: None if it has not begun.
     """
     if is_done is None:
         lines = [_count(name, number) for name, number in total.items() if number]
         return lines or [gettext("No token binding, token or login session.")]
     if is_done:
-        # What has ended in other ways meanwhile was not counted, and what came until it began was.
+        # What has ended in other ways meanwhile is not counted, but what was added before it began is.
         lines = [_count(name, number) for name, number in ended.items() if number]
         return [gettext("Ended: %(what)s.") % {"what": line} for line in lines] or [
             gettext("There was nothing to end.")
@@ -356,7 +356,7 @@ def _lower(text: str) -> str:
 def _note_begun(request: HttpRequest, target: Target) -> Any:
     """Note in the history that ending has begun, and return the primary key of the entry.
 
-    It says how far that has come from then on, also where it stops.
+    From then on, the entry says how far ending has come, even if it stops.
     """
     obj, user = target.obj, request.user
     entry = LogEntry.objects.create(

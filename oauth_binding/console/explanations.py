@@ -1,4 +1,4 @@
-"""What an application's settings mean, in words for operators; from the decision table that issuing uses."""
+"""What an application's settings mean, in words for operators, from the decision table that issuing uses."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ from oauth_binding.models import (
 
 
 def explain(token_type: TokenType, binding_type: str, demand: str) -> str:
-    """Return what becomes of the token requests of an application, in the active language.
+    """Return what happens to an application's token requests, in the active language.
 
     :param token_type: the form of its access tokens.
-    :param binding_type: ``none``, or the type of a binder; one that is not installed has nothing to explain.
+    :param binding_type: ``none``, or the type of a binder; for one that is not installed there is nothing to
+        explain.
     :param demand: the ``require_binding`` of its ``TokenPolicy``.
     """
     if binding_type == NO_BINDING:
@@ -37,7 +38,7 @@ def explain(token_type: TokenType, binding_type: str, demand: str) -> str:
     reuses = decide(token_type, live=True) is Decision.REUSE
     sentences = [str(binder.description)] if binder.description else []
     if reuses:
-        holds = _("Each %(binding)s holds one token, which is answered again until it expires.")
+        holds = _("Each %(binding)s holds one token, which is returned again until it expires.")
     else:
         holds = _("Each %(binding)s holds one token; a new request replaces it and revokes the one before.")
     sentences.append(holds % {"binding": binder.parameter or binder.label})
@@ -54,7 +55,7 @@ def explain(token_type: TokenType, binding_type: str, demand: str) -> str:
 
 
 def explain_choices() -> dict[str, str]:
-    """Return all explanations, by token type, binding type and ``require_binding`` in one key."""
+    """Return all explanations; token type, binding type and ``require_binding`` make one key."""
     return {
         f"{token_type.value} {binding_type} {demand}": explain(token_type, binding_type, demand)
         for token_type in TokenType
@@ -64,7 +65,7 @@ def explain_choices() -> dict[str, str]:
 
 
 def explain_presented_binding(demand: str, binding_type: str) -> str:
-    """Return what becomes of requests to APIs with and without the name of what their token is bound to.
+    """Return what happens to API requests that name what their token is bound to, and to those that don't.
 
     :param demand: the ``require_presented_binding`` of the application's ``TokenPolicy``.
     :param binding_type: the application's own.
@@ -88,7 +89,7 @@ def explain_presented_binding(demand: str, binding_type: str) -> str:
 
 
 def explain_presented_bindings() -> dict[str, str]:
-    """Return all explanations of what APIs are told, by the demand and the binding type in one key."""
+    """Return all explanations of what APIs are told; the demand and the binding type make one key."""
     return {
         f"{demand} {binding_type}": explain_presented_binding(demand, binding_type)
         for demand in Demand.values
@@ -97,7 +98,7 @@ def explain_presented_bindings() -> dict[str, str]:
 
 
 def explain_policy(sender_constraint: str, demand: str, binding_type: str) -> str:
-    """Return what becomes of the token requests of an application with and without a proof.
+    """Return what happens to an application's token requests with and without a proof.
 
     :param sender_constraint: that of the application's ``TokenPolicy``.
     :param demand: its ``require_sender_constraint``.
@@ -134,10 +135,10 @@ def explain_policy(sender_constraint: str, demand: str, binding_type: str) -> st
 
 
 def explain_lifetimes(policy: TokenPolicy, application: Any) -> str:
-    """Return how long the tokens and logins of an application last, by its policy and the site's settings.
+    """Return how long an application's tokens and logins last, by its policy and the site's settings.
 
     :param policy: the application's.
-    :param application: None for one that is about to be made.
+    :param application: None for one that is about to be created.
     """
     sentences = [
         _("An access token of a user is valid for %(time)s."),
@@ -175,14 +176,14 @@ def explain_lifetimes(policy: TokenPolicy, application: Any) -> str:
         )
     if policy.reuse_min_lifetime and (application is None or application.token_type != TokenType.JWT.value):
         said.append(
-            _("An opaque token is answered again as long as %(time)s of it are left.")
+            _("An opaque token is returned again as long as %(time)s of it are left.")
             % {"time": _in_words(policy.reuse_min_lifetime)}
         )
     return " ".join(said)
 
 
 def _in_words(seconds: int) -> str:
-    """Return a time in the two largest units that it has."""
+    """Return a time in its two largest units."""
     days, rest = divmod(seconds, 86_400)
     hours, rest = divmod(rest, 3_600)
     minutes, rest = divmod(rest, 60)
@@ -197,7 +198,7 @@ def _in_words(seconds: int) -> str:
 
 
 def explain_policies() -> dict[str, str]:
-    """Return all explanations of token policies, by sender constraint, demand and binding type in one key."""
+    """Return all explanations of token policies; sender constraint, demand and binding type make one key."""
     constraints: Any = TokenPolicy._meta.get_field("sender_constraint").choices
     return {
         f"{constraint} {demand} {binding_type}": explain_policy(constraint, demand, binding_type)
@@ -208,7 +209,7 @@ def explain_policies() -> dict[str, str]:
 
 
 def explain_audiences(allowed: bool, default: bool) -> str:
-    """Return what becomes of token requests with and without a resource.
+    """Return what happens to token requests with and without a resource.
 
     :param allowed: whether the application's ``TokenPolicy`` has ``allowed_audiences``.
     :param default: whether it has ``default_audiences``.
@@ -236,7 +237,7 @@ def explain_all_audiences() -> dict[str, str]:
 
 
 def explain_device_limit(action: str, binding_type: str) -> str:
-    """Return what becomes of a new device of a user who has as many as an application allows.
+    """Return what happens to a new device of a user who has as many as an application allows.
 
     :param action: the ``device_limit_action`` of the application's ``TokenPolicy``.
     :param binding_type: the application's own.
@@ -255,7 +256,7 @@ def explain_device_limit(action: str, binding_type: str) -> str:
 
 
 def explain_device_limits() -> dict[str, str]:
-    """Return all explanations of device limits, by action and binding type in one key."""
+    """Return all explanations of device limits; action and binding type make one key."""
     return {
         f"{action} {binding_type}": explain_device_limit(action, binding_type)
         for action in DeviceLimitAction.values
@@ -264,7 +265,7 @@ def explain_device_limits() -> dict[str, str]:
 
 
 def explain_logout(choice: str, binding_type: str) -> str:
-    """Return what a logout ends of an application's tokens.
+    """Return which of an application's tokens a logout ends.
 
     :param choice: the ``revoke_on_logout`` of the application's ``TokenPolicy``; empty for null.
     :param binding_type: the application's own.
@@ -287,7 +288,7 @@ def explain_logout(choice: str, binding_type: str) -> str:
 
 
 def explain_logouts() -> dict[str, str]:
-    """Return all explanations of logouts, by choice and binding type in one key."""
+    """Return all explanations of logouts; choice and binding type make one key."""
     return {
         f"{choice} {binding_type}": explain_logout(choice, binding_type)
         for choice in ("", *RevokeOnLogout.values)

@@ -1,4 +1,4 @@
-"""The bindings of a list as CSV, however many they are."""
+"""The bindings of a list as CSV, however many there are."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from oauth_binding.storage.chunks import in_pages
 #: How many rows are read at once.
 CHUNK: Final = 2000
 
-#: What a column is called, the same in each language: programs read it.
+#: The names of the columns, the same in every language: programs read them.
 COLUMNS: Final = (
     *("id", "application", "client_id", "user", "name", "description", "binding_type", "reference"),
     *("live_access_tokens", "live_refresh_tokens", "first_seen", "last_used", "address", "place"),
 )
 
-#: With one of these a spreadsheet takes a cell for a formula (https://owasp.org/www-community/attacks/CSV_Injection).
+#: A spreadsheet takes a cell that begins with one of these for a formula
+#: (https://owasp.org/www-community/attacks/CSV_Injection).
 _BEGIN_FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -38,13 +39,14 @@ class _Echo:
 def as_csv(
     request: HttpRequest, bindings: QuerySet[TokenBinding], count: Any, *, live_only: bool
 ) -> StreamingHttpResponse:
-    """Return an answer with some bindings, the newest first, which is made while it is sent.
+    """Return an answer with some bindings, the newest first; it is made while it is sent.
 
-    No binding value is in it. It takes some queries for each ``CHUNK`` of rows, and no more memory.
+    It contains no binding value. It takes a few queries for each ``CHUNK`` of rows, and only the memory for
+    those.
 
-    :param bindings: not in slices.
-    :param count: gives a list of bindings the numbers of their live tokens.
-    :param live_only: whether those without any are left out.
+    :param bindings: a queryset that has not been sliced.
+    :param count: adds the numbers of live tokens to a list of bindings.
+    :param live_only: whether bindings without any are left out.
     """
     lines = _lines(bindings, count, live_only=live_only)
     return StreamingHttpResponse(
@@ -68,7 +70,7 @@ def _lines(bindings: QuerySet[TokenBinding], count: Any, *, live_only: bool) -> 
 
 
 async def _asynchronously(lines: Iterator[str]) -> AsyncIterator[str]:
-    # Django would gather all that an iterator has, before it sends the first of it.
+    # Django would collect all of an iterator before it sends the first piece.
     following = sync_to_async(lambda: next(lines, None))
     while (line := await following()) is not None:
         yield line
@@ -94,7 +96,7 @@ def _row(binding: Any) -> Sequence[Any]:
 
 
 def _moment(moment: Any) -> str:
-    """Return a moment with its offset from UTC (RFC 3339), also where the site keeps local times."""
+    """Return a moment with its offset from UTC (RFC 3339), even if the site keeps local times."""
     if timezone.is_naive(moment):
         moment = timezone.make_aware(moment, timezone.get_default_timezone())
     return str(moment.isoformat(timespec="seconds"))

@@ -17,7 +17,7 @@ class StatusFilter(admin.SimpleListFilter):
     parameter_name = "status"
 
     def statuses(self) -> dict[str, tuple[Any, Q]]:
-        """Return what can have become of a row: what it is called, and the rows."""
+        """Return what can have become of a row: the name of each state, and the condition of its rows."""
         raise NotImplementedError
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

@@ -25,7 +25,7 @@ from oauth2_provider.models import get_application_model
 
 from oauth_binding.console.links import COUNT_VAR
 
-#: Rows that can be counted and paged through; whoever looks for an older one searches or filters.
+#: How many rows can be counted and paged through; whoever looks for an older one searches or filters.
 MAX_ROWS: Final = 100_000
 
 
@@ -40,9 +40,9 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
 
 
 class LargeChangeList(ChangeList):
-    """Says how many rows there are: up to ``MAX_ROWS`` exactly, of more about how many, or at least.
+    """Says how many rows there are: exactly up to ``MAX_ROWS``, and above that about how many, or at least.
 
-    The exact number of any is counted when it is asked for.
+    A larger number is counted exactly when that is asked for.
     """
 
     how_many: str | None = None
@@ -54,7 +54,7 @@ class LargeChangeList(ChangeList):
         return found
 
     def get_results(self, request: HttpRequest) -> None:
-        # Not in the links of the page: the number is for this page alone.
+        # Not in the links of the page: the number is only for this page.
         self.counts_exactly = self.filter_params.pop(COUNT_VAR, None) is not None
         self.params.pop(COUNT_VAR, None)
         super().get_results(request)
@@ -74,7 +74,7 @@ class LargeChangeList(ChangeList):
         self.how_many = text % {"number": _grouped(about), "rows": self._rows}
 
     def say_at_least(self, number: int) -> None:
-        """Say that there are so many rows, and maybe more."""
+        """Say that there are this many rows, and maybe more."""
         self.full_result_count = self.result_count
         text = gettext("At least %(number)s %(rows)s")
         self.how_many = text % {"number": _grouped(number), "rows": self._rows}
@@ -94,7 +94,7 @@ class LargeChangeList(ChangeList):
 
     @property
     def count_query(self) -> str:
-        """What the address of the same list has that counts exactly."""
+        """The query of the same list with an exact count."""
         return self.get_query_string({COUNT_VAR: "exact"})
 
 
@@ -103,9 +103,9 @@ def _grouped(number: int) -> str:
 
 
 def estimated(queryset: QuerySet[Any]) -> int | None:
-    """Return about how many rows a query finds, with two digits, or None where the database can't tell.
+    """Return about how many rows a query finds, to two digits, or None if the database can't tell.
 
-    PostgreSQL can, by its statistics, as long as no other table has a say in it.
+    PostgreSQL can, by its statistics, as long as no other table is involved.
     """
     if connections[queryset.db].vendor != "postgresql" or _has_subquery(queryset.query.where):
         return None
@@ -126,7 +126,8 @@ def _has_subquery(expression: Any) -> bool:
 class LargeTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """A list by primary key, newest first; a search is for the whole value of an indexed column.
 
-    Of several words each has to be found, as in Django's own lists; blanks may also be part of a value.
+    If there are several words, each has to be found, as in Django's own lists; blanks may also be part of a
+    value.
 
     The model has an ``application`` and a ``user``, or its admin says what is searched for.
     """
@@ -134,7 +135,7 @@ class LargeTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     paginator = BoundedPaginator
     change_list_template: ClassVar[Any] = "admin/oauth_binding/large_change_list.html"
     show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER  # they count over everything
+    show_facets = admin.ShowFacets.NEVER  # these would count everything
     ordering = ("-pk",)
     sortable_by: ClassVar[Any] = ()
     search_fields = ("application__client_id",)  # shows the box; see get_search_conditions()
@@ -150,7 +151,7 @@ class LargeTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         page = super().changelist_view(request, extra_context)
         context = getattr(page, "context_data", None) or {}
         if "cl" in context and context["cl"].how_many is not None:
-            # "Select all" has the number of those that can be paged through.
+            # "Select all" shows the number of rows that can be paged through.
             context["actions_selection_counter"] = False
         return page
 
@@ -167,8 +168,8 @@ class LargeTableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return (queryset.filter(reduce(or_, conditions)) if conditions else queryset.none()), False
 
     def _found_by(self, terms: list[str]) -> Q | None:
-        """Return the condition of rows that all of some terms name, or None where one names nothing."""
-        # Of an OR over joined tables nobody makes use of an index, so what is meant is looked up first.
+        """Return the condition of rows that all of some terms name, or None if one of them names nothing."""
+        # No database uses an index for an OR over joined tables, so what is meant is looked up first.
         named: list[Q] = []
         for term in dict.fromkeys(terms):
             conditions = list(self.get_search_conditions(term))
@@ -189,10 +190,10 @@ def _unquoted(word: str) -> str:
 
 
 def begins_with(queryset: QuerySet[Any], field: str, prefix: str) -> Q:
-    """Return the condition of a queryset's rows whose text in an indexed field begins so.
+    """Return the condition of a queryset's rows whose text in an indexed field begins with a given one.
 
-    It goes by the index on every database, where Django's ``startswith`` does so on PostgreSQL alone. On
-    MariaDB upper and lower case are the same.
+    It uses the index on every database, while Django's ``startswith`` does so only on PostgreSQL. On MariaDB,
+    upper and lower case are the same.
     """
     vendor = connections[queryset.db].vendor
     if vendor == "sqlite":

@@ -14,12 +14,12 @@ from oauth_binding.console.links import list_url
 
 
 class Line(BaseInlineFormSet):  # type: ignore[type-arg]
-    """What there is of a user or an application: no forms, so nothing of what the page is sent."""
+    """A line about a user or an application: it has no forms, so it ignores what is sent to the page."""
 
-    #: What the address of the list has beside the user or the application.
+    #: What the list's address has in addition to the user or the application.
     filters: ClassVar[dict[str, str]]
 
-    #: The address of the page that ends all of it, where there is one and whoever looks may do that.
+    #: The address of the page that ends all of it, if there is one and whoever looks may do that.
     end_all_url: str | None = None
 
     def __init__(self, data: Any = None, files: Any = None, save_as_new: bool = False, **kwargs: Any) -> None:
@@ -30,12 +30,12 @@ class Line(BaseInlineFormSet):  # type: ignore[type-arg]
 
     @property
     def text(self) -> str:
-        """How many they are."""
+        """How many there are."""
         raise NotImplementedError
 
     @property
     def query(self) -> str:
-        """What the address of the list has for it."""
+        """The query of the list's address."""
         to_field: Any = self.fk.target_field
         instance: Any = self.instance
         holder = f"{self.fk.name}__{to_field.name}__exact"
@@ -67,7 +67,7 @@ class LineInline(admin.TabularInline):  # type: ignore[type-arg]
         return False
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # As the list that it leads to says, where there is one; what has just been added has none.
+        # As the list that it leads to says, if there is one; for what has just been added, there is none.
         if obj is None or not self.admin_site.is_registered(self.model):
             return False
         return self.admin_site.get_model_admin(self.model).has_view_permission(request)

@@ -8,7 +8,7 @@ from django.contrib.admin.views.main import ERROR_FLAG, PAGE_VAR
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 
-#: What the address of a list has that asks for the number of all rows.
+#: The parameter in a list's address that asks for the number of all rows.
 COUNT_VAR: Final = "count"
 
 
@@ -16,14 +16,14 @@ def list_url(admin_site: Any, model: Any, query: str = "") -> str:
     """Return the address of the list of a model.
 
     :param admin_site: where the model is registered.
-    :param query: what the address is to have, encoded; empty for nothing.
+    :param query: the query of the address, encoded; empty for none.
     """
     name = f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"
     return reverse(name, current_app=admin_site.name) + (f"?{query}" if query else "")
 
 
 def query_of_rows(request: HttpRequest) -> QueryDict:
-    """Return what the address of a list says of its rows, without what is for one page of them."""
+    """Return what a list's address says about its rows, without what is only for one page of them."""
     query = request.GET.copy()
     for name in (PAGE_VAR, COUNT_VAR, ERROR_FLAG):
         query.pop(name, None)

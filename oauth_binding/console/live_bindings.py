@@ -1,4 +1,4 @@
-"""How many live bindings a user or an application has: a line of their page, which leads to the list."""
+"""How many live bindings a user or an application has: a line on their page, which leads to the list."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from oauth_binding.core.databases import written
 from oauth_binding.models import TokenBinding
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
 
-#: Of how many bindings that may have live tokens it is looked up whether they have, so that neither many live
-#: ones nor many others make a page slow.
+#: How many bindings that may have live tokens are looked at, so that neither many live ones nor many others
+#: make a page slow.
 MAX_LOOKED_AT: Final = 2000
 
 
 def newest_live(bindings: QuerySet[Any]) -> tuple[set[Any], bool]:
-    """Return those of the newest of some bindings that have live tokens, and whether there are older ones.
+    """Return which of the newest of some bindings have live tokens, and whether there are older ones.
 
-    :param bindings: that may have live tokens (``TokenBinding.may_be_live``), not in slices.
-    :return: their primary keys.
+    :param bindings: a queryset of those that may have live tokens (``TokenBinding.may_be_live``), not sliced.
+    :returns: their primary keys.
     """
     pks = list(bindings.order_by("-pk").values_list("pk", flat=True)[: MAX_LOOKED_AT + 1])
     newest = pks[:MAX_LOOKED_AT]
-    # As a condition of the bindings, PostgreSQL would read all tokens that are live.
+    # If this were a condition of the bindings, PostgreSQL would read all tokens that are live.
     live = {
         pk
         for tokens, condition in (
@@ -51,7 +51,7 @@ class LiveBindings(Line):
 
     @property
     def text(self) -> str:
-        """How many they are; of a great many, how many at least."""
+        """How many there are; if there are a great many, how many at least."""
         bindings = written(TokenBinding).filter(may_be_live=True, **{self.fk.name: self.instance})
         live, is_cut = newest_live(bindings)
         at_least, exactly = (
@@ -62,9 +62,9 @@ class LiveBindings(Line):
 
 
 class LiveBindingsInline(LineInline):
-    """A line of the page of a user or an application, for whoever may look at bindings.
+    """A line on the page of a user or an application, for whoever may look at bindings.
 
-    It is there by itself on the pages of applications, and of users at Django's own site.
+    It is added automatically to the pages of applications, and of users at Django's own site.
     """
 
     model = TokenBinding

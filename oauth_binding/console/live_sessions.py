@@ -1,4 +1,4 @@
-"""How many live login sessions a user has: a line of the page of the user, which leads to the list."""
+"""How many live login sessions a user has: a line on the user's page, which leads to the list."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class LiveSessions(Line):
 
 
 class LiveSessionsInline(LineInline):
-    """A line of the page of a user, for whoever may look at login sessions.
+    """A line on the page of a user, for whoever may look at login sessions.
 
-    It is there by itself on the pages of users at Django's own site.
+    It is added automatically to the pages of users at Django's own site.
     """
 
     model = LoginSession

@@ -39,7 +39,7 @@ class LoginSessionAdmin(LargeTableAdmin, RevocableAdmin):
     """Login sessions can be looked at and ended, and nothing else."""
 
     list_display = ("browser", "user", "what_became", "seen", "first_seen")
-    sortable_by = ("first_seen",)  # by primary key: nothing else is in the order of an index
+    sortable_by = ("first_seen",)  # by primary key: no other column's index has this order
     list_filter = (SessionStatusFilter,)
     linked_fields = ("user",)
     search_fields = ("user",)  # shows the box; see get_search_conditions()
@@ -53,7 +53,7 @@ class LoginSessionAdmin(LargeTableAdmin, RevocableAdmin):
     actions = ("end",)
     revoke_permission = "oauth_binding.end_loginsession"
 
-    # Nothing is joined, as with the bindings.
+    # Nothing is joined, for the same reason as with bindings.
     list_select_related = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LoginSession]:
@@ -64,7 +64,7 @@ class LoginSessionAdmin(LargeTableAdmin, RevocableAdmin):
 
     @admin.display(description=_("browser"))
     def browser(self, session: LoginSession) -> str:
-        # What the user sees, too.
+        # This is what the user sees, too.
         return two_lines(session.description, session.label) if session.description else session.label
 
     @admin.display(description=_("status"))

@@ -17,7 +17,7 @@ from oauth_binding.console.large_tables import LargeTableAdmin, of_applications
 from oauth_binding.console.read_only import ReadOnlyAdmin
 from oauth_binding.models import LoginSession, LogoutNotification
 
-#: What can have become of a row: what it is called, and the rows.
+#: What can have become of a row: the name of each state, and the condition of its rows.
 _STATUSES: Final[dict[str, tuple[Any, Q]]] = {
     "delivered": (_("delivered"), Q(delivered_at__isnull=False)),
     "waiting": (_("waiting"), Q(next_attempt__isnull=False)),
@@ -34,7 +34,7 @@ class LogoutStatusFilter(StatusFilter):
 
 @admin.register(LogoutNotification)
 class LogoutNotificationAdmin(LargeTableAdmin, ReadOnlyAdmin):
-    """Logout tokens, which can be looked at, and sent again where nobody took them."""
+    """Logout tokens, which can be looked at, and sent again if nobody took them."""
 
     list_display = ("pk", "application", "status", "attempts", "next_attempt", "failure", "created")
     list_filter = (LogoutStatusFilter, "application")
@@ -55,7 +55,7 @@ class LogoutNotificationAdmin(LargeTableAdmin, ReadOnlyAdmin):
         yield from of_applications(search_term)
 
     def has_send_permission(self, request: HttpRequest) -> bool:
-        """Return whether somebody may have logout tokens sent again: who may only view may not."""
+        """Return whether somebody may have logout tokens sent again; permission to view is not enough."""
         user: Any = request.user
         return bool(user.has_perm("oauth_binding.change_logoutnotification"))
 

@@ -1,6 +1,6 @@
-"""Which lookups the address of an admin list may have.
+"""Which lookups the address of an admin list may contain.
 
-Django allows each field of a model: whoever may look at a list could read a secret of it letter by letter,
+Django allows every field of a model: whoever may look at a list could find out a secret letter by letter,
 with ``?token__startswith=a``, although no page shows it.
 """
 
@@ -18,27 +18,27 @@ from django.urls import URLPattern
 
 from oauth_binding.sessions.given_up import pages_if_given_up
 
-#: What the filter of a date has beside the lookups of others.
+#: The lookups that the filter of a date has in addition to those of others.
 _DATE_PARTS: Final = ("year", "month", "day")
 
 
 class KnownLookupsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Allows the lookups of the admin's filters, and of links to it; Django answers 400 to any other.
 
-    What the database gives up for others is answered with a page that says so.
+    A request that the database gives up for others is answered with a page that says so.
     """
 
-    #: Fields that pages link to the list by, beside those with a filter.
+    #: Fields that links from other pages use, in addition to those with a filter.
     linked_fields: tuple[str, ...] = ()
 
     @property
     def urls(self) -> list[URLPattern]:
-        """The addresses of the pages, those that subclasses add included."""
+        """The addresses of the pages, including those that subclasses add."""
         return pages_if_given_up(self.get_urls())
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         for limit in self.model._meta.related_fkey_lookups:
-            # The choices of a foreign key to this model, which its popup is opened with.
+            # The choices of a foreign key to this model, with which its popup is opened.
             choices = limit() if callable(limit) else limit
             if (lookup, value) in url_params_from_lookup_dict(choices).items():
                 return True
@@ -55,7 +55,7 @@ class KnownLookupsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         }
 
     def _field_path(self, lookup: str) -> str:
-        """Return the fields that a lookup goes by, without what it compares them with."""
+        """Return the field path of a lookup, without the comparison."""
         names: list[str] = []
         opts: Any = self.opts
         for part in lookup.split(LOOKUP_SEP):
@@ -70,7 +70,7 @@ class KnownLookupsAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return LOOKUP_SEP.join(names)
 
     def _as_looked_up(self, path: str) -> set[str]:
-        """Return a path itself, and where it is that of a relation, the one to what it refers by."""
+        """Return a path itself and, if it is that of a relation, the path of the field that it refers to."""
         field: Any = get_fields_from_path(self.model, path)[-1]
         target = getattr(field, "target_field", None)
         return {path} if target is None else {path, f"{path}{LOOKUP_SEP}{target.name}"}

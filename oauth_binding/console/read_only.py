@@ -1,4 +1,4 @@
-"""Admin classes of what can be looked at, and of what can be revoked besides."""
+"""Admin classes for what can only be looked at, and for what can also be revoked."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from oauth_binding.console.links import list_url
 from oauth_binding.console.lookups import KnownLookupsAdmin
 from oauth_binding.devices.history import described, holders, note
 
-#: How many rows can be revoked at once; Django takes no more fields in a form by default.
+#: How many rows can be revoked at once; by default, Django takes no more fields in a form.
 MAX_REVOKED: Final = 900
 
 
 class ReadOnlyAdmin(KnownLookupsAdmin):
-    """Rows can be looked at and, from here, neither added nor changed nor deleted.
+    """Rows can be looked at, but not added, changed or deleted from here.
 
-    Whoever may change who holds a token, or what it is for, can make himself another user.
+    Whoever may change who holds a token, or what it is for, can become another user.
     """
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -36,17 +36,17 @@ class ReadOnlyAdmin(KnownLookupsAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        # Not here; but who deletes a user or an application deletes what they hold, and is asked for this.
+        # Not here; but deleting a user or an application deletes what they hold, and needs this permission.
         match = request.resolver_match
         own = f"{self.opts.app_label}_{self.opts.model_name}_"
         is_here = match is not None and (match.url_name or "").startswith(own)
-        # Not what django-oauth-toolkit's admin classes say, which is never: no such user could be deleted.
+        # Unlike django-oauth-toolkit's admin classes, which never allow it: no such user could be deleted.
         return not is_here and admin.ModelAdmin.has_delete_permission(self, request, obj)
 
     def take(self, request: HttpRequest, queryset: QuerySet[Any], too_many: str) -> list[Any] | None:
-        """Return the rows that were selected, or None where they are too many, as the user is told then.
+        """Return the selected rows, or None if there are too many, which the user is then told.
 
-        :param too_many: the message, with the ``number`` that there may be.
+        :param too_many: the message, with ``number`` for how many are allowed.
         """
         rows = list(queryset[: MAX_REVOKED + 1])
         if len(rows) > MAX_REVOKED:
@@ -56,13 +56,13 @@ class ReadOnlyAdmin(KnownLookupsAdmin):
 
 
 class RevocableAdmin(ReadOnlyAdmin):
-    """Rows can be revoked by who has a permission of its own for that, and may look at them then."""
+    """Rows can be revoked with a permission of its own, which also allows looking at them."""
 
     #: The permission to revoke.
     revoke_permission: str
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        """Return whether somebody may revoke: who may only view may not."""
+        """Return whether somebody may revoke; permission to view is not enough."""
         user: Any = request.user
         return bool(user.has_perm(self.revoke_permission))
 
@@ -73,7 +73,7 @@ class RevocableAdmin(ReadOnlyAdmin):
         return super().has_module_permission(request) or self.has_revoke_permission(request)
 
     def buttons(self, request: HttpRequest, obj: Any) -> dict[str, bool]:
-        """Return which buttons the page of a row has, by what its template calls them."""
+        """Return which buttons the page of a row has, by their names in its template."""
         return {}
 
     def render_change_form(
@@ -95,11 +95,11 @@ class RevocableAdmin(ReadOnlyAdmin):
         confirm: Callable[[HttpRequest, list[Any]], HttpResponse],
         do: Callable[[HttpRequest, list[Any]], None],
     ) -> HttpResponse:
-        """Do what a button on the page of one row says, after a confirmation.
+        """Do what a button on the page of a single row says, after a confirmation.
 
-        :param object_id: as it stands in the address.
+        :param object_id: as it is in the address.
         :param confirm: returns the page that asks.
-        :param do: does it, and says so.
+        :param do: does it, and tells the user.
         :raises PermissionDenied: whoever asks may not revoke.
         :raises Http404: there is no such row.
         """
@@ -126,9 +126,9 @@ def ask(
 ) -> TemplateResponse:
     """Return a page that asks whether something is to be done to some rows.
 
-    :param rows: each with the text it is shown with.
-    :param answer: what the button says that does it.
-    :param action: the list's action that is carried out then; empty where the page's own address does it.
+    :param rows: each with the text that it is shown with.
+    :param answer: the label of the button that does it.
+    :param action: the list's action that is then carried out; empty if the page's own address does it.
     """
     context = {
         **model_admin.admin_site.each_context(request),
@@ -147,21 +147,21 @@ def ask(
 
 
 def back_to_list(model_admin: Any, request: HttpRequest) -> HttpResponseRedirect:
-    """Lead back to the list that somebody has come from, as it was filtered."""
+    """Lead back to the list that somebody came from, filtered as it was."""
     context = {"preserved_filters": model_admin.get_preserved_filters(request), "opts": model_admin.opts}
     url = list_url(model_admin.admin_site, model_admin.model)
     return HttpResponseRedirect(add_preserved_filters(context, url))
 
 
 def is_confirmed(request: HttpRequest) -> bool:
-    """Return whether the page that asks was answered."""
+    """Return whether the question on the confirmation page was answered."""
     return bool(request.POST.get("confirmed"))
 
 
 def note_done(model_admin: Any, request: HttpRequest, row: Any, text: str) -> None:
     """Note in the history of a row, and of its user and its application, what was done to it.
 
-    :param text: with ``what`` for the row.
+    :param text: with the placeholder ``what`` for the row.
     """
     noted = text % {"what": described(row)}
     model_admin.log_change(request, row, noted)

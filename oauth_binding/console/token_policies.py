@@ -1,4 +1,4 @@
-"""The section of an application's admin page that has its token policy."""
+"""The section of an application's admin page with its token policy."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ from oauth_binding.models import (
     site_value,
 )
 
-#: How long ago a report counts, in days.
+#: How long a report counts, in days.
 MISSED_SINCE: Final = 7
 
-#: The demands, and what is shown of their reports. The filters of the bindings are called the same.
+#: The demands, and the fields that show their reports. The filters of the bindings have the same names.
 REPORTS: Final = {
     "require_binding": "without_binding",
     "require_presented_binding": "without_presented_binding",
@@ -85,7 +85,7 @@ _BACKCHANNEL: Final = ("backchannel_logout_uri", "backchannel_logout_session_req
 
 
 def reported(demand: str, days: int) -> dict[str, Any]:
-    """Return the conditions of the bindings that fell short of a demand in the last days, as was reported.
+    """Return the conditions of bindings that were reported to fall short of a demand in the last days.
 
     :param demand: the field of the token policy.
     """
@@ -93,7 +93,7 @@ def reported(demand: str, days: int) -> dict[str, Any]:
 
 
 class ClaimsField(forms.MultipleChoiceField):
-    """The claims of a policy as check boxes; the column has their names between spaces."""
+    """The claims of a policy as check boxes; the column has their names, separated by spaces."""
 
     widget = forms.CheckboxSelectMultiple
 
@@ -108,16 +108,16 @@ class ClaimsField(forms.MultipleChoiceField):
 
 
 class TokenPolicyFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
-    """The one policy of an application, compared with what is chosen for the application itself."""
+    """The one policy of an application, checked against what is chosen for the application itself."""
 
     def total_form_count(self) -> int:
-        # Also who may only view sees what holds where there is no row.
+        # Those who may only view see what holds if there is no row, too.
         return super().total_form_count() if self.is_bound else 1
 
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         if "claims" in form.fields:
-            # Also one whose source is gone, so that it can be unticked.
+            # Including one whose source is gone, so that it can be unticked.
             names = dict.fromkeys([*binding_settings.claim_sources, *form.instance.claims.split()])
             form.fields["claims"].choices = [(name, name) for name in names]
 
@@ -129,7 +129,7 @@ class TokenPolicyFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
 
     def save_new_objects(self, commit: bool = True) -> list[Any]:
         saved = super().save_new_objects(commit)
-        # An application without a row has a policy, too: the history says what was changed of it.
+        # An application without a row has a policy, too: the history says what was changed in it.
         self.changed_objects += [
             (form.instance, form.changed_data) for form in self.extra_forms if form.instance in saved
         ]
@@ -138,7 +138,7 @@ class TokenPolicyFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
 
 
 class TokenPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A policy, of which each field that can be left empty says what the site has."""
+    """A policy; each field that can be left empty says what the site's value is."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -155,7 +155,7 @@ class TokenPolicyForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class TokenPolicyInline(admin.StackedInline):  # type: ignore[type-arg]
-    """The token policy of an application, for who may see or change the application."""
+    """The token policy of an application, for those who may see or change the application."""
 
     model = TokenPolicy
     form = TokenPolicyForm
@@ -212,7 +212,7 @@ class TokenPolicyInline(admin.StackedInline):  # type: ignore[type-arg]
             kwargs["choices"] = [("", _("What django-oauth-toolkit ends")), *db_field.flatchoices]
         return super().formfield_for_choice_field(db_field, request, **kwargs)
 
-    # It is a part of the application, also where a site decides in its own way who may change that.
+    # It is part of the application, even if a site decides in its own way who may change that.
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(self._application_admin.has_view_permission(request, obj))
@@ -267,7 +267,7 @@ class TokenPolicyInline(admin.StackedInline):  # type: ignore[type-arg]
 
     @admin.display(description=_("Without a binding"))
     def without_binding(self, policy: TokenPolicy) -> str:
-        # They are all in the shared slots, so that users can be told apart, and not their devices.
+        # They are all in the shared slots, so that users can be told apart, but not their devices.
         numbers = self._reported(policy, "require_binding").aggregate(
             users=Count("user", distinct=True), of_client=Count("pk", filter=Q(user=None))
         )
@@ -307,7 +307,7 @@ class TokenPolicyInline(admin.StackedInline):  # type: ignore[type-arg]
         return bindings.filter(**reported(demand, MISSED_SINCE))
 
     def _link(self, text: str, policy: TokenPolicy, demand: str) -> str:
-        """Return a text that leads to the bindings it speaks of, where the admin has a list of them."""
+        """Return a text that links to the bindings it is about, if the admin has a list of them."""
         if not self.admin_site.is_registered(TokenBinding):
             return text
         query = urlencode({"application__id__exact": policy.application_id, REPORTS[demand]: MISSED_SINCE})
@@ -319,10 +319,10 @@ def _binding_type(policy: TokenPolicy) -> str:
 
 
 def _line(name: str, text: str, texts: dict[str, str]) -> str:
-    """Return a line that says what choices do; application_form.js changes the text with the choices.
+    """Return a line that says what the choices do; application_form.js changes the text with them.
 
-    :param text: what is chosen.
-    :param texts: what there is to be chosen.
+    :param text: the choices that are made.
+    :param texts: the explanations of all possible choices.
     """
     shown = format_html('<div id="{}" role="status">{}</div>', name, text)
     return format_html("{}{}", shown, json_script(texts, f"{name}s"))

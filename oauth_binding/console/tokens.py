@@ -63,7 +63,7 @@ class _BoundTokenAdmin(LargeTableAdmin, RevocableAdmin):
     ) -> HttpResponse | None:
         """Revoke tokens and say so, or return the page that asks for it first.
 
-        :param done: what is said then, by the number of the tokens.
+        :param done: returns what is then said, given the number of tokens.
         """
         tokens = self.take(request, queryset, gettext("Select at most %(number)d tokens."))
         if not tokens:
@@ -107,7 +107,7 @@ class BoundAccessTokenAdmin(_BoundTokenAdmin, AccessTokenAdmin):
 
 
 class RefreshTokenChangeList(LargeChangeList):
-    """Looks which of the refresh tokens that are shown are live: policies and exchanges have a say in it."""
+    """Finds out which of the shown refresh tokens are live: that also depends on policies and exchanges."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -149,7 +149,7 @@ class BoundRefreshTokenAdmin(_BoundTokenAdmin, RefreshTokenAdmin):
         has_ended = token.revoked is not None or access_token is None or access_token.expires <= ended()
         return _status(live=token.is_live, has_ended=has_ended)
 
-    # What its access token says of itself; it goes when the refresh token is revoked.
+    # What its access token says; the access token goes when the refresh token is revoked.
 
     @admin.display(description=_("scope"), empty_value="-")
     def scope(self, token: Any) -> str | None:
@@ -178,4 +178,4 @@ class ReadOnlyIDTokenAdmin(LargeTableAdmin, ReadOnlyAdmin, IDTokenAdmin):
 
     @admin.display(description=_("status"))
     def status(self, token: Any) -> str:
-        return _status(live=is_live(token.expires), has_ended=False)  # nothing ends one before its time
+        return _status(live=is_live(token.expires), has_ended=False)  # nothing ends one early

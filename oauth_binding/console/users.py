@@ -22,7 +22,7 @@ from oauth_binding.console.read_only import ask, is_confirmed
 from oauth_binding.devices.registry import sign_out_everywhere
 from oauth_binding.sessions.given_up import pages_if_given_up
 
-#: How many users are signed out at once at most.
+#: How many users can be signed out at once.
 MAX_USERS: Final = 100
 
 
@@ -30,7 +30,13 @@ MAX_USERS: Final = 100
 def sign_out_users(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
     """Sign users out on all devices and at all applications, after a confirmation.
 
-    An action for the admin of users. It is there by itself where that is registered at Django's own site.
+    An action for the admin of users. It is added automatically if that admin is registered at Django's own
+    site.
+
+    :param model_admin: the admin of users.
+    :param request: the request of the action, or the confirmation.
+    :param queryset: the users.
+    :returns: the question; None if they have been signed out, or there are too many.
     """
     users = list(queryset[: MAX_USERS + 1])
     if len(users) > MAX_USERS:
@@ -66,7 +72,7 @@ def _pages_if_given_up(get_urls: Callable[[], list[URLPattern]]) -> list[URLPatt
 
 
 def add_to_admin_of_users() -> None:
-    """Add all that to the admin of users, where that is registered by now."""
+    """Add all that to the admin of users, if that is registered by now."""
     try:
         user_admin: Any = admin.site.get_model_admin(get_user_model())
     except NotRegistered:
@@ -77,9 +83,9 @@ def add_to_admin_of_users() -> None:
         if inline not in user_admin.inlines:
             user_admin.inlines = [*user_admin.inlines, inline]
     if not isinstance(user_admin.get_urls, partial):
-        # A password that is changed there ends tokens, and so does who is deactivated or deleted.
+        # Changing a password there ends tokens, and so does deactivating or deleting a user.
         user_admin.get_urls = partial(_pages_if_given_up, user_admin.get_urls)
-    # Not where the site has its own way.
+    # Not if the site has a way of its own.
     if type(user_admin).get_deleted_objects is admin.ModelAdmin.get_deleted_objects:
         user_admin.get_deleted_objects = partial(deleted_with_users, user_admin)
     if type(user_admin).delete_queryset is admin.ModelAdmin.delete_queryset:

@@ -29,7 +29,7 @@ from oauth2_provider.settings import oauth2_settings
 #: django-oauth-toolkit's, and so this app's.
 NAMESPACE: Final = "oauth2_provider"
 
-#: The documents of an issuer: what stands before it in their addresses is the issuer.
+#: The documents of an issuer: what precedes their well-known path in the address is the issuer.
 _WELL_KNOWN: Final = {
     "oidc-connect-discovery-info": "/.well-known/openid-configuration",
     "oauth-server-metadata": "/.well-known/oauth-authorization-server",
@@ -37,10 +37,10 @@ _WELL_KNOWN: Final = {
 
 
 def endpoint_path(name: str, **kwargs: Any) -> str | None:
-    """Return the path of an endpoint or a page, or None where the site does not serve it.
+    """Return the path of an endpoint or a page, or None if the site does not serve it.
 
     :param name: its name in the URLs of this app.
-    :param kwargs: what its path holds.
+    :param kwargs: the arguments in its path.
     """
     for urlconf in (get_urlconf, _names_of_toolkit):
         try:
@@ -53,10 +53,10 @@ def endpoint_path(name: str, **kwargs: Any) -> str | None:
 def endpoint_url(request: HttpRequest | None, name: str, **kwargs: Any) -> str | None:
     """Return the address of an endpoint, at the issuer's host where ``OIDC_ISS_ENDPOINT`` is set.
 
-    It is None where the site does not serve the endpoint. The other parameters are those of
-    ``endpoint_path``.
+    It is None if the site does not serve the endpoint. The other parameters are those of ``endpoint_path``.
 
-    :param request: any to the site; without one, the address is None where ``OIDC_ISS_ENDPOINT`` is not set.
+    :param request: any request to the site; without one, the address is None if ``OIDC_ISS_ENDPOINT`` is not
+        set.
     """
     path = endpoint_path(name, **kwargs)
     if path is None:
@@ -68,7 +68,7 @@ def endpoint_url(request: HttpRequest | None, name: str, **kwargs: Any) -> str |
 
 
 def served_view(name: str) -> type[Any] | None:
-    """Return the class that serves an endpoint or a page, or None where the site does not serve it.
+    """Return the class that serves an endpoint or a page, or None if the site does not serve it.
 
     :param name: its name in the URLs of this app.
     """
@@ -88,27 +88,27 @@ def is_of_server(view: Any) -> bool:
 def get_issuer(request: Any) -> str:
     """Return the issuer: the ``iss`` of tokens and authorization responses, the ``issuer`` of the metadata.
 
-    It is ``OIDC_ISS_ENDPOINT``; where that is not set, what stands before ``/.well-known/`` in the address of
-    a metadata document, or without any the root of the site.
+    It is ``OIDC_ISS_ENDPOINT``; if that is not set, what precedes ``/.well-known/`` in the address of a
+    metadata document, or the root of the site if there is no such document.
 
     :param request: Django's or oauthlib's.
     """
     if oauth2_settings.OIDC_ISS_ENDPOINT:
         return str(oauth2_settings.OIDC_ISS_ENDPOINT)
     asked = request if isinstance(request, HttpRequest) else _AskedByOAuthlib(request.headers)
-    # Without a slash at the end, as no path of an issuer has one here.
+    # Without a slash at the end, because here no path of an issuer has one.
     return asked.build_absolute_uri(_mount_path() or "/").rstrip("/")
 
 
 def get_issuer_path() -> str:
-    """Return the path of the issuer, without a slash at its end: empty where it is that of a whole host."""
+    """Return the path of the issuer, without a slash at its end: empty if it is that of a whole host."""
     if oauth2_settings.OIDC_ISS_ENDPOINT:
         return urlsplit(str(oauth2_settings.OIDC_ISS_ENDPOINT)).path.rstrip("/")
     return _mount_path()
 
 
 def without_script_prefix(path: str) -> str:
-    """Return a path that ``reverse()`` has made as ``resolve()`` takes it."""
+    """Return a path from ``reverse()`` in the form that ``resolve()`` takes."""
     return "/" + path.removeprefix(get_script_prefix()).lstrip("/")
 
 
@@ -121,7 +121,7 @@ def _mount_path() -> str:
 
 
 class _AskedByOAuthlib(HttpRequest):
-    """What an oauthlib request knows of the address that was asked: django-oauth-toolkit's META."""
+    """What an oauthlib request knows about the address that was requested: django-oauth-toolkit's META."""
 
     def __init__(self, headers: dict[str, Any]) -> None:
         super().__init__()
@@ -132,16 +132,16 @@ class _AskedByOAuthlib(HttpRequest):
 
 
 def with_names_of_toolkit(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Have a view, and what renders its answer, find this app's URLs in the namespace ``oauth2_provider``.
+    """Let a view, and what renders its answer, find this app's URLs in the namespace ``oauth2_provider``.
 
-    Where the site has included them there, nothing changes. For the decorator of a URL pattern.
+    If the site has included them there, nothing changes. It decorates the view of a URL pattern.
     """
 
     @wraps(view)
     def found(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         match = request.resolver_match
         if match is not None and match.app_names != [NAMESPACE]:
-            # As Django does with a request.urlconf, until the request is finished.
+            # Until the request is finished, as Django does with a request.urlconf.
             set_urlconf(_names_of_toolkit())
         return view(request, *args, **kwargs)
 
@@ -155,9 +155,9 @@ class _URLs:
         self._site: Any = site.urlconf_module
         found = [*_named(site)]
         self.views = {name: view for name, view, _pattern in found}
-        # Of two with one name, reverse() takes the later.
+        # If two have the same name, reverse() takes the later one.
         own = [pattern for _name, _view, pattern in reversed(found)]
-        # Not by include(), which refuses i18n_patterns() inside of it.
+        # Not with include(), which refuses i18n_patterns() inside.
         namespace = URLResolver(RoutePattern(""), own, app_name=NAMESPACE, namespace=NAMESPACE)
         self.urlpatterns = [namespace, *site.url_patterns]
 
@@ -166,9 +166,9 @@ class _URLs:
 
 
 def _names_of_toolkit() -> Any:
-    """Return a URLconf for ``reverse()`` that has each view of this app's URLs by the name that it has there.
+    """Return a URLconf for ``reverse()`` with each view of this app's URLs, under the name that it has there.
 
-    They are found by their classes, wherever the site has them, and whatever it calls them.
+    The views are found by their classes, wherever the site has them, and whatever it calls them.
     """
     urlconf = get_urlconf()
     return urlconf if isinstance(urlconf, _URLs) else _named_urls(get_resolver(urlconf))

@@ -1,10 +1,10 @@
 """The audit log: what has happened to tokens, bindings and login sessions, and what was refused, one by one.
 
-An entry is a dict. It is sent with the signal ``audit_event``, and where the setting ``AUDIT_LOG`` is on,
-it is a line of JSON of the logger ``oauth_binding.audit``. docs/audit-log.md has its members. None is a
+An entry is a dict. It is sent with the signal ``audit_event``, and where the setting ``AUDIT_LOG`` is on, it
+is a line of JSON from the logger ``oauth_binding.audit``. docs/audit-log.md lists its members. None is a
 secret: of what a request has sent, there is no more than the name of its client and its ``grant_type``.
 
-Where the setting is off and nobody listens to the signal, nothing of it is done.
+If the setting is off and nobody listens to the signal, none of this is done.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ from oauth_binding.core.log_lines import one_line
 from oauth_binding.core.reasons import Reason
 from oauth_binding.core.settings import binding_settings
 
-#: The ``version`` of entries. Members may be added to them without another one.
+#: The ``version`` of entries. Members may be added without a new version.
 VERSION: Final = 1
 
-#: Where lines go; ``LOGGING`` says what becomes of them.
+#: Where lines go; ``LOGGING`` decides what becomes of them.
 LOGGER: Final = "oauth_binding.audit"
 
 logger = logging.getLogger(LOGGER)
 
-#: Something has happened that an audit log has to have. ``sender`` is None, and ``entry`` a dict of texts and
-#: None. What was refused is sent at once, and all else when its transaction is committed.
+#: Something has happened that belongs in an audit log. ``sender`` is None, and ``entry`` a dict of texts and
+#: None. Refusals are sent at once, and everything else when its transaction is committed.
 audit_event: Final = Signal()
 
-#: What others have written is cut to so many characters.
+#: What others have written is cut to this many characters.
 _LONGEST: Final = 255
 
 
@@ -77,7 +77,7 @@ class Event(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How it has ended."""
+    """How it ended."""
 
     SUCCESS = auto()
     REFUSED = auto()
@@ -86,13 +86,13 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Who and what it is about, as far as that is known."""
+    """Whom and what it is about, as far as that is known."""
 
-    #: The ``client_id`` of an application, be it one that a request just names.
+    #: The ``client_id`` of an application, even if a request only names it.
     client_id: str | None = None
     #: The user's primary key.
     user: Any = None
-    #: A binding; one of a shared slot counts as none.
+    #: A binding; that of a shared slot counts as none.
     binding: Any = field(default=None, repr=False)
     #: The ``sid`` of a login session.
     sid: Any = field(default=None, repr=False)
@@ -100,7 +100,7 @@ class Facts:
     grant_type: str | None = None
     #: The ``jti`` of a JWT, or the SHA-256 of another token, by which its row is found.
     token: str | None = None
-    #: The ``META`` of a request, or what has the same keys; empty where there is none.
+    #: The ``META`` of a request, or a dict with the same keys; empty if there is none.
     meta: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -118,7 +118,7 @@ _attempt: ContextVar[Attempt | None] = ContextVar("oauth_binding_attempt", defau
 
 
 def is_on() -> bool:
-    """Return whether anybody wants to have entries."""
+    """Return whether anybody wants entries."""
     return _is_logged() or audit_event.has_listeners()
 
 
@@ -128,21 +128,21 @@ def is_kept() -> bool:
 
 
 def _is_logged() -> bool:
-    # A project that is not the server has one setting for this app, and it is not OAUTH_BINDING.
+    # A project that is not the server has only one setting for this app, and it is not OAUTH_BINDING.
     return binding_settings.audit_log or bool(
         getattr(settings, "OAUTH_RESOURCE_SERVER", {}).get("AUDIT_LOG", False)
     )
 
 
 def facts_of(token: Any, meta: Mapping[str, Any] | None = None) -> Facts:
-    """Return what is known of an access or refresh token.
+    """Return what is known about an access or refresh token.
 
-    :param token: its row, or what an API elsewhere has verified; None for nothing.
+    :param token: its row, or the token that an API elsewhere has verified; None for nothing.
     :param meta: the ``META`` of the request, if there is one.
     """
     if token is None:
         return Facts(meta=meta or {})
-    # Of another server's there are the claims alone.
+    # For another server's token, there are only the claims.
     claims: Mapping[str, Any] = getattr(token, "claims", {})
     application = getattr(token, "application", None)
     return Facts(
@@ -157,7 +157,7 @@ def facts_of(token: Any, meta: Mapping[str, Any] | None = None) -> Facts:
 
 @contextmanager
 def attempting() -> Iterator[Attempt]:
-    """Enter with a request that may be refused: ``note`` says of it why."""
+    """Enter with a request that may be refused: ``note`` records why."""
     attempt = Attempt()
     previous = _attempt.set(attempt)
     try:
@@ -167,7 +167,7 @@ def attempting() -> Iterator[Attempt]:
 
 
 def note(error: str, reason: Reason) -> None:
-    """Note why the request at hand is about to be refused; the last word counts.
+    """Note why the current request is about to be refused; the last note counts.
 
     :param error: the error code that it is going to be refused with (RFC 6749 section 5.2).
     """
@@ -177,28 +177,28 @@ def note(error: str, reason: Reason) -> None:
 
 
 def note_request(request: Any) -> None:
-    """Note which request of oauthlib's is at hand, which knows client and user."""
+    """Note oauthlib's form of the current request, which knows client and user."""
     attempt = _attempt.get()
     if attempt is not None:
         attempt.request = request
 
 
 def is_attempted() -> bool:
-    """Return whether an entry is going to be made where the request at hand is refused."""
+    """Return whether an entry is going to be made if the current request is refused."""
     return _attempt.get() is not None
 
 
 def refuse(event: Event, reason: Reason, facts: Facts, outcome: Outcome = Outcome.REFUSED) -> None:
-    """Make the entry of a refusal, at once: there may be nothing that is committed."""
+    """Make the entry of a refusal, at once: there may be nothing to commit."""
     if is_on():
         _send(_entry(event, outcome, reason, facts))
 
 
 def tell(event: Event, using: str, facts: Facts, reason: str | None = None) -> None:
-    """Make the entry of what has happened, once the transaction at hand is committed.
+    """Make the entry of what has happened, once the current transaction is committed.
 
-    :param using: alias of the database; where there is no transaction, it is made now.
-    :param reason: why; None where nobody has to ask.
+    :param using: alias of the database; if there is no transaction, the entry is made now.
+    :param reason: why; None if there is no need to ask.
     """
     if is_on():
         entry = _entry(event, Outcome.SUCCESS, reason, facts)
@@ -216,7 +216,7 @@ def _entry(event: Event, outcome: Outcome, reason: str | None, facts: Facts) -> 
         "client_id": _text(facts.client_id),
         "user": None if facts.user is None else str(facts.user),
         "binding_ref": _reference(facts.binding),
-        # As what tokens are bound to where that is login sessions: some APIs take the sid for a proof.
+        # In the form in which tokens are bound to login sessions: some APIs accept the sid as a proof.
         "session": None if facts.sid is None else binding_reference(str(facts.sid)),
         "grant_type": _text(facts.grant_type),
         "token": _text(facts.token),

@@ -15,19 +15,19 @@ REGISTERED_CLAIMS: Final = frozenset(
     | {"binding_type", "binding_ref", "cnf", "act"}
 )
 
-#: What no source is for: introspection says these itself (RFC 7662 section 2.2), or, of ``may_act``, token
-#: exchange asks the JWT alone.
+#: Claims that can't have a source: introspection says these itself (RFC 7662 section 2.2), and for
+#: ``may_act``, token exchange asks only the JWT.
 _TAKEN: Final = REGISTERED_CLAIMS | {"active", "username", "token_type", "may_act"}
 
 
 def read(source: str, user: Any) -> Any:
-    """Return what a source says of a user, as JSON has it; None where there is nothing to say.
+    """Return what a source says about a user, as JSON values; None if there is nothing to say.
 
     :param source: the dotted path of a callable, or the name of an attribute of the user, which has no dot.
-    :raises Exception: whatever the source raises; or it is not there, or says what can't be JSON.
+    :raises Exception: whatever the source raises; or there is no such source, or its value can't be JSON.
     """
     value = import_string(source)(user) if "." in source else getattr(user, source)
-    # One value for a JWT and for introspection, whose encoders do not take the same.
+    # One value for both JWTs and introspection, whose encoders do not accept the same types.
     return json.loads(json.dumps(value, allow_nan=False))
 
 
@@ -59,6 +59,6 @@ def _problem_of(source: str) -> str | None:
         return None if callable(found) else "can't be called"
     user_model = get_user_model()
     if not hasattr(user_model, source):
-        # A class with this method may have any attribute.
+        # A class that has this method may have any attribute.
         return None if hasattr(user_model, "__getattr__") else "is not an attribute of the user model"
     return "is a method of the user model" if callable(getattr(user_model, source)) else None

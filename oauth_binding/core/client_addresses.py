@@ -1,4 +1,4 @@
-"""Where requests come from, as far as the site keeps it."""
+"""Where requests come from, as far as the site keeps that."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def client_address(meta: Mapping[str, Any]) -> IPv4Address | IPv6Address | None:
         address = ip_address(str(meta.get("REMOTE_ADDR", "")).partition("%")[0])
     except ValueError:
         return None
-    # As a server that listens for both versions at once has it (RFC 4291 section 2.5.5.2).
+    # The form on a server that listens for both versions at once (RFC 4291 section 2.5.5.2).
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def kept_address(meta: Mapping[str, Any]) -> str:
-    """Return the address of the client as ``DEVICE_ADDRESSES`` has it; empty where none is kept or known.
+    """Return the client's address as ``DEVICE_ADDRESSES`` wants it; empty if none is kept or known.
 
     :param meta: as for ``client_address``.
     """

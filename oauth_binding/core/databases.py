@@ -13,7 +13,7 @@ _is_deciding: Final[ContextVar[bool]] = ContextVar("oauth_binding_is_deciding", 
 
 
 def read_alias(model: Any) -> str:
-    """Return the alias of the database that a model may be read from: a replica, where the site has one."""
+    """Return the alias of the database that a model may be read from: a replica, if the site has one."""
     return router.db_for_read(model)
 
 
@@ -25,17 +25,17 @@ def write_alias(model: Any) -> str:
 def written(model: Any) -> Any:
     """Return a queryset of a model's rows where they are written.
 
-    What decides reads from there: a replica may still have what was ended a moment ago, and may not have yet
-    what was just issued.
+    Whatever decides something reads from there: a replica may still have what ended a moment ago, and may not
+    yet have what was just issued.
     """
     return model.objects.using(write_alias(model))
 
 
 @contextmanager
 def deciding() -> Iterator[None]:
-    """Have everything read from where it is written, whoever reads it: what is read here decides.
+    """Have everything read from where it is written, by whatever code: what is read here decides.
 
-    It can decorate a function, too.
+    It can also decorate a function.
     """
     token = _is_deciding.set(True)
     try:
@@ -45,13 +45,13 @@ def deciding() -> Iterator[None]:
 
 
 class DecidingReadsRouter:
-    """A database router that goes before those of the site, and says something in ``deciding`` alone."""
+    """A database router that precedes those of the site, and has an opinion only within ``deciding``."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return router.db_for_write(model, **hints) if _is_deciding.get() else None
 
 
 def put_before_routers() -> None:
-    """Put the router of deciding reads before those of the site; where it has none, nothing has to be."""
+    """Put the router of deciding reads before those of the site; if it has none, none is needed."""
     if router.routers and not isinstance(router.routers[0], DecidingReadsRouter):
         router.routers.insert(0, DecidingReadsRouter())

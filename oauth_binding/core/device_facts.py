@@ -14,7 +14,7 @@ from oauth_binding.core.user_agents import read_user_agent
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """What a request says of the device that it comes from; texts are empty where nothing is known.
+    """What a request says about the device that it comes from; texts are empty if nothing is known.
 
     None of it is proven: whoever makes a request says what they like. It helps people to recognise their
     devices, and decides nothing. The texts have no control characters; markup has to be escaped.
@@ -26,14 +26,14 @@ class DeviceFacts:
     os: str = ""
     #: What kind of device it is, such as "iPhone"; empty for most computers.
     device: str = ""
-    #: The address as ``DEVICE_ADDRESSES`` has it; empty where it is off.
+    #: The address as ``DEVICE_ADDRESSES`` wants it; empty if that is off.
     address: str = ""
-    #: What ``DEVICE_PLACES`` says of the address.
+    #: What ``DEVICE_PLACES`` says about the address.
     place: str = ""
 
 
 def facts_of(meta: Mapping[str, Any]) -> DeviceFacts:
-    """Return what a request says of the device that it comes from.
+    """Return what a request says about the device that it comes from.
 
     It may run the site's own code: do not call it under a lock.
 

@@ -14,9 +14,10 @@ MAX_NAME_LENGTH: Final = 100
 
 
 def validate_name(name: str) -> None:
-    """Check the name of a device for control characters, those that turn the direction of a text included.
+    """Check the name of a device for control characters, including those that turn the direction of a text.
 
-    :raises ValidationError: there are some.
+    :param name: of any length; ``MAX_NAME_LENGTH`` is the caller's to check.
+    :raises ValidationError: it has some.
     """
     if any(map(is_misleading, name)):
         raise ValidationError(_("A name must not have control characters."), code="control_characters")

@@ -1,4 +1,4 @@
-"""What Django's error reports say of a request to an endpoint: no token, secret, code or binding value."""
+"""What Django's error reports say about a request to an endpoint: no token, secret, code or binding value."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from oauth_binding.core.settings import binding_settings
 
 
 def without_secrets(pattern: URLPattern) -> URLPattern:
-    """Keep the secrets that a view is sent out of Django's error reports, also out of those with HTML.
+    """Keep the secrets that are sent to a view out of Django's error reports, including those with HTML.
 
-    A report has the names of what came in the form and in the query string, without values, and the frames
-    of the traceback without their variables: those of django-oauth-toolkit and oauthlib hold tokens and
-    passwords under many names.
+    A report has the names in the form and the query string, without values, and the frames of the traceback
+    without their variables: those of django-oauth-toolkit and oauthlib hold tokens and passwords under many
+    names.
 
     :param pattern: a view with its address.
     """
@@ -51,13 +51,13 @@ class _Filter(SafeExceptionReporterFilter):
             name: value.partition("?")[0] if isinstance(value, str) else value
             for name, value in super().get_safe_request_meta(request).items()
         }
-        # A site may have named it so that Django does not see that it is to be hidden.
+        # A site may have named it so that Django does not notice that it has to be hidden.
         binding_header = HttpHeaders.to_wsgi_name(binding_settings.binding_header)
         return {**meta, **dict.fromkeys(meta.keys() & {binding_header}, self.cleansed_substitute)}
 
     def _hide_query(self, request: HttpRequest) -> None:
-        # A report asks no filter about the query string, but takes it from the request; and it asks for the
-        # headers first. Nobody else wants it any more.
+        # A report does not ask the filter about the query string, but takes it from the request; and it asks
+        # for the headers first. Nobody else needs it any more.
         query = QueryDict(mutable=True)
         for name in request.GET:
             query[name] = self.cleansed_substitute
@@ -67,5 +67,5 @@ class _Filter(SafeExceptionReporterFilter):
 
 @functools.cache
 def _filter(of_site: type) -> Any:
-    """Return the filter that hides what that of the site hides, too."""
+    """Return the filter, which also hides what the site's own filter hides."""
     return type("ErrorReportFilter", (_Filter, of_site), {})()

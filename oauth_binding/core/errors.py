@@ -1,7 +1,7 @@
-"""The OAuth errors that this app refuses with: oauthlib's, and some beside, each with its reason.
+"""The OAuth errors that this app refuses with: oauthlib's, and a few more, each with its reason.
 
-What a client is told is in the class and its description. The reason is for the audit log alone, and has to
-be given, so that none can be forgotten: no other module makes an error of oauthlib's.
+The class and its description are what a client is told. The reason is only for the audit log, and is a
+required argument, so that it can't be forgotten: no other module makes errors of oauthlib's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from oauthlib.oauth2.rfc8628.errors import ExpiredTokenError as OAuthlibExpiredT
 from oauth_binding.core import audit
 from oauth_binding.core.reasons import Reason
 
-#: After how many seconds a client may ask again that was told to (``Retry-After``, RFC 9110 section 10.2.3).
+#: After how many seconds a client may ask again (``Retry-After``, RFC 9110 section 10.2.3).
 RETRY_AFTER: Final = 5
 
 
@@ -23,7 +23,7 @@ class Refusal(errors.OAuth2Error):
 
     :param reason: why, for the audit log; no answer has it.
     :param description: the ``error_description``, in ASCII (RFC 6749 section 5.2).
-    :param context: ``request`` or ``state``, where it may go to the client's redirect URI.
+    :param context: ``request`` or ``state``, if the error may go to the client's redirect URI.
     """
 
     def __init__(self, reason: Reason, description: str | None = None, **context: Any) -> None:
@@ -90,7 +90,7 @@ class SlotContendedError(TemporarilyUnavailableError):
 
 
 class UnsupportedMediaTypeError(Refusal, errors.InvalidRequestError):
-    """``invalid_request`` (RFC 6749 section 5.2): the body has another media type than is taken."""
+    """``invalid_request`` (RFC 6749 section 5.2): the body does not have the right media type."""
 
     status_code = 415
 
@@ -108,10 +108,10 @@ class UseDPoPNonceError(Refusal):
 
 
 class ClaimSourceError(TemporarilyUnavailableError):
-    """``temporarily_unavailable``: what a token has to say of its user can't be told."""
+    """``temporarily_unavailable``: what a token has to say about its user can't be found out."""
 
     description = "The access token's claims about the user can't be read now. Try again."
 
 
 class ProofStoreError(TemporarilyUnavailableError):
-    """``temporarily_unavailable``: it can't be told whether a proof was used before."""
+    """``temporarily_unavailable``: it can't be found out whether a proof was used before."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-#: The longest text of somebody else's that a log gets, in characters.
+#: The longest text of somebody else's that goes into a log, in characters.
 MAX_LENGTH: Final = 500
 
 
 def one_line(value: object) -> str:
-    """Return a text that can't be taken for another line of the log, nor change what a terminal shows of it.
+    """Return a text that can't be taken for another line of the log, or change what a terminal shows.
 
     :param value: an error of a library, which may quote what it was given; an identifier that a client has
         chosen; or the like.

@@ -1,7 +1,7 @@
-"""Moments in the form in which the site keeps them: aware, or by the clock of ``TIME_ZONE`` without USE_TZ.
+"""Moments in the form in which the site keeps them: aware, or without USE_TZ by the clock of ``TIME_ZONE``.
 
-The two can't be compared, and most databases refuse the other one. What does not come from
-``django.utils.timezone.now()`` or a row goes through here.
+The two can't be compared, and most databases refuse the other form. All moments that do not come from
+``django.utils.timezone.now()`` or a row go through here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 from django.conf import settings
 from django.utils import timezone
 
-#: The last one that is kept by local clocks: as near to the end of all dates, time zones do not matter.
+#: The last one that local clocks keep: so near to the end of all dates, time zones do not matter.
 _LATEST: Final = datetime(9999, 12, 30)  # noqa: DTZ001
 
 
@@ -28,7 +28,7 @@ def at(seconds: float) -> datetime:
 def as_kept(moment: datetime) -> datetime:
     """Return a moment as the site keeps it.
 
-    :param moment: an aware one; another is as it is kept already.
+    :param moment: an aware one; any other already has the form in which it is kept.
     """
     if settings.USE_TZ or timezone.is_naive(moment):
         return moment

@@ -1,4 +1,4 @@
-"""Which addresses somebody else may have this server connect to: none inside of its own network."""
+"""Which addresses somebody else may make this server connect to: none inside its own network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Network: TypeAlias = IPv4Network | IPv6Network
 #: The only part of IPv6 that is routed between networks (RFC 4291 section 2.4, IANA's registry).
 _GLOBAL_UNICAST: Final = IPv6Network("2000::/3")
 
-#: The IPv6 addresses by which a network that has IPv6 alone reaches IPv4 ones (RFC 6052 section 2.1).
+#: The IPv6 addresses by which a network that has only IPv6 reaches IPv4 ones (RFC 6052 section 2.1).
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 #: What ``localhost`` stands for.
@@ -41,7 +41,7 @@ def network_problems(value: Any) -> Iterator[str]:
 
 
 def read_networks(value: Any) -> list[Network]:
-    """Return the networks of a setting, without what is none (see ``network_problems``)."""
+    """Return the networks of a setting, without values that are not networks (see ``network_problems``)."""
     if not isinstance(value, list | tuple):
         return []
     return [ip_network(item) for item in value if not [*network_problems([item])]]
@@ -51,7 +51,7 @@ def is_allowed(address: str, networks: Iterable[Network]) -> bool:
     """Return whether this server may connect to an address that somebody else has chosen.
 
     :param address: as the resolver returns it.
-    :param networks: those inside, or on the machine itself, that are allowed nevertheless.
+    :param networks: internal ones, or those of the machine itself, that are allowed nevertheless.
     """
     if is_inside(address, networks):
         return True
@@ -62,13 +62,13 @@ def is_allowed(address: str, networks: Iterable[Network]) -> bool:
 
 
 def is_inside(address: str, networks: Iterable[Network]) -> bool:
-    """Return whether an address is in one of some networks, or an IPv4 address that it leads to."""
+    """Return whether an address, or an IPv4 address that it leads to, is in one of some networks."""
     found = _read(address)
     return any(each in network for network in networks for each in (found, _led_to(found)))
 
 
 def known_addresses(host: str) -> tuple[str, ...]:
-    """Return the addresses that a host is known to have without looking it up; none of any other name.
+    """Return the addresses that a host is known to have without looking it up; none for any other name.
 
     :param host: a name or an address, without a port and without brackets.
     """
@@ -82,12 +82,12 @@ def known_addresses(host: str) -> tuple[str, ...]:
 
 
 def _read(address: str) -> Address:
-    # Without the interface that a link-local one is behind.
+    # Without the interface of a link-local address.
     return ip_address(address.partition("%")[0])
 
 
 def _led_to(address: Address) -> Address:
-    """Return the IPv4 address that is written into an IPv6 one that leads to it, or the address itself."""
+    """Return the IPv4 address that an IPv6 address embeds and leads to, or the address itself."""
     if isinstance(address, IPv4Address):
         return address
     if address in _NAT64:

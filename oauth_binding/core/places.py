@@ -1,4 +1,4 @@
-"""Where an address is, as the site's own ``DEVICE_PLACES`` says."""
+"""Where an address is, according to the site's own ``DEVICE_PLACES``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 #: The longest name of a place, in characters.
 MAX_PLACE_LENGTH: Final = 100
 
-#: For how many addresses a process remembers the place.
+#: How many addresses a process remembers the place of.
 _REMEMBERED: Final = 4096
 
 
@@ -25,7 +25,7 @@ class _PlaceError(Exception):
 
 
 def place_of(path: str, address: str) -> str:
-    """Return the place of an address; empty where it is not known, or the site's code fails, which is logged.
+    """Return the place of an address; empty if it is not known, or the site's code fails, which is logged.
 
     A process asks once for each address, as long as it remembers it.
 

@@ -1,6 +1,6 @@
-"""Why something is refused or has ended, by stable codes: for the audit log, and for who looks into it.
+"""Why something is refused or has ended, by stable codes: for the audit log and for those who look into it.
 
-No answer has one. Clients are told what the RFCs have for them, and no more.
+No answer contains one. Clients are told what the RFCs provide for, and no more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Reason(StrEnum):
-    """Why a request is refused, or a token is not good. What each is for is in docs/audit-log.md."""
+    """Why a request is refused, or a token is not good. docs/audit-log.md says what each is for."""
 
     # What is wrong with a request
     GRANT_TYPE_UNKNOWN = auto()
@@ -110,7 +110,7 @@ class Reason(StrEnum):
     OTHER = auto()
 
 
-#: Why it is, where all that is known is the error code of an answer: oauthlib and django-oauth-toolkit refuse
+#: The reason, if all that is known is the error code of an answer: oauthlib and django-oauth-toolkit refuse
 #: such requests themselves.
 BY_ERROR: Final[Mapping[str, Reason]] = {
     "access_denied": Reason.ACCESS_DENIED,

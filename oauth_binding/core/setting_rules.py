@@ -1,4 +1,4 @@
-"""What values of settings have to be; for system checks, and for who reads the values before them."""
+"""What the values of settings have to be; for system checks, and for code that runs before these."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Rule: TypeAlias = tuple[Callable[[Any], bool], str]
 
 
 def option_problems(options: Mapping[Any, Any], rules: Mapping[str, Rule]) -> Iterator[str]:
-    """Yield what is wrong with each of some options alone; never a value, which may be a secret.
+    """Yield what is wrong with each of some options by itself; never a value, which may be a secret.
 
     :param options: as the site wrote them.
-    :param rules: of all the options that there are.
+    :param rules: the rules of all existing options.
     """
     for option, value in options.items():
         if option not in rules:
@@ -26,7 +26,7 @@ def option_problems(options: Mapping[Any, Any], rules: Mapping[str, Rule]) -> It
 
 
 def is_text(value: Any) -> bool:
-    """Return whether a value is a text, and not an empty one."""
+    """Return whether a value is a text that is not empty."""
     return isinstance(value, str) and bool(value)
 
 
@@ -36,7 +36,7 @@ def is_list(value: Any, allows: Callable[[Any], bool]) -> bool:
 
 
 def is_text_or_list(value: Any) -> bool:
-    """Return whether a value is a text, or a list of some."""
+    """Return whether a value is a text, or a list of texts."""
     return is_text(value) or (bool(value) and is_list(value, is_text))
 
 
@@ -52,7 +52,7 @@ def is_number(value: Any, at_most: float = math.inf) -> bool:
 
 
 def is_positive(value: Any) -> bool:
-    """Return whether a value is a whole number above 0 that each database can keep."""
+    """Return whether a value is a whole number above 0 that every database can keep."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**31
 
 
@@ -65,9 +65,9 @@ def is_secure_url(value: Any) -> bool:
 
 
 def split_url(value: Any) -> SplitResult | None:
-    """Return the parts of an http or https URL, or None where a value is none.
+    """Return the parts of an http or https URL, or None if the value is not one.
 
-    It must not have a user or password, which the log would say.
+    It must not have a user or password, which would get into the log.
     """
     if not (is_text(value) and value.isprintable() and " " not in value):
         return None

@@ -24,7 +24,7 @@ DEVICE_ADDRESSES: Final = ("off", "shortened", "whole")
 #: Which tokens end with a password: those of applications that bind, all of the user, or none.
 PASSWORD_CHANGE_ENDS: Final = ("bound", "all", "off")
 
-#: Where a DPoP proof has to have a nonce of this server (RFC 9449 sections 8 and 9).
+#: Where a DPoP proof has to have a nonce from this server (RFC 9449 sections 8 and 9).
 DPOP_NONCES: Final = ("off", "token_endpoint", "everywhere")
 
 
@@ -94,7 +94,7 @@ def _count_problems(value: Any) -> Iterator[str]:
 class Setting:
     """A key of ``OAUTH_BINDING``."""
 
-    #: Its value where the site writes none.
+    #: Its value if the site sets none.
     default: Any
     #: Yields what is wrong with a value; each text completes "OAUTH_BINDING['KEY'] ...".
     problems: Callable[[Any], Iterator[str]]
@@ -232,17 +232,17 @@ class BindingSettings:
 
     @property
     def user_settings(self) -> dict[str, Any]:
-        """The dict as the site wrote it; empty where it wrote none."""
+        """The dict as the site wrote it; empty if it wrote none."""
         return getattr(settings, "OAUTH_BINDING", {})
 
     @property
     def audit_log(self) -> bool:
-        """Whether there are lines of the logger ``oauth_binding.audit``."""
+        """Whether the logger ``oauth_binding.audit`` writes lines."""
         return bool(self._get("AUDIT_LOG"))
 
     @property
     def backchannel_logout_networks(self) -> list[Network]:
-        """The networks inside that logout tokens may be sent to (``manage.py check``: E041)."""
+        """The internal networks that logout tokens may be sent to (``manage.py check``: E041)."""
         return read_networks(self._get("BACKCHANNEL_LOGOUT_NETWORKS"))
 
     @property
@@ -265,9 +265,9 @@ class BindingSettings:
 
     @property
     def claim_sources(self) -> dict[str, str]:
-        """What an application's tokens may say of the user: by claim, where it comes from.
+        """What an application's tokens may say about the user: by claim, where it comes from.
 
-        Empty where the site wrote no dict (``manage.py check``: E037).
+        Empty if the site did not write a dict (``manage.py check``: E037).
         """
         sources = self._get("CLAIM_SOURCES")
         return sources if isinstance(sources, dict) else {}
@@ -279,7 +279,7 @@ class BindingSettings:
 
     @property
     def device_places(self) -> str | None:
-        """The dotted path of what tells the place of an address; None for none."""
+        """The dotted path of the function that tells the place of an address; None for none."""
         path: str | None = self._get("DEVICE_PLACES")
         return path
 
@@ -306,7 +306,7 @@ class BindingSettings:
 
     @property
     def last_used_interval(self) -> int | None:
-        """How old a last use is before a call of an API is the next, in seconds; None for never."""
+        """How old a last use has to be for an API call to count as a new one, in seconds; None for never."""
         interval: int | None = self._get("LAST_USED_INTERVAL")
         return interval
 
@@ -328,13 +328,13 @@ class BindingSettings:
 
     @property
     def registration_limits(self) -> dict[str, int]:
-        """What the token policy of a client that registers itself has at most, by the field."""
+        """The upper limits for the token policy of a client that registers itself, by field."""
         limits: dict[str, int] = self._get("REGISTRATION_LIMITS")
         return limits
 
     @property
     def retry_seconds(self) -> int:
-        """How long a transaction is tried again that the database has given up for others, in seconds."""
+        """How long a transaction that the database has given up for others is retried, in seconds."""
         seconds: int = self._get("RETRY_SECONDS")
         return seconds
 
@@ -352,7 +352,7 @@ class BindingSettings:
     def signing_keys(self) -> Path | None:
         """The file of signing keys.
 
-        None where the site has none, or wrote what is no path (``manage.py check``: E016).
+        None if the site has none, or wrote something that is not a path (``manage.py check``: E016).
         """
         path = self._get("SIGNING_KEYS")
         return Path(path) if path and isinstance(path, str | os.PathLike) else None
@@ -366,7 +366,7 @@ class BindingSettings:
     def token_exchange_issuers(self) -> dict[str, Any]:
         """Other servers whose tokens may be exchanged: by ``iss``, the options of an ``Issuer``.
 
-        Empty where the site wrote no dict (``manage.py check``: E013).
+        Empty if the site did not write a dict (``manage.py check``: E013).
         """
         issuers = self._get("TOKEN_EXCHANGE_ISSUERS")
         return issuers if isinstance(issuers, dict) else {}

@@ -1,10 +1,10 @@
 """Signals for a site's own audit log or mail ("a new device has signed in").
 
-Those that are sent while a request is answered have ``facts``, a ``DeviceFacts``: what the request says
-of the device that it comes from.
+Those that are sent while a request is answered have ``facts``, a ``DeviceFacts``: what the request says about
+the device that it comes from.
 
-They are sent after the transaction has been committed, so a receiver never learns of what did not happen.
-An exception in a receiver is logged by Django, and changes nothing for the client. Do not log the text of a
+They are sent after the transaction has been committed, so a receiver never hears of what did not happen. An
+exception in a receiver is logged by Django, and changes nothing for the client. Do not log the text of a
 token.
 """
 
@@ -21,9 +21,9 @@ from django.dispatch import Signal
 from oauth_binding.core import audit
 from oauth_binding.core.audit import Event, Facts
 
-#: A device, or another client instance, was seen for the first time, with good credentials.
-#: ``sender`` is the TokenBinding model, ``binding`` the binding; ``facts``, or None where the browser that
-#: the device stands for is not known.
+#: A device, or another client instance, was seen for the first time, with good credentials. ``sender`` is the
+#: TokenBinding model, ``binding`` the binding; ``facts`` is None if the browser that the device stands for is
+#: not known.
 binding_created: Final = Signal()
 
 #: All tokens of a binding were revoked: a device was signed out.
@@ -42,9 +42,8 @@ login_session_ended: Final = Signal()
 #: ``sender`` is the access-token model, ``access_token`` the token; ``facts``.
 token_reused: Final = Signal()
 
-#: A live token was ended because a newer one took its slot.
-#: ``sender`` is the access-token model, ``access_token`` the token that was ended; ``facts`` of who got
-#: the newer one.
+#: A live token was ended because a newer one took its slot. ``sender`` is the access-token model,
+#: ``access_token`` the token that was ended; ``facts`` are about the request that got the newer one.
 token_superseded: Final = Signal()
 
 #: A token was exchanged for another one (RFC 8693). ``sender`` is the access-token model; ``client`` and
@@ -53,10 +52,10 @@ token_superseded: Final = Signal()
 token_exchanged: Final = Signal()
 
 
-#: A token request was answered that an application's demand would have refused, had it been more than a
-#: report. ``sender`` is the application model, ``application`` the application, ``user`` whose token it is or
-#: None, ``binding`` the binding or None, and ``demand`` the name of the field of the token policy;
-#: ``facts``, or None where a token was validated without a request.
+#: A token request was answered although an application's demand, had it been more than a report, would have
+#: refused it. ``sender`` is the application model, ``application`` the application, ``user`` whose token it
+#: is or None, ``binding`` the binding or None, and ``demand`` the name of the field of the token policy;
+#: ``facts`` is None if a token was validated without a request.
 demand_reported: Final = Signal()
 
 
@@ -76,8 +75,8 @@ def _facts_of_demand(application: Any, user: Any, binding: Any, demand: str) -> 
     return Facts(client_id=application.client_id, user=None if user is None else user.pk, binding=binding)
 
 
-#: What the audit log says when a signal is sent: of whom by its arguments, and why. What happens in token
-#: requests it has from where they are answered.
+#: What the audit log says when a signal is sent: about whom, from its arguments, and why. For token requests,
+#: the entries are made where they are answered.
 AUDITED: Final[Mapping[Signal, tuple[Event, Callable[..., Facts], Callable[..., str | None]]]] = {
     binding_created: (Event.BINDING_CREATED, _facts_of_binding, lambda binding: None),
     binding_revoked: (Event.BINDING_REVOKED, _facts_of_binding, lambda binding: None),
@@ -96,14 +95,14 @@ AUDITED: Final[Mapping[Signal, tuple[Event, Callable[..., Facts], Callable[..., 
 
 
 def is_wanted(signal: Signal, sender: type[models.Model]) -> bool:
-    """Return whether anybody listens to a signal, or the audit log says what it says."""
+    """Return whether anybody listens to a signal, or the audit log has an entry for it."""
     return signal.has_listeners(sender) or (signal in AUDITED and audit.is_on())
 
 
 def send_after_commit(signal: Signal, sender: type[models.Model], using: str, **arguments: Any) -> None:
     """Send a signal when the transaction of a database is committed, or now if there is none.
 
-    :param signal: one of the above; the audit log says of it what ``AUDITED`` has.
+    :param signal: one of the above; ``AUDITED`` has what the audit log says about it.
     :param using: alias of the database.
     """
     if signal in AUDITED and audit.is_on():

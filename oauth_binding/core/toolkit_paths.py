@@ -1,7 +1,7 @@
-"""Where django-oauth-toolkit keeps what this app uses of it: the one place that knows both of its layouts.
+"""Where django-oauth-toolkit keeps what this app uses from it: the one place that knows both of its layouts.
 
-Its next release moves its modules into packages by role. The old paths warn from then on, and are gone in
-4.0. What is not here has the same path in both. Import names from here as from any module::
+Its next release moves its modules into packages by role. From then on the old paths warn, and in 4.0 they are
+gone. What is not listed here has the same path in both. Import names from here as from any module::
 
     from oauth_binding.core.toolkit_paths import ApplicationAdmin
 
@@ -22,11 +22,11 @@ _DYNAMIC_REGISTRATION: Final = (
     "views.dynamic_client_registration",
 )
 
-# At the same path in both, but their package can't always be imported; see _import().
+# The same path in both layouts, but the package can't always be imported; see _import().
 _AUTHENTICATION: Final = ("contrib.rest_framework.authentication",) * 2
 _PERMISSIONS: Final = ("contrib.rest_framework.permissions",) * 2
 
-#: The module of each name: by role, and before.
+#: The module of each name: in the layout by role, and in the one before.
 PLACES: Final[dict[str, tuple[str, str]]] = {
     "AccessTokenAdmin": ("authorization_server.admin", "admin"),
     "ApplicationAdmin": ("authorization_server.admin", "admin"),
@@ -57,7 +57,7 @@ PLACES: Final[dict[str, tuple[str, str]]] = {
     "set_oauthlib_user_to_device_request_user": ("core.utils", "utils"),
 }
 
-#: What has another name in the layout before.
+#: What has a different name in the layout before.
 _NAMES_BEFORE: Final = {"OAuthLibCoreMixin": "OAuthLibMixin"}
 
 #: Whether the installed release is laid out by role.
@@ -74,11 +74,11 @@ def __getattr__(name: str) -> Any:
 
 
 def _import(path: str) -> ModuleType:
-    """Import a module, or return one that is there although its package can't be imported.
+    """Import a module, or return one that is loaded although its package can't be imported.
 
-    In the layout by role, that for Django REST framework imports more than what is asked for here: its views,
-    which import the classes of the setting ``REST_FRAMEWORK``, which may be those that derive from what is
-    asked for; and django-oauth-toolkit's models, which an API elsewhere has not.
+    In the layout by role, the package for Django REST framework imports more than is needed here: its views,
+    which import the classes in the setting ``REST_FRAMEWORK``, and these may derive from the very class that
+    is asked for; and django-oauth-toolkit's models, which an API elsewhere does not have.
     """
     try:
         return import_module(path)

@@ -27,17 +27,17 @@ from oauth_binding.core.setting_rules import (
 class Issuer:
     """Another server whose tokens may be exchanged: an item of ``TOKEN_EXCHANGE_ISSUERS``.
 
-    Each field but the name is an option, in capitals there. Required are ``AUDIENCE``, and either
+    Each field but the name is an option, in capitals there. ``AUDIENCE`` is required, and so is either
     ``JWKS_URL`` or ``KEYS``.
     """
 
     #: The ``iss`` claim of its tokens (RFC 7519 section 4.1.1).
     name: str
-    #: Where its JWK set is fetched (RFC 7517 section 5); http only from the machine itself.
+    #: Where its JWK set is fetched from (RFC 7517 section 5); http only for the machine itself.
     jwks_url: str = ""
-    #: The JWK set, where it is not fetched.
+    #: The JWK set, if it is not fetched.
     keys: dict[str, Any] | None = None
-    #: What its tokens have to have in ``aud``: one of these values, which stand for this server.
+    #: The values that stand for this server: its tokens must have one of them in ``aud``.
     audience: str | Sequence[str]
     #: The ``alg`` values that are accepted; see ``oauth_binding.core.jose.algorithms.ALGORITHMS``.
     algorithms: Sequence[str] = ("RS256",)
@@ -67,7 +67,7 @@ def read_issuer(name: str, options: Any) -> Issuer:
 
     :param name: its ``iss``.
     :param options: as the site wrote them.
-    :raises ValueError: they are no good; the text completes "TOKEN_EXCHANGE_ISSUERS has one that ...".
+    :raises ValueError: they are wrong; the text completes "TOKEN_EXCHANGE_ISSUERS has one that ...".
     """
     for problem in _problems_of(name, options):
         raise ValueError(problem)

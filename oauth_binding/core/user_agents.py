@@ -1,4 +1,4 @@
-"""What a ``User-Agent`` (RFC 9110 section 10.1.5) says of a browser and of what it runs on."""
+"""What a ``User-Agent`` (RFC 9110 section 10.1.5) says about a browser and what it runs on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ua_parser import Device, parse
 
 from oauth_binding.core.display_texts import clean
 
-#: How much of the header is read, in characters: it takes longer the longer it is, and those of browsers and
-#: of the apps in them are shorter.
+#: How much of the header is read, in characters: a longer one takes more time, and those of browsers and of
+#: apps in them are shorter.
 _MAX_HEADER_LENGTH: Final = 512
 
 #: How many headers a process remembers.
@@ -20,20 +20,20 @@ _REMEMBERED: Final = 1024
 #: The longest name of a browser, an operating system or a kind of device, in characters.
 MAX_FACT_LENGTH: Final = 64
 
-#: What the name of the device says already, or that of the operating system.
+#: What the name of the device or of the operating system already says.
 _SAID_ELSEWHERE: Final = frozenset({"Mobile", "iOS"})
 
-#: What is said where the device is not known: also by Chrome, which calls each Android device K.
+#: What is said if the device is not known; Chrome calls every Android device K.
 _NO_DEVICES: Final = frozenset({"K", "iOS-Device"})
 _NO_BRANDS: Final = frozenset({"Generic", "Spider"})
 
 
-#: What kinds of devices are called: neither sentences nor addresses.
+#: What the names of kinds of devices look like: neither sentences nor addresses.
 _MODEL: Final = re.compile(r"[\w()+-]+( [\w()+-]+){0,3}")
 
 
 class UserAgent(NamedTuple):
-    """What is known of it; texts are empty where nothing is."""
+    """What is known about it; texts are empty if nothing is."""
 
     browser: str
     os: str
@@ -41,7 +41,7 @@ class UserAgent(NamedTuple):
 
 
 def read_user_agent(header: str) -> UserAgent:
-    """Return what a header says. It is whatever the client wrote, and may be no browser's.
+    """Return what a header says. It is whatever the client wrote, and need not be a browser's.
 
     :param header: of any length; the beginning is read.
     """
@@ -49,7 +49,7 @@ def read_user_agent(header: str) -> UserAgent:
 
 
 def _is_known(device: Device) -> bool:
-    """Return whether the name of a device could be one, and not whatever the client wrote in its place."""
+    """Return whether the name of a device could be one, and is not just anything that the client wrote."""
     return device.brand not in _NO_BRANDS and _MODEL.fullmatch(device.family) is not None
 
 

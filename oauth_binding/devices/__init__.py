@@ -1,4 +1,4 @@
-"""The devices and browsers of a user: listing, naming and signing them out, and what is kept of them."""
+"""The devices and browsers of a user: listing, naming and signing them out, and what is kept about them."""
 
 from oauth_binding.core.device_names import MAX_NAME_LENGTH, validate_name
 from oauth_binding.devices.login_sessions import login_sessions_of, sign_out_browser

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext_lazy
 
-# Whole phrases, not "%s ago" around Django's: in many languages that asks for another case.
+# Whole phrases, not "%s ago" around Django's: in many languages, that needs a different case.
 _PHRASES: Final[dict[str, Any]] = {
     "year": ngettext_lazy("%(num)d year ago", "%(num)d years ago", "num"),
     "month": ngettext_lazy("%(num)d month ago", "%(num)d months ago", "num"),
@@ -23,8 +23,8 @@ _PHRASES: Final[dict[str, Any]] = {
 def ago(moment: datetime) -> str:
     """Return how long ago a moment was, in the active language ("3 hours ago").
 
-    :param moment: with or without a time zone, as ``USE_TZ`` has it. One of the future, by the clock of
-        another machine, was just now.
+    :param moment: with or without a time zone, according to ``USE_TZ``. One in the future, by another
+        machine's clock, was just now.
     """
     now = timezone.now()
     if now - moment < timedelta(minutes=1):

@@ -1,6 +1,6 @@
-"""The history of what was ended and renamed, by whom: the entries of Django's admin (``LogEntry``).
+"""The history of what was ended and renamed, and by whom: the entries of Django's admin (``LogEntry``).
 
-What has become of a binding is in the histories of its user and its application, too: they are still there
+What happened to a binding is also in the histories of its user and its application, which are still there
 when the binding is gone.
 """
 
@@ -17,7 +17,7 @@ from oauth_binding.models.binding import LABEL_LENGTH
 
 
 def note(actor: Any, rows: list[Any], text: str) -> None:
-    """Note something in the history of some rows, where the site has Django's admin.
+    """Note something in the history of some rows, if the site has Django's admin.
 
     :param actor: the user who has done it.
     :param rows: of any models.
@@ -66,7 +66,7 @@ def note_device_signed_out(user: Any, device: Device) -> None:
         rows = [user, device.application]
         what = f"{device.application}, {user.get_username()}: {device.name}"
     else:
-        binding.user = user  # as it is; it may not have been read
+        binding.user = user  # as it is now; it may not have been read
         rows, what = [binding, *holders(binding)], described(binding)
     note(user, rows, gettext("Signed out: %(what)s.") % {"what": what})
 
@@ -80,7 +80,7 @@ def note_browser_signed_out(user: Any, session: LoginSession) -> None:
 def note_others_signed_out(user: Any, number: int) -> None:
     """Note that a user has signed out everywhere else.
 
-    :param number: of the devices and browsers that were signed out.
+    :param number: the number of devices and browsers that were signed out.
     """
     text = ngettext(
         "Signed out everywhere else: %(number)d device or browser.",

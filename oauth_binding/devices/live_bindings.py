@@ -1,7 +1,7 @@
-"""The bindings of a user that have live tokens: in the order of the page, read as far as asked.
+"""The bindings of a user that have live tokens: in the order of the page, read only as far as needed.
 
-A user may have any number of them, and many more that have no live tokens any more. Which of them have, the
-database is asked of some at a time: of all of them, that takes it seconds.
+A user may have any number of them, and many more that no longer have live tokens. So the database is asked
+about a few at a time which ones have: for all of them, it takes seconds.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from oauth_binding.storage.chunks import CHUNK_SIZE
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
-#: How many bindings are read first: all of most users.
+#: How many bindings are read first: for most users, that is all of them.
 _FIRST_LOOK: Final = 2000
 
 #: How many are read at once, at most.
 _LARGEST_LOOK: Final = 100_000
 
 
-#: How many devices are counted beyond the page at hand: what most users have at most.
+#: How many devices are counted beyond the current page: hardly any user has more.
 COUNTED: Final = 1000
 
 
 class LiveBindings:
-    """The primary keys of bindings with live tokens: those that are here, and then the last used.
+    """The primary keys of bindings with live tokens: those that are here, and then the last used ones.
 
     :param bindings: a queryset of bindings, all of one user.
     :param here: the condition of those that are here; they have live tokens.
@@ -39,14 +39,14 @@ class LiveBindings:
         self._found: list[Any] = list(self._bindings.filter(here).values_list("pk", flat=True))
         self._here = frozenset(self._found)
         self._size = _FIRST_LOOK
-        #: Those that were read, and whose tokens were not looked for yet.
+        #: Those that were read, but whose tokens were not looked for yet.
         self._read: list[Any] = []
         #: The last one that was read; None for none.
         self._last: tuple[Any, Any] | None = None
         self._is_over = False
 
     def up_to(self, number: int) -> list[Any]:
-        """Return the first so many, or all where there are fewer; it looks at few more than those.
+        """Return the first ones up to a number, or all if there are fewer; it looks at few more than those.
 
         :param number: how many.
         """
@@ -72,13 +72,13 @@ class LiveBindings:
 
 
 def _with_live_tokens(pks: list[Any]) -> set[Any]:
-    """Return those of some primary keys of bindings that have a live access or refresh token.
+    """Return which of some bindings, by primary key, have a live access or refresh token.
 
     :param pks: at most ``CHUNK_SIZE``.
     """
     if not pks:
         return set()
-    # Whose tokens they are is not said: the database looks through the few that are theirs.
+    # The user is not part of the condition: the database looks through the few tokens of these bindings.
     found = set(_bound_to(access_tokens().filter(live_access_tokens()), pks))
     left = [pk for pk in pks if pk not in found]
     return found.union(_bound_to(refresh_tokens().filter(live_refresh_tokens()), left)) if left else found
@@ -89,29 +89,29 @@ def _bound_to(tokens: Any, pks: list[Any]) -> Any:
 
 
 class LivePaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of devices, which are not counted further than ``COUNTED`` beyond the page at hand."""
+    """Pages of devices, which are not counted further than ``COUNTED`` beyond the current page."""
 
     _last_wanted = 0
 
     def validate_number(self, number: Any) -> int:
         """Return a page's number.
 
-        :raises InvalidPage: it is none, or there is no such page.
+        :raises InvalidPage: it is not a number, or there is no such page.
         """
         text = str(number)
-        # Where it is none, pages begin with the first one.
+        # If none is given, pages begin with the first one.
         wanted = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
         self._last_wanted = max(1, wanted) * self.per_page
         return super().validate_number(number)
 
     @cached_property
     def count(self) -> int:
-        """How many there are, or ``COUNTED`` more than up to the page at hand where they are more."""
+        """How many there are, or ``COUNTED`` more than up to the current page if there are more."""
         devices: Any = self.object_list
         number: int = devices.count_up_to(self._last_wanted + COUNTED)
         return number
 
     @property
     def is_counted(self) -> bool:
-        """Whether that is how many there are."""
+        """Whether ``count`` is the exact number."""
         return self.count < self._last_wanted + COUNTED

@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 
 def login_sessions_of(user: AbstractBaseUser) -> QuerySet[LoginSession]:
-    """Return the login sessions of a user that go on, the last seen first.
+    """Return the login sessions of a user that go on, the most recently seen first.
 
     There is one for each browser in which the user has signed in to an application.
+
+    :param user: who is signed in.
     """
     sessions: QuerySet[LoginSession] = written(LoginSession).filter(live_sessions(), user=user)
     return sessions.order_by("-last_seen", "-pk")
@@ -33,11 +35,11 @@ def login_sessions_of(user: AbstractBaseUser) -> QuerySet[LoginSession]:
 def found_sessions(
     user: AbstractBaseUser, search: str, at_hand: LoginSession | None
 ) -> QuerySet[LoginSession]:
-    """Return those of ``login_sessions_of`` that a search finds, that of the browser at hand first.
+    """Return those of ``login_sessions_of`` that a search finds, that of the present browser first.
 
-    :param search: words, each of which has to be found in what a browser is called, or in the name of an
-        application that is signed in from it; empty for all.
-    :param at_hand: the login session of the browser at hand, which goes on; None for none.
+    :param search: words, each of which has to be found in a browser's name, or in the name of an application
+        that is signed in from it; empty for all.
+    :param at_hand: the login session of the present browser, which goes on; None for none.
     :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed.
     """
     sessions = login_sessions_of(user)
@@ -52,7 +54,7 @@ def found_sessions(
 
 
 def _signs_in_to(word: str, user: AbstractBaseUser) -> Q:
-    """Return the condition of login sessions with live tokens of an application that is called so."""
+    """Return the condition of login sessions with live tokens of an application that has such a name."""
     found = Q()
     for tokens in (
         access_tokens().filter(not_registration_token(), live_access_tokens()),
@@ -79,9 +81,9 @@ def browser_name(session: LoginSession) -> str:
 def applications_of(sessions: Iterable[LoginSession]) -> dict[int, list[Any]]:
     """Return the applications that are signed in from login sessions: that have live tokens from there.
 
-    It takes three queries, however many they are.
+    It takes three queries, however many sessions there are.
 
-    :return: those of each session, sorted, by its primary key.
+    :returns: the applications of each session, sorted, by the primary key of the session.
     :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed.
     """
     found: dict[int, set[Any]] = {session.pk: set() for session in sessions}
@@ -105,8 +107,8 @@ def applications_of(sessions: Iterable[LoginSession]) -> dict[int, list[Any]]:
 def sign_out_browser(session: LoginSession) -> None:
     """Sign a user out in a browser: end its login session, and the tokens that end with it.
 
-    At its next page the browser has to log in again: at one of this server, or with
-    ``LoginSessionMiddleware`` at any of the site.
+    On its next page, the browser has to log in again: on a page of this server, or with
+    ``LoginSessionMiddleware`` on any page of the site.
 
     :param session: one that may have ended already; nothing happens then.
     """

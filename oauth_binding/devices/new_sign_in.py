@@ -1,9 +1,8 @@
 """The mail that tells users of a sign-in on a device that is new to an application.
 
-Whoever has the password can make up any number of devices, from any number of processes at once. So the
-mails of a day are counted by what is in the database anyway: primary keys tell the order of the user's
-bindings, and the first ones of the day are mailed. No burst sends more of them, and none keeps the first one
-from being sent.
+Whoever has the password can make up any number of devices, from any number of processes at once. So the mails
+of a day are counted by what is in the database anyway: primary keys give the order of the user's bindings,
+and the first ones of the day are mailed. No burst can send more mails, or keep the first one from being sent.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ from oauth_binding.models import SSO_SESSION, TokenBinding, looks_like
 from oauth_binding.storage import users
 from oauth_binding.storage.attempts import is_given_up, tokens_transaction
 
-#: How many mails a user gets in a day at most. The last one says that it is.
+#: How many mails a user gets in a day at most. The last one says that it is the last.
 MAX_PER_DAY: Final = 3
 
-#: How long others who issue to the user are waited for, in seconds.
+#: How long to wait for other requests that issue to the user, in seconds.
 LONGEST_WAIT: Final = 2
 
 _SUBJECT: Final = "oauth_binding/mail/new_sign_in_subject.txt"
@@ -39,19 +38,19 @@ _BODY: Final = "oauth_binding/mail/new_sign_in.txt"
 
 
 def connect() -> None:
-    """Have new devices mailed, where the site wants that. Elsewhere nothing is asked for it."""
-    is_right = isinstance(binding_settings.user_settings, dict)  # or the check E005 says so
+    """Have mails sent about new devices, if the site wants that. Otherwise this asks the database nothing."""
+    is_right = isinstance(binding_settings.user_settings, dict)  # otherwise, the check E005 says so
     if is_right and binding_settings.new_sign_in_mail:
         binding_created.connect(_mail, sender=TokenBinding)
 
 
 @deciding()
 def _mail(binding: TokenBinding, **kwargs: Any) -> None:
-    """Tell the user of a new binding, unless it is of the first device ever, or enough was told today.
+    """Tell the user of a new binding, unless it is the first device ever, or enough mails were sent today.
 
-    An exception is logged by who sends the signal, and changes nothing for the client.
+    An exception is logged by the sender of the signal, and changes nothing for the client.
     """
-    # A browser that logs in again is no new device.
+    # A browser that logs in again is not a new device.
     if binding.user_id is None or binding.binding_type == SSO_SESSION:
         return
     if _earlier_today(binding) >= MAX_PER_DAY:
@@ -67,10 +66,10 @@ def _mail(binding: TokenBinding, **kwargs: Any) -> None:
 
 
 def _wait_for_issuers(user_pk: Any) -> None:
-    """Wait until nobody issues to a user who had begun before: an earlier binding is there then, or never.
+    """Wait for requests that began to issue earlier: then an earlier binding is there, or never will be.
 
-    Whoever issues shares the lock of the user's row, which is had alone here. PostgreSQL lets those that
-    share it go before who waits, so there the wait has an end: rather a mail too many than none.
+    Whoever issues has a shared lock on the user's row; here, it is locked exclusively. PostgreSQL lets those
+    who share it go before those who wait, so there the wait has a limit: better one mail too many than none.
     """
     connection = connections[write_alias(get_user_model())]
     try:
@@ -85,7 +84,7 @@ def _wait_for_issuers(user_pk: Any) -> None:
 
 
 def _earlier_today(binding: TokenBinding) -> int:
-    """Return how many earlier bindings of the user are of the same day, as far as that matters."""
+    """Return how many earlier bindings of the user are from the same day, as far as that matters."""
     earlier = written(TokenBinding).filter(user=binding.user_id, pk__lt=binding.pk).order_by("-pk")
     moments = earlier.values_list("created", flat=True)[:MAX_PER_DAY]
     return sum(_day(moment) == _day(binding.created) for moment in moments)
@@ -101,7 +100,8 @@ def _day(moment: datetime) -> Any:
 def _has_other(binding: TokenBinding) -> bool:
     """Return whether the user had another device before.
 
-    The row of a shared slot may have been made for another device, before it stood for one itself.
+    The row of a shared slot may have been made for the sake of another device, before it stood for one
+    itself.
     """
     others = written(TokenBinding).filter(user=binding.user_id).exclude(pk=binding.pk)
     found = others.filter(pk__lt=binding.pk) | others.filter(created__lt=binding.created)
@@ -118,7 +118,7 @@ def _send(binding: TokenBinding, *, is_last: bool) -> None:
         "binding": binding,
         # Somebody else may have chosen it.
         "application": one_line(binding.application),
-        # Not its name or its kind, which whoever signed in may have sent, and which could be any sentence.
+        # Not its name or kind: whoever signed in may have sent those, and they could be any sentence.
         "device": looks_like(binding.last_browser, binding.last_os),
         "created": binding.created,
         "place": binding.last_place,
@@ -132,6 +132,6 @@ def _send(binding: TokenBinding, *, is_last: bool) -> None:
 
 
 def address_name() -> str:
-    """Return what users keep their mail address as, whether or not they do."""
+    """Return the name of the users' field for their mail address, whether or not there is one."""
     model: Any = get_user_model()
     return str(model.get_email_field_name()) if hasattr(model, "get_email_field_name") else "email"

@@ -1,4 +1,4 @@
-"""What is kept of a user's devices and browsers: handing it out, and forgetting it."""
+"""What is kept about a user's devices and browsers: handing it out, and forgetting it."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ _NOTHING_SEEN = {**sighting("first", DeviceFacts()), **sighting("last", DeviceFa
 
 
 def export_devices(user: AbstractBaseUser) -> list[dict[str, Any]]:
-    """Return all that is kept of the devices and browsers of a user, signed in or not, as JSON has it.
+    """Return all that is kept about a user's devices and browsers, signed in or not, as JSON values.
 
-    Each has its ``kind``, "device" or "browser"; moments are texts (RFC 3339). There are no secrets: what a
-    device has sent to be told apart is there as its reference.
+    Each has its ``kind``, "device" or "browser"; moments are texts (RFC 3339). There are no secrets: the
+    value that tells a device apart is there as its reference.
+
+    :param user: whose devices and browsers they are.
+    :returns: the devices in the order in which they were first seen, and then the browsers.
     """
     bindings = written(TokenBinding).filter(user=user).select_related("application").order_by("pk")
     sessions = written(LoginSession).filter(user=user).order_by("pk")
@@ -30,10 +33,12 @@ def export_devices(user: AbstractBaseUser) -> list[dict[str, Any]]:
 
 
 def forget_device_facts(user: AbstractBaseUser) -> None:
-    """Forget what a user's devices and browsers are called, look like, and were seen at.
+    """Forget what a user's devices and browsers are called and look like, and where they were seen.
 
-    Nobody is signed out: what is kept is what tokens are bound to, and when. A device is described again when
-    it is used next.
+    Nobody is signed out: what tokens are bound to, and when, stays. A device is described again when it is
+    next used.
+
+    :param user: whose devices and browsers they are.
     """
     written(TokenBinding).filter(user=user).update(name="", **_NOTHING_SEEN)
     written(LoginSession).filter(user=user).update(**_NOTHING_SEEN)

@@ -43,23 +43,23 @@ _PLAIN_KEY: Final = re.compile(r"[0-9a-f-]{1,36}")
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device, or all that an application holds of a user without saying on which device."""
+    """A device, or all that an application holds for a user without saying on which device."""
 
     application: Any
-    #: What the tokens are bound to; None where they are bound to nothing.
+    #: What the tokens are bound to; None if they are bound to nothing.
     binding: TokenBinding | None
-    #: When its first token was issued; without a binding, the first of those that are still in the database.
+    #: When its first token was issued; without a binding, the first of those still in the database.
     first_seen: datetime
     #: When a token was last requested, at most a minute behind, or an API called (LAST_USED_INTERVAL).
     last_used: datetime
-    #: Whether its live tokens, all of them, are of no use without a key of the device (RFC 9449).
+    #: Whether all of its live tokens are useless without a key of the device (RFC 9449).
     sender_constrained: bool
     #: Whether it was signed in from the login session that ``devices_of`` was asked with.
     is_here: bool = False
 
     @property
     def id(self) -> str:
-        """What tells the devices of a user apart: what an address can have, and nothing secret."""
+        """What tells the devices of a user apart: nothing secret, and fit to be part of an address."""
         return _device_id(self.application.pk, None if self.binding is None else self.binding.pk)
 
     @property
@@ -74,12 +74,12 @@ class Device:
 
     @property
     def reference(self) -> str:
-        """The beginning of the binding's reference; empty where it stands for no one device."""
+        """The beginning of the binding's reference; empty if it does not stand for a single device."""
         return "" if self.binding is None else self.binding.reference[:LABEL_LENGTH]
 
     @property
     def name(self) -> str:
-        """What to call it: the name that the user gave, or what it looks like, or else plain words."""
+        """What to call it: the name that the user gave it, or what it looks like, or else plain words."""
         binding = self.binding
         if binding is None:
             return str(_("%(application)s on unknown devices") % {"application": self.application})
@@ -100,12 +100,12 @@ class Device:
 
     @property
     def address(self) -> str:
-        """The address that it was last seen at, as far as that is kept."""
+        """The address at which it was last seen, as far as that is kept."""
         return "" if self.binding is None else self.binding.facts.address
 
     @property
     def place(self) -> str:
-        """The place that it was last seen at, as far as that is kept."""
+        """The place at which it was last seen, as far as that is kept."""
         return "" if self.binding is None else self.binding.last_place
 
 
@@ -114,17 +114,18 @@ def devices_of(
 ) -> Sequence[Device]:
     """Return where a user is signed in: what holds a live access or refresh token of the user.
 
-    There is a ``Device`` per binding, and one per application with tokens that are bound to nothing.
-    Those that are here come first, and then the last used.
+    There is a ``Device`` per binding, and one per application with tokens that are bound to nothing. Those
+    that are here come first, and then the most recently used.
 
-    They are read when they are asked for, and no further: a slice of the first ones takes a few queries, and
-    costs no more where there are many others.
+    They are read when they are needed, and no further: a slice of the first ones takes a few queries, and
+    costs no more if there are many others.
 
-    Access tokens without an application, which nothing but the admin makes, are left out.
+    Access tokens without an application, which only the admin makes, are left out.
 
-    :param search: words, each of which has to be found in what a device is called, or in its application;
+    :param user: whose devices they are.
+    :param search: words, each of which has to be found in the device's name, or in that of its application;
         empty for all devices.
-    :param session: the login session of the browser at hand; what it was signed in from is here. None for
+    :param session: the login session of the present browser; what was signed in from it is here. None for
         none.
     :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed, when they are read.
     """
@@ -134,10 +135,11 @@ def devices_of(
 def find_device(
     user: AbstractBaseUser, device_id: str, *, live_only: bool = False, session: LoginSession | None = None
 ) -> Device | None:
-    """Return the device of a user that has an id, or None.
+    """Return the user's device with a given id, or None.
 
+    :param user: whose device it is.
     :param device_id: a ``Device.id``, or anything else.
-    :param live_only: whether the user has to be signed in there, as on those of ``devices_of``.
+    :param live_only: whether the user has to be signed in on it, as on those of ``devices_of``.
     :param session: as for ``devices_of``.
     """
     binding = _BINDING_ID.fullmatch(device_id)
@@ -152,7 +154,9 @@ def find_device(
 def device_id_of(access_token: Any) -> str | None:
     """Return the ``Device.id`` of the device that an access token is on.
 
-    None for a token without an application, which is on none.
+    None for a token without an application, which is on no device.
+
+    :param access_token: the row, or the access token of a request.
     """
     if access_token.application_id is None:
         return None
@@ -174,7 +178,7 @@ def sign_out(user: AbstractBaseUser, device: Device) -> None:
 def sign_out_everywhere(
     user: AbstractBaseUser, keep: str | None = None, *, keep_session: LoginSession | None = None
 ) -> int:
-    """Sign a user out on all devices and in all browsers, or on all but one, and return on how many.
+    """Sign a user out on all devices and in all browsers, or all but one, and return how many those were.
 
     All access and refresh tokens of the user end for good, whatever their applications are, and so do all
     authorization codes and approved device codes that are not redeemed yet, and all login sessions. Requests
@@ -182,14 +186,15 @@ def sign_out_everywhere(
     ``set_password()`` and ``save()``.
 
     It takes several short transactions, the first of which ends the codes: other requests of the user are
-    answered in between, and what they get has ended, too, when it returns. Where it is interrupted, what has
-    ended stays ended, and calling it again ends the rest. Called in a transaction (``ATOMIC_REQUESTS``), it
-    is part of that, and the user's other requests wait until it is committed.
+    answered in between, and what they get has also ended by the time it returns. If it is interrupted, what
+    has ended stays ended, and calling it again ends the rest. Called in a transaction (``ATOMIC_REQUESTS``),
+    it is part of that, and the user's other requests wait until it is committed.
 
+    :param user: who is signed out.
     :param keep: the ``Device.id`` of the one that stays as it is; None for none.
-    :param keep_session: a login session that goes on, beside that of the device, with the tokens that came
-        from there; None for none.
-    :return: the number of devices and browsers, which the page lists apart.
+    :param keep_session: a login session that goes on, along with that of the device, with the tokens that
+        came from it; None for none.
+    :returns: the number of devices and browsers, which the page lists separately.
     """
     kept = _Kept.of(user, keep, keep_session)
     number = kept.count_others()
@@ -206,7 +211,7 @@ def count_others(
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What stays where a user is signed out everywhere else."""
+    """What stays when a user is signed out everywhere else."""
 
     user: AbstractBaseUser
     device: Device | None
@@ -222,7 +227,7 @@ class _Kept:
         tokens = NOTHING if device is None else _tokens_of(device)
         sessions: set[int] = set()
         if device is not None:
-            # Not those that it was signed in with before.
+            # Not those with which it was signed in before.
             for live in (
                 access_tokens().filter(live_access_tokens()),
                 refresh_tokens().filter(live_refresh_tokens()),
@@ -255,8 +260,8 @@ def rename(binding: TokenBinding, name: str) -> None:
     """Give a device a name.
 
     :param binding: what the device is; it gets the name, too.
-    :param name: up to ``oauth_binding.core.device_names.MAX_NAME_LENGTH`` characters without control
-        characters; empty for no name.
+    :param name: up to ``MAX_NAME_LENGTH`` characters without control characters (see ``validate_name``);
+        empty for no name.
     """
     written(TokenBinding).filter(pk=binding.pk).update(name=name)
     binding.name = name
@@ -279,7 +284,7 @@ def _live_bindings(user: AbstractBaseUser) -> Any:
 
 
 def _has_live_tokens(user: AbstractBaseUser, **conditions: Any) -> Any:
-    # Theirs alone: of a user with many devices, PostgreSQL reads all that live at first.
+    # Only theirs: for a user with many devices, PostgreSQL would first read all live tokens.
     return has_live_tokens(user=user, **conditions)
 
 
@@ -287,7 +292,7 @@ def _in_session(user: AbstractBaseUser, session: LoginSession | None) -> Q:
     """Return the condition of bindings with a live token that came from a login session."""
     if session is None:
         return NOTHING
-    # Of this session alone: of a user with many devices, the database reads those few tokens once.
+    # Only of this session: for a user with many devices, the database reads these few tokens once.
     held = {"user": user, "binding_session": session.pk, "binding__isnull": False}
     access = access_tokens().filter(live_access_tokens(), **held)
     refresh = refresh_tokens().filter(live_refresh_tokens(), **held)
@@ -295,7 +300,7 @@ def _in_session(user: AbstractBaseUser, session: LoginSession | None) -> Q:
 
 
 def _looked_at(bindings: Any, user: AbstractBaseUser, session: LoginSession | None) -> Any:
-    """Return bindings with what a ``Device`` says of them."""
+    """Return bindings with what a ``Device`` says about them."""
     return bindings.annotate(
         has_constrained=_has_live_tokens(user, binding_confirmation__isnull=False),
         has_bearer=_has_live_tokens(user, binding_confirmation__isnull=True),
@@ -321,7 +326,7 @@ def _bound(looked_at: Any) -> Iterator[Device]:
 
 
 class _Unbound(NamedTuple):
-    """What is known of an application's unbound tokens."""
+    """What is known about an application's unbound tokens."""
 
     first_seen: datetime
     last_used: datetime
@@ -332,7 +337,7 @@ class _Unbound(NamedTuple):
 def _unbound_tokens(
     user: AbstractBaseUser, session: LoginSession | None, *, live_only: bool
 ) -> dict[Any, _Unbound]:
-    """Return what is known of a user's unbound tokens, by the primary keys of their applications."""
+    """Return what is known about a user's unbound tokens, by the primary keys of their applications."""
     created: dict[Any, list[datetime]] = {}
     used: dict[Any, list[datetime]] = {}
     bearer: set[Any] = set()
@@ -348,7 +353,7 @@ def _unbound_tokens(
             .values_list("application")
             .annotate(
                 first_created=Min("created"),
-                # A token that was revoked was updated then, and not used.
+                # When a token was revoked, it was updated but not used.
                 last_updated=Max("updated", filter=live),
                 bearer_tokens=Count("pk", filter=live & Q(binding_confirmation__isnull=True)),
                 tokens_elsewhere=Count("pk", filter=live & is_elsewhere),
@@ -368,7 +373,7 @@ def _unbound_tokens(
             min(created[pk]),
             max(used.get(pk, created[pk])),
             sender_constrained=pk in used and pk not in bearer,
-            # They may stand for several devices, of which this is one.
+            # They may stand for several devices, this one among them.
             is_here=pk in used and pk not in elsewhere,
         )
         for pk in found
@@ -381,7 +386,7 @@ def _unbound(found: dict[Any, _Unbound]) -> Iterator[Device]:
 
 
 def _order(device: Device) -> tuple[bool, datetime]:
-    """Return what devices are sorted by, the greatest first."""
+    """Return what devices are sorted by, in descending order."""
     return device.is_here, device.last_used
 
 
@@ -409,7 +414,7 @@ class _Devices(Sequence[Device]):
         if isinstance(index, int):
             return self[: len(self)][index] if index < 0 else self[index : index + 1][0]
         start, stop, step = index.start or 0, index.stop, index.step or 1
-        if stop is None or start < 0 or stop < 0 or step != 1:  # else their number does not matter
+        if stop is None or start < 0 or stop < 0 or step != 1:  # otherwise their number does not matter
             start, stop, step = index.indices(len(self))
         if step != 1:
             return self[:][index]
@@ -421,7 +426,7 @@ class _Devices(Sequence[Device]):
         return self._number_bound - int(here) + sum(not device.is_here for device in self._unbound)
 
     def count_up_to(self, number: int) -> int:
-        """Return how many there are, or a number where they are at least so many.
+        """Return how many there are, but no more than a number.
 
         :param number: where it stops counting.
         """
@@ -444,7 +449,7 @@ class _Devices(Sequence[Device]):
     def _number_bound(self) -> int:
         if self._words:
             return len(self._live.up_to(sys.maxsize))
-        # By their tokens: for each binding whether it has some takes longer.
+        # By their tokens: asking for each binding whether it has some takes longer.
         held = {"user": self._user, "binding__user": self._user, "binding__may_be_live": True}
         live = [
             tokens.order_by().values("binding")
@@ -470,7 +475,7 @@ class _Devices(Sequence[Device]):
     def _fetch(self, start: int, stop: int) -> list[Device]:
         """Return the devices of a slice that is not empty."""
         unbound = sorted(self._unbound, key=_order, reverse=True)
-        # So many bindings come before the slice at least.
+        # At least this many bindings come before the slice.
         first = max(0, start - len(unbound))
         bound = self._fetch_bound(first, stop)
         passed = first
@@ -482,7 +487,7 @@ class _Devices(Sequence[Device]):
         return devices[start - passed : stop - passed]
 
     def _fetch_bound(self, start: int, stop: int) -> list[Device]:
-        """Return the devices of a slice of those that are bound."""
+        """Return the devices in a slice of those that are bound."""
         pks = self._live.up_to(stop)[start:]
         bindings = {
             device.binding.pk: device

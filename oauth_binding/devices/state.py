@@ -1,4 +1,4 @@
-"""Where somebody is on the page "Your devices": what they look for, and which pages they have come to."""
+"""Where somebody is on the page "Your devices": what they search for, and which pages they are on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from oauth_binding.core.device_names import MAX_NAME_LENGTH
 #: The name of the page's address.
 LIST: Final = "oauth2_provider:device-list"
 
-#: The parameters of its address, beside that of the search: the numbers of pages.
+#: The parameters of its address besides that of the search: the numbers of pages.
 _NUMBERS: Final = ("page", "browsers")
 
 #: The parameter of the search.
@@ -26,7 +26,7 @@ SEARCH: Final = "q"
 
 @dataclass(frozen=True, slots=True)
 class PageLink:
-    """A link to a page, by its number; without an address it stands for those that are left out."""
+    """A link to a page, by its number; without an address, it stands for those that are left out."""
 
     number: int | str
     address: str
@@ -39,8 +39,8 @@ class PageLinks:
     def __init__(self, page: Page[Any], parameter: str, state: State) -> None:
         """
         :param page: the one that is shown.
-        :param parameter: of the address: the number of the page.
-        :param state: where one is.
+        :param parameter: the parameter in the address with the number of the page.
+        :param state: where the user is.
         """
         self._page, self._parameter, self._state = page, parameter, state
 
@@ -56,7 +56,7 @@ class PageLinks:
 
     @cached_property
     def links(self) -> list[PageLink]:
-        """The pages to link; none where there is but one."""
+        """The pages to link to; none if there is only one."""
         return list(self._links()) if self._page.paginator.num_pages > 1 else []
 
     def _links(self) -> Iterator[PageLink]:
@@ -70,27 +70,27 @@ class PageLinks:
 
 
 class State:
-    """Where one is, by the parameters of an address. What is none of the page's is left out."""
+    """Where the user is, by the parameters of an address. Other parameters are left out."""
 
     def __init__(self, parameters: Mapping[str, str]) -> None:
         """
         :param parameters: those of the request, as they were sent.
         """
-        # What is too long to be searched for would be in each link.
+        # A text too long to be searched for would be in every link.
         self.search = parameters.get(SEARCH, "").strip()[: MAX_NAME_LENGTH + 1]
         self._numbers = {name: parameters.get(name, "") for name in _NUMBERS}
 
     def page_of(self, paginator: Paginator[Any], parameter: str) -> Page[Any]:
-        """Return the page of a list that one is on; one that is not there is the first or the last."""
+        """Return the page of a list that the user is on; if it does not exist, the first or the last."""
         return paginator.get_page(self._numbers[parameter])
 
     def at(self, parameter: str, number: int) -> str:
-        """Return the query of an address where one is on another page of a list."""
+        """Return the query of the address of another page of a list."""
         return _query(self.search, {**self._numbers, parameter: str(number)})
 
     @property
     def query(self) -> str:
-        """The query of an address where one is here; empty, or it begins with a question mark."""
+        """The query of the present address; empty, or it begins with a question mark."""
         numbers = {
             name: number
             for name, number in self._numbers.items()

@@ -55,12 +55,12 @@ from oauth_binding.sessions.browser import current
 #: The number of devices on a page.
 PAGE_SIZE: Final = 25
 
-#: The number of browsers on a page: they stand above the devices.
+#: The number of browsers on a page: they are above the devices.
 BROWSERS_PAGE_SIZE: Final = 10
 
 
 class DeviceSearchForm(forms.Form):
-    """What a user looks for among many devices and browsers."""
+    """What a user searches for among many devices and browsers."""
 
     q = forms.CharField(
         label=_("Find a device, browser or application"),
@@ -99,7 +99,7 @@ class DeviceNameForm(forms.Form):
 
 
 def _isolated(name: object) -> str:
-    """Return a name as it stands in a sentence, whichever way it is written."""
+    """Return a name to put into a sentence, in whichever direction it is written."""
     return format_html("<bdi>{}</bdi>", name)
 
 
@@ -111,7 +111,7 @@ class OwnView(LoginRequiredMixin, TemplateView):
         """Return what ``oauth_binding/base.html`` and the pages that extend it need.
 
         ``page_language`` is the language that the texts are in, and ``page_bidi`` whether that is written
-        from right to left. ``return_query`` has where on the list the user is, for addresses.
+        from right to left. ``return_query`` says where on the list the user is, for addresses.
         """
         language = language_of_texts()
         return super().get_context_data(
@@ -127,7 +127,7 @@ class OwnView(LoginRequiredMixin, TemplateView):
 
     @cached_property
     def at_hand(self) -> LoginSession | None:
-        """The login session of the browser that asks, if it has one."""
+        """The login session of the requesting browser, if it has one."""
         return current(self.request)
 
     @cached_property
@@ -136,11 +136,11 @@ class OwnView(LoginRequiredMixin, TemplateView):
         return State(self.request.GET)
 
     def handle_no_permission(self) -> HttpResponseRedirect:
-        # Nobody comes back from signing in with a POST.
+        # After signing in, nobody comes back with a POST.
         return redirect_to_login(reverse(LIST), self.get_login_url(), self.get_redirect_field_name())
 
     def done(self, message: str) -> HttpResponse:
-        """Say what was done, where the site has messages, and return to where the user was on the list."""
+        """Say what was done, if the site has messages, and return to where the user was on the list."""
         messages.success(self.request, message, fail_silently=True)
         return HttpResponseRedirect(f"{reverse(LIST)}{self.state.query}")
 
@@ -153,13 +153,13 @@ class DeviceListView(OwnView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Return the context of the template.
 
-        ``rows`` has a dict per device of the page: the ``device``, and the ``form`` for its name or None.
-        ``pages`` has the links to the other pages, and ``page_obj`` is Django's page. ``browsers`` has a dict
-        per browser of the page, that of the user first: the ``session``, its ``name``, the ``applications``
-        that are signed in from it, and whether it is ``this_browser``; ``browser_pages`` has the links to the
-        others. ``search`` is the form to find some, or None where all are shown; ``number_found`` is how many
-        there are of what is looked for, or ``more_found_than`` says how many at least where they are not all
-        counted; both are None where nothing is looked for. ``has_others`` says whether the user is signed in
+        ``rows`` has a dict for each device on the page: the ``device``, and the ``form`` for its name or
+        None. ``pages`` has the links to the other pages, and ``page_obj`` is Django's page. ``browsers`` has
+        a dict per browser of the page, that of the user first: the ``session``, its ``name``, the
+        ``applications`` that are signed in from it, and whether it is ``this_browser``; ``browser_pages`` has
+        the links to the others. ``search`` is the form to find some, or None if all are shown;
+        ``number_found`` is how many were found, or ``more_found_than`` says how many at least if not all are
+        counted; both are None if nothing is searched for. ``has_others`` says whether the user is signed in
         anywhere else. ``messages`` is there without the context processor, too.
         """
         search = DeviceSearchForm(self.state.search)
@@ -193,7 +193,7 @@ class DeviceListView(OwnView):
         )
 
     def _with_refused(self, rows: list[Any], refused: DeviceNameForm | None) -> list[Any]:
-        """Return the rows with a form that says what is wrong, wherever its device is by now."""
+        """Return the rows, one of them with a form that says what is wrong, wherever its device is by now."""
         if refused is None:
             return rows
         others = [row for row in rows if row["device"].id != refused.device.id]
@@ -243,7 +243,7 @@ class Confirmation(NamedTuple):
 
     question: str
     consequence: str
-    #: What the button says; empty where there is nothing to do.
+    #: The label of the button; empty if there is nothing to do.
     button: str
 
 
@@ -256,15 +256,15 @@ class ConfirmedView(OwnView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Return the context of the template.
 
-        There are the ``question``, its ``consequence``, and what the ``button`` says, which is empty where
-        there is nothing to do.
+        It has the ``question``, its ``consequence``, and the label of the ``button``, which is empty if there
+        is nothing to do.
         """
         return super().get_context_data(**self.confirmation()._asdict(), **kwargs)
 
     def confirmation(self) -> Confirmation:
         """Return what to ask.
 
-        :raises Http404: there is nothing that the address names.
+        :raises Http404: what the address names does not exist.
         """
         raise NotImplementedError
 
@@ -301,7 +301,7 @@ class DeviceSignOutView(ConfirmedView):
 
 
 class DeviceSignOutOthersView(ConfirmedView):
-    """Signs the user out everywhere but in the browser at hand, and what was signed in from there."""
+    """Signs the user out everywhere except in the present browser, and what was signed in from it."""
 
     def confirmation(self) -> Confirmation:
         count = count_others(self.user, keep_session=self.at_hand)
@@ -332,7 +332,7 @@ class DeviceSignOutOthersView(ConfirmedView):
 
 
 class LoginSessionSignOutView(ConfirmedView):
-    """Signs the user out in a browser; in the one at hand, that is a logout."""
+    """Signs the user out in a browser; in the present one, that is a logout."""
 
     def confirmation(self) -> Confirmation:
         found = self._find()

@@ -1,6 +1,6 @@
 """What a token or a binding id is, and whether and why it is good: for ``manage.py explain``.
 
-Whether a token is good is asked as the doors ask it, rule by rule; nothing here decides it once more.
+Whether a token is good is asked the way the doors ask it, rule by rule; nothing is decided again here.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
 _RELATED: Final = ("user", "application__token_policy", "binding", "exchange", "binding_session")
 
-#: In words. docs/audit-log.md has them as reasons of refusals.
+#: The reasons in words. docs/audit-log.md has them as reasons of refusals.
 _WORDS: Final = {
     Reason.TOKEN_EXPIRED: "it has expired",
     Reason.TOKEN_REVOKED: "it was revoked, or a newer token took its place",
@@ -67,15 +67,15 @@ _WORDS: Final = {
 
 @dataclass(slots=True)
 class Explanation:
-    """What there is to say of something."""
+    """What there is to say about something."""
 
     #: What it is.
     kind: str
-    #: What is known of it, by what it is called.
+    #: What is known about it, by name.
     facts: dict[str, Any] = field(default_factory=dict)
-    #: What is wrong with it: a reason, and the same in words; empty where it is good.
+    #: What is wrong with it: a reason, and the same in words; empty if it is good.
     faults: dict[str, str] = field(default_factory=dict)
-    #: When it ends by each setting that has a say, the one that decides first.
+    #: When it ends by each setting that applies, beginning with the one that decides.
     limits: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -84,12 +84,12 @@ class Explanation:
 
 
 def explain_token(text: str) -> Explanation:
-    """Return what a token is: an access or refresh token, or an ID token, of this server."""
+    """Return what a token is: an access, refresh or ID token of this server."""
     checksum = token_checksum(text)
     access = access_tokens().select_related(*_RELATED).filter(token_checksum=checksum).first()
     if access is not None:
         return _access_token(access, text)
-    # Several may have been saved under one checksum: what is not revoked goes first.
+    # Several may have been saved under one checksum: those that are not revoked go first.
     refresh = refresh_tokens().select_related(*_RELATED, "access_token").filter(token_checksum=checksum)
     row = refresh.filter(revoked=None).first() or refresh.order_by("-revoked").first()
     if row is not None:
@@ -147,7 +147,8 @@ def _refresh_token(row: Any) -> Explanation:
     if until is None or not _has_answer(row):
         faults = refresh_token_faults(row)
     else:
-        # It was used, and the same answer can be had once more: of its own there is only the login left.
+        # It was used, and the same answer can be had once more: of its own rules, only that of the login is
+        # left.
         found.facts["may be used again until"] = _moment(until)
         faults = login_faults(row)
     found.faults = _in_words([*faults, *token_faults(row, _request())])
@@ -155,9 +156,9 @@ def _refresh_token(row: Any) -> Explanation:
 
 
 def _has_answer(row: Any) -> bool:
-    """Return whether what a refresh token was answered can be had again, as that of a binding always can.
+    """Return whether the answer to a refresh token can be had again, as with a binding it always can.
 
-    Storage that redacts tokens (``COMPLIANT_BCP_RFC9700_TOKEN_STORAGE``) has kept nothing of others.
+    For others, storage that redacts tokens (``COMPLIANT_BCP_RFC9700_TOKEN_STORAGE``) has kept nothing.
     """
     answered = access_tokens().filter(source_refresh_token=row).exclude(token="")
     return row.binding is not None or answered.exists()
@@ -183,7 +184,7 @@ def _id_token(text: str) -> Explanation:
 
 
 def _unknown_jwt(text: str) -> Explanation:
-    """Return what can be said of a JWT access token that is in no row: another server's, or deleted."""
+    """Return what can be said about a JWT access token without a row: another server's, or deleted."""
     found = Explanation("access token (JWT)", faults=_jwt_faults(text))
     found.faults |= {Reason.TOKEN_INVALID: "this server has not issued it, or has deleted it since"}
     return found
@@ -226,12 +227,12 @@ def _origin(row: Any, *, refreshed: bool) -> str:
 
 
 def _request() -> Request:
-    """Return a request for those that ask where from: it comes from nowhere."""
+    """Return a request for code that needs one: it comes from nowhere."""
     return Request("https://localhost/", headers={})
 
 
 def _jwt_faults(text: str) -> dict[str, str]:
-    """Return what is wrong with a JWT access token by what it says itself (RFC 9068 section 4)."""
+    """Return what is wrong with a JWT access token by its own claims (RFC 9068 section 4)."""
     try:
         claims = jws.read(
             text,
@@ -284,7 +285,7 @@ def _moment(moment: datetime) -> str:
 
 
 def explain_binding(application: Any, user: Any, value: str) -> Explanation:
-    """Return what an application's tokens for a user are bound to where a request names a binding id.
+    """Return what an application's tokens for a user are bound to if a request names a binding id.
 
     :param user: None for the client itself.
     :param value: what the client sends.

@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "tokenbinding",
             "proof_missed",
-            models.DateTimeField(editable=False, null=True, verbose_name="last without a proof"),
+            models.DateTimeField(editable=False, null=True, verbose_name="last request without a proof"),
         ),
         migrations.AddField(
             "tokenexchangerule",
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                     "Accept a sender-constrained token without a proof of its key; the client proves one of "
                     "its own. Never for public clients"
                 ),
-                verbose_name="accept an unproven subject token",
+                verbose_name="unproven subject tokens",
             ),
         ),
     ]

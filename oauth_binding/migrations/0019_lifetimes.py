@@ -93,9 +93,9 @@ class Migration(migrations.Migration):
                 blank=True,
                 null=True,
                 help_text=(
-                    "In seconds; an opaque access token with less left is replaced, and not answered again"
+                    "In seconds; an opaque access token with less left is replaced, and not returned again"
                 ),
-                verbose_name="least lifetime of a token that is answered again",
+                verbose_name="least lifetime of a token that is returned again",
             ),
         ),
     ]

@@ -96,14 +96,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "tokenbinding",
             "binding_missed",
-            models.DateTimeField(editable=False, null=True, verbose_name="last without a binding"),
+            models.DateTimeField(editable=False, null=True, verbose_name="last request without a binding"),
         ),
         migrations.AddField(
             "tokenbinding",
             "presented_binding_missed",
-            models.DateTimeField(
-                editable=False, null=True, verbose_name="last without its binding at an API"
-            ),
+            models.DateTimeField(editable=False, null=True, verbose_name="last API call without the binding"),
         ),
         migrations.RunPython(to_policies, to_applications),
         *(InApp("oauth2_provider", migrations.RemoveField("application", name)) for name in DEMANDS),

@@ -20,7 +20,7 @@ from oauth_binding.models.subjects import names_a_user
 
 
 def grant_type_choices(application_model: type[models.Model]) -> list[tuple[str, Any]]:
-    """Return the grant types that applications may be allowed: django-oauth-toolkit's, and token exchange."""
+    """Return the grant types that applications can be allowed: django-oauth-toolkit's, and token exchange."""
     field: Any = application_model._meta.get_field("authorization_grant_type")
     return [*field.choices, (TOKEN_EXCHANGE, _("Token exchange"))]
 
@@ -79,7 +79,7 @@ class ApplicationBindingFields(models.Model):
 
     @property
     def allowed_grant_types(self) -> list[str]:
-        """The grant types that the application may use; first django-oauth-toolkit's own single choice."""
+        """The grant types that the application may use, django-oauth-toolkit's own single choice first."""
         return [self.authorization_grant_type, *self.additional_grant_types.split()]
 
     def allows_grant_type(self, *grant_types: str) -> bool:
@@ -109,7 +109,7 @@ class ApplicationBindingFields(models.Model):
 
 
 def clean_client(application: Any, clean: Callable[[], None]) -> None:
-    """Validate an application and its client id, and report what is wrong with both at once.
+    """Validate an application and its client id, and report what is wrong with both together.
 
     :param application: an application of any model.
     :param clean: validates all the rest of it.
@@ -131,7 +131,7 @@ def _clean_client_id(application: Any) -> None:
         return
     model = type(application)
     same = {"pk": application.pk, "client_id": application.client_id}
-    # Its clients would have to be told of another one, and it is never said as a sub.
+    # Its clients would have to learn a new one, and it is never used as a sub.
     if application.pk is None or not model._base_manager.using(write_alias(model)).filter(**same).exists():
         message = _(
             "This could be the primary key of a user, and tokens of the client could be taken for the user's."

@@ -15,10 +15,10 @@ from oauth_binding.binding.semantics import NO_BINDING, SHARED, binding_key, bin
 from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.sightings import Sighted
 
-#: How much of its reference stands for a binding without a name, in characters.
+#: How much of the reference is shown for a binding without a name, in characters.
 LABEL_LENGTH: Final = 12
 
-#: The demands of a token policy that can be reported, and where a binding keeps when that was last so.
+#: The demands of a token policy that can be reported, and the column for when a binding last fell short.
 MISSED: Final = {
     "require_binding": "binding_missed",
     "require_presented_binding": "presented_binding_missed",
@@ -27,7 +27,7 @@ MISSED: Final = {
 
 
 class TokenBindingManager(models.Manager["TokenBinding"]):
-    """Has the bindings that tokens were issued for; not the rows that are no more than a gate of devices."""
+    """Has the bindings that tokens were issued for, but not the rows that are only a gate of devices."""
 
     def get_queryset(self) -> models.QuerySet[TokenBinding]:
         return super().get_queryset().filter(may_be_live__isnull=False)
@@ -68,15 +68,15 @@ class TokenBinding(Sighted):
     created = models.DateTimeField(_("first seen"), default=timezone.now)
     last_used = models.DateTimeField(_("last used"), default=timezone.now)
     # When a request last fell short of a demand that is only reported; see MISSED.
-    binding_missed = models.DateTimeField(_("last without a binding"), null=True, editable=False)
+    binding_missed = models.DateTimeField(_("last request without a binding"), null=True, editable=False)
     presented_binding_missed = models.DateTimeField(
-        _("last without its binding at an API"), null=True, editable=False
+        _("last API call without the binding"), null=True, editable=False
     )
-    proof_missed = models.DateTimeField(_("last without a proof"), null=True, editable=False)
-    # Counts who had the lock of the row: taking it is a write (see storage/bindings.py).
+    proof_missed = models.DateTimeField(_("last request without a proof"), null=True, editable=False)
+    # Counts how often the row was locked: locking is a write (see storage/bindings.py).
     revision = models.BigIntegerField(default=0, db_default=0, editable=False)
-    # Whether it may have a live token: where it is false, it has none. Null: no token was ever issued for it,
-    # and the row is there to be locked (see storage/devices.py).
+    # Whether it may have a live token: if false, it has none. Null: no token was ever issued for it, and the
+    # row is only there to be locked (see storage/devices.py).
     may_be_live = models.BooleanField(null=True, default=True, db_default=True, editable=False)
 
     objects = TokenBindingManager()
@@ -85,7 +85,7 @@ class TokenBinding(Sighted):
         verbose_name = _("token binding")
         verbose_name_plural = _("token bindings")
         indexes = [
-            # All that counting the devices of a user asks for.
+            # All that counting a user's devices needs.
             models.Index(
                 fields=["user", "application", "binding_type", "may_be_live"], name="oauth_binding_devices"
             )
@@ -93,7 +93,7 @@ class TokenBinding(Sighted):
         permissions = [
             ("revoke_tokenbinding", _("Can revoke token binding")),
             ("view_binding_value", _("Can view the whole id of a token binding")),
-            # Here, as the models of tokens are django-oauth-toolkit's or the site's.
+            # Here, because the models of tokens are django-oauth-toolkit's or the site's.
             ("revoke_accesstoken", _("Can revoke access token")),
             ("revoke_refreshtoken", _("Can revoke refresh token")),
         ]
@@ -104,10 +104,10 @@ class TokenBinding(Sighted):
 
     @classmethod
     def identify(cls, client: Any, user: Any, binding_type: str, value: str) -> TokenBinding:
-        """Return the binding of an identity, unsaved: where there is a row, it has the same ``key``.
+        """Return the unsaved binding of an identity: if there is a row for it, that has the same ``key``.
 
         :param client: the application.
-        :param user: None where the client acts for itself (RFC 6749 section 4.4).
+        :param user: None if the client acts for itself (RFC 6749 section 4.4).
         :param binding_type: the ``type`` of the binder.
         :param value: what the binder returned, or ``SHARED``.
         """
@@ -128,7 +128,7 @@ class TokenBinding(Sighted):
         return binding_key(str(self.application_id), subject, self.binding_type, SHARED)
 
     def shared(self) -> TokenBinding:
-        """Return the binding of that slot, unsaved, as one that was never used."""
+        """Return the unsaved binding of that slot, as one that was never used."""
         return TokenBinding(
             application_id=self.application_id,
             user_id=self.user_id,
@@ -144,28 +144,29 @@ class TokenBinding(Sighted):
 
     @property
     def label(self) -> str:
-        """What people are shown of it: its name, or else the beginning of its reference.
+        """What people get to see of it: its name, or else the beginning of its reference.
 
         Empty for a shared slot without a name. Never the binding value, which an API may ask for as a proof
-        (``Token-Binding-Id``): whoever may see where somebody is signed in could else pass for each device.
+        (``Token-Binding-Id``): otherwise, whoever may see where somebody is signed in could pass for each
+        device.
         """
         return self.name or self.reference[:LABEL_LENGTH]
 
     @property
     def claims(self) -> dict[str, str]:
-        """What introspection and JWTs say of the binding; nothing for the shared slot."""
+        """What introspection and JWTs say about the binding; nothing for the shared slot."""
         if self.is_shared:
             return {}
         return {"binding_type": self.binding_type, "binding_ref": self.reference}
 
 
 def binding_is_public(binding_type: str) -> bool:
-    """Return whether the values of a binding type are no secrets, so that naming one proves nothing.
+    """Return whether the values of a binding type are public, so that naming one proves nothing.
 
     :param binding_type: ``none``, or the type of a binder, installed or not.
     """
     if binding_type == NO_BINDING:
-        return False  # also where BINDERS is wrong, as the check E006 says
+        return False  # even if BINDERS is wrong, which the check E006 says
     binder = binding_settings.binders.get(binding_type)
     return binder is not None and binder.is_thumbprint
 
@@ -173,7 +174,7 @@ def binding_is_public(binding_type: str) -> bool:
 def binding_type_choices() -> list[tuple[str, object]]:
     """Return the choices of ``token_binding_type``: none, then the installed binders."""
     choices: list[tuple[str, object]] = [(NO_BINDING, _("None"))]
-    # What is wrong with BINDERS is for the check E006 to say; Django's own checks read the choices before it.
+    # Faults in BINDERS are for the check E006 to report; Django's own checks read the choices before it.
     with suppress(ImportError, AttributeError, TypeError):
         choices += [(binder.type, binder.label) for binder in binding_settings.binders.values()]
     return choices

@@ -1,4 +1,4 @@
-"""What is known of an authorization code beside its row, which goes when it is redeemed."""
+"""What is known about an authorization code besides its row, which goes when it is redeemed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CodeContext(models.Model):
 
     #: SHA-256 of the code: 64 lower-case hexadecimal characters.
     digest = models.CharField(max_length=64, unique=True)
-    # No constraints in the database, or they would block deletes once the app is gone.
+    # No constraints in the database, as they would block deletes once the app is gone.
     application = models.ForeignKey(
         oauth2_settings.APPLICATION_MODEL, on_delete=models.CASCADE, db_constraint=False, related_name="+"
     )
@@ -29,15 +29,15 @@ class CodeContext(models.Model):
     code_challenge_method = models.CharField(max_length=10, blank=True)
     #: Confirmation.stored of the ``dpop_jkt`` that it was requested with (RFC 9449 section 10); null without.
     confirmation = models.CharField(max_length=MAX_STORED_LENGTH, null=True)  # noqa: DJ001
-    #: The browser that it was requested in, and when the user had signed in there; null where not known.
+    #: The browser that it was requested in, and when the user had signed in there; null if not known.
     session = models.ForeignKey(
         LoginSession, on_delete=models.SET_NULL, db_constraint=False, null=True, related_name="+"
     )
     authenticated_at = models.DateTimeField(null=True)
     created = models.DateTimeField(default=timezone.now, db_index=True)
-    #: The family of the refresh token that it was redeemed for, which stays as that is refreshed.
+    #: The family of the refresh token that it was redeemed for, which stays the same through refreshes.
     token_family = models.UUIDField(null=True)
-    #: The primary key of the access token that it was redeemed for; empty as long as it was not.
+    #: The primary key of the access token that it was redeemed for; empty as long as it was not redeemed.
     access_token = models.CharField(max_length=64, blank=True)
 
     class Meta:

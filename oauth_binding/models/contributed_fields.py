@@ -20,7 +20,7 @@ CONTRIBUTED_FIELDS: dict[type[models.Model], type[models.Model]] = {
 }
 
 # django-oauth-toolkit's own models get the fields the way Django's model inheritance gives them to a
-# subclass. Swapped models too: migrations keep them in their state, and no table is made for them.
+# subclass. So do swapped models: migrations keep them in their state, but no table is made for them.
 for _model, _fields in CONTRIBUTED_FIELDS.items():
     for _field in _fields._meta.local_fields:
         _model.add_to_class(_field.name, copy.deepcopy(_field))

@@ -1,4 +1,4 @@
-"""Token exchange (RFC 8693): who may, and what was."""
+"""Token exchange (RFC 8693): who may exchange what, and what was exchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from oauth_binding.core.settings import binding_settings
 from oauth_binding.models.binding import TokenBinding
 from oauth_binding.models.token_policy import policy_of
 
-#: The grant type of an application that may exchange tokens, in the manner of django-oauth-toolkit's.
+#: The grant type of an application that may exchange tokens, named in django-oauth-toolkit's manner.
 TOKEN_EXCHANGE: Final = "token-exchange"  # noqa: S105
 
 
@@ -41,7 +41,7 @@ class TokenExchangeRule(models.Model):
         verbose_name=_("subject client"),
         help_text=_("The application that the token to be exchanged was issued to"),
     )
-    # Null and never empty where there is none: MariaDB has no constraint with a condition.
+    # If there is none, it is null and never empty: MariaDB has no constraint with a condition.
     subject_issuer = models.CharField(  # noqa: DJ001
         _("subject issuer"),
         max_length=255,
@@ -70,7 +70,7 @@ class TokenExchangeRule(models.Model):
         help_text=_("Issue refresh tokens, with which the client outlives the token it exchanged"),
     )
     accept_unproven_subject = models.BooleanField(
-        _("accept an unproven subject token"),
+        _("unproven subject tokens"),
         default=False,
         db_default=False,
         help_text=_(
@@ -99,13 +99,13 @@ class TokenExchangeRule(models.Model):
         """Return the rule by which a client may exchange the tokens of another client or issuer, or None.
 
         :param client: the primary key of the client.
-        :param subject_client: that of the other client; None for the tokens of another issuer.
+        :param subject_client: the primary key of the other client; None for the tokens of another issuer.
         :param subject_issuer: the ``iss`` of those; empty for the tokens of a client.
         """
         rules = written(cls).filter(
             client=client, subject_client=subject_client, subject_issuer=subject_issuer or None
         )
-        # MariaDB compares text without regard to case.
+        # MariaDB ignores case when it compares text.
         return next((rule for rule in rules if (rule.subject_issuer or "") == subject_issuer), None)
 
     @property
@@ -125,7 +125,7 @@ class TokenExchangeRule(models.Model):
             )
         others = TokenExchangeRule.objects.exclude(pk=self.pk).filter(client_id=self.client_id)
         if self.subject_issuer and others.filter(subject_issuer=self.subject_issuer).exists():
-            # As the constraint would say it, but at the field.
+            # What the constraint would say, but at the field.
             raise ValidationError({"subject_issuer": _("There is such a rule already.")})
         if self.subject_issuer and self.subject_issuer not in binding_settings.token_exchange_issuers:
             raise ValidationError(
@@ -136,7 +136,7 @@ class TokenExchangeRule(models.Model):
                 {"impersonation": _("Allow impersonation or delegation, or the rule allows nothing.")}
             )
         if not self.client_id:
-            return  # said at the field
+            return  # the field has its own message
         if not self.client.allows_grant_type(TOKEN_EXCHANGE):
             raise ValidationError(
                 {"client": _("The allowed grant types of this application do not include token exchange.")}
@@ -153,7 +153,7 @@ class TokenExchangeRule(models.Model):
 
 
 class TokenExchange(models.Model):
-    """What the tokens were exchanged from that refer to it (RFC 8693); it stays as they are refreshed."""
+    """What the tokens that refer to it were exchanged from (RFC 8693); it stays as they are refreshed."""
 
     # No constraints in the database, as above.
     client = models.ForeignKey(
@@ -166,14 +166,14 @@ class TokenExchange(models.Model):
         null=True,
         related_name="+",
     )
-    #: The issuer (``iss``) of the subject token, where that was another than this server.
+    #: The issuer (``iss``) of the subject token, if that was another server.
     subject_issuer = models.CharField(max_length=255, blank=True)
-    # Whose family, or which access token without one, the subject token was of: see subject_key().
+    # The family of the subject token, or the access token itself if it has none: see subject_key().
     subject = models.CharField(max_length=64, db_index=True)
     subject_binding = models.ForeignKey(
         TokenBinding, on_delete=models.SET_NULL, db_constraint=False, null=True, related_name="exchanges"
     )
-    # The login session that the subject token was bound to, which the tokens last no longer than; null: none.
+    # The login session that the subject token was bound to: the tokens last no longer than that; null: none.
     session_sid = models.UUIDField(null=True, editable=False)
     #: The ``act`` claim (RFC 8693 section 4.1), or None without one.
     act = models.JSONField(null=True)
@@ -191,5 +191,5 @@ class TokenExchange(models.Model):
 
     @property
     def claims(self) -> dict[str, Any]:
-        """What introspection and JWTs say of the exchange."""
+        """What introspection and JWTs say about the exchange."""
         return {} if self.act is None else {"act": self.act}

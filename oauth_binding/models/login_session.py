@@ -1,4 +1,4 @@
-"""Login sessions: a browser in which a user is signed in, as applications know it."""
+"""Login sessions: a browser in which a user is signed in, as applications see it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class TerminationReason(models.TextChoices):
     EXPIRED = "expired", _("It expired")
 
 
-#: After these a browser may still be signed in to the site, and begins another session.
+#: After these, a browser may still be signed in to the site, and begins another login session.
 KEEPS_BROWSER: Final = frozenset({TerminationReason.PASSWORD_CHANGE, TerminationReason.EXPIRED})
 
 
@@ -43,12 +43,12 @@ class LoginSession(Sighted):
     """A session of a user at this server in one browser (OpenID Connect Back-Channel Logout 1.0 section 1.2).
 
     It begins with the first authorization request after a login, and its ``sid`` is kept in Django's session.
-    The key of that one, which is a secret, is not kept here.
+    The key of the latter, which is a secret, is not kept here.
     """
 
     #: The claim of ID tokens and logout tokens.
     sid = models.UUIDField(_("session id"), unique=True, default=uuid.uuid4, editable=False)
-    # No constraint in the database, or it would block deletes once the app is gone.
+    # No constraint in the database, as it would block deletes once the app is gone.
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
@@ -56,7 +56,7 @@ class LoginSession(Sighted):
         related_name="login_sessions",
         verbose_name=_("user"),
     )
-    # What ID tokens said: there is no request at hand where logout tokens are made.
+    # What ID tokens said: when logout tokens are made, there is no request to take it from.
     issuer = models.TextField(_("issuer"), blank=True)
     authenticated_at = models.DateTimeField(_("authenticated"))
     created = models.DateTimeField(_("first seen"), default=timezone.now)
@@ -84,12 +84,12 @@ class LoginSession(Sighted):
 
     @property
     def label(self) -> str:
-        """What people are shown of it: the ``label`` of bindings to it, as long as they have no name."""
+        """What people get to see of it: the ``label`` of bindings to it, as long as they have no name."""
         return binding_reference(str(self.sid))[:LABEL_LENGTH]
 
 
 class LoginSessionClient(models.Model):
-    """An application that got an ID token in a login session: it may have a session of its own by that."""
+    """An application that got an ID token in a login session, from which it may have made its own session."""
 
     session = models.ForeignKey(
         LoginSession, on_delete=models.CASCADE, db_constraint=False, related_name="clients"

@@ -12,18 +12,18 @@ from oauth2_provider.settings import oauth2_settings
 
 from oauth_binding.models.login_session import MAX_SUBJECT_LENGTH
 
-#: How much is kept of why an attempt has failed, in characters.
+#: How much of the reason for a failed attempt is kept, in characters.
 MAX_FAILURE_LENGTH: Final = 200
 
 
 class LogoutNotification(models.Model):
-    """That an application is told of the end of a login session; the token itself is made when it is sent.
+    """Tells an application of the end of a login session; the token itself is made when it is sent.
 
-    It says all that the token says, as session and user may be gone by then. It is *delivered*; or *waiting*,
-    with a ``next_attempt``; or has neither and was *given up*.
+    It has all that the token says, as session and user may be gone by then. It is *delivered*; or it is
+    *waiting*, with a ``next_attempt``; or it has neither and was *given up*.
     """
 
-    # No constraint in the database, or it would block deletes once the app is gone.
+    # No constraint in the database, as it would block deletes once the app is gone.
     application = models.ForeignKey(
         oauth2_settings.APPLICATION_MODEL,
         on_delete=models.CASCADE,
@@ -34,10 +34,10 @@ class LogoutNotification(models.Model):
     issuer = models.TextField(_("issuer"))
     sub = models.CharField(max_length=MAX_SUBJECT_LENGTH)
     sid = models.UUIDField(_("session id"), editable=False)
-    #: The claim of the token, the same in each attempt: who got it already can tell.
+    #: The claim of the token, the same in every attempt: a receiver that already got it can tell.
     jti = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     created = models.DateTimeField(_("created"), default=timezone.now)
-    #: When it is due; while it is being sent, when another process may take it for given up by that one.
+    #: When it is due; while it is being sent, when another process may assume that the sender has died.
     next_attempt = models.DateTimeField(
         _("next attempt"), default=timezone.now, null=True, blank=True, db_index=True
     )

@@ -1,4 +1,4 @@
-"""What an application's token policy demands, and what of that can't be met."""
+"""What an application's token policy demands, and which demands can't be met."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from oauth_binding.models.token_policy import (
     TokenPolicy,
 )
 
-#: The entries of ``OAUTH2_PROVIDER`` that hold where a field of a policy is null.
+#: The entries of ``OAUTH2_PROVIDER`` that hold if a field of a policy is null.
 SITE_ENTRIES: Final[Mapping[str, str]] = {
     "access_token_lifetime": "ACCESS_TOKEN_EXPIRE_SECONDS",
     "client_token_lifetime": "ACCESS_TOKEN_EXPIRE_SECONDS",
@@ -37,15 +37,15 @@ SITE_ENTRIES: Final[Mapping[str, str]] = {
 
 
 def site_value(field: str) -> Any:
-    """Return what holds where a field of a policy is null: a number of seconds, True or False.
+    """Return what holds if a field of a policy is null: a number of seconds, True or False.
 
     :param field: one of ``SITE_ENTRIES``.
-    :returns: None where the site has no limit, or decides by code of its own.
+    :returns: None if the site has no limit, or decides with code of its own.
     """
     entry = SITE_ENTRIES[field]
     value = getattr(oauth2_settings, entry)
     if entry == "ACCESS_TOKEN_EXPIRE_SECONDS":
-        # As django-oauth-toolkit has it.
+        # As in django-oauth-toolkit.
         value = oauth2_settings.EXTRA_SERVER_KWARGS.get("token_expires_in", value)
     if isinstance(value, timedelta):
         value = int(value.total_seconds())
@@ -53,9 +53,10 @@ def site_value(field: str) -> Any:
 
 
 def demands_at(step: Demand, application: Any, policy: TokenPolicy) -> list[str]:
-    """Return what is demanded of an application's clients in one of the steps, by the policy's fields.
+    """Return what is demanded of an application's clients at one of the steps, by the policy's fields.
 
-    Left out is what does nothing: a binding without a binding type, a proof without a sender constraint.
+    Demands without effect are left out: a binding without a binding type, a proof without a sender
+    constraint.
 
     :param policy: the application's own.
     """
@@ -68,15 +69,15 @@ def demands_at(step: Demand, application: Any, policy: TokenPolicy) -> list[str]
 
 
 def binder_requires(application: Any) -> bool:
-    """Return whether the binding type of an application lets no token request go without a binding."""
+    """Return whether an application's binding type refuses token requests without a binding."""
     if application.token_binding_type == NO_BINDING:
-        return False  # also where BINDERS is wrong, as the check E006 says
+        return False  # even if BINDERS is wrong, which the check E006 says
     binder = binding_settings.binders.get(application.token_binding_type)
     return binder is not None and bool(binder.required)
 
 
 def takes_token_requests_alone(application: Any, policy: TokenPolicy) -> bool:
-    """Return whether something is demanded that no request to the authorization endpoint can have.
+    """Return whether something is demanded that requests to the authorization endpoint can't have.
 
     :param policy: the application's own.
     """
@@ -84,7 +85,7 @@ def takes_token_requests_alone(application: Any, policy: TokenPolicy) -> bool:
 
 
 def policy_problems(application: Any, policy: TokenPolicy) -> Iterator[tuple[str, ValidationError]]:
-    """Yield what can't work of a token policy, each with the field of the policy that it is said at.
+    """Yield what can't work in a token policy, each with the field of the policy to show it at.
 
     :param application: the application as it is going to be; it need not be saved.
     :param policy: its policy, likewise.
@@ -169,7 +170,7 @@ def _effective(policy: TokenPolicy, field: str) -> Any:
 def _audience_problems(policy: TokenPolicy) -> Iterator[tuple[str, ValidationError]]:
     for field in ("allowed_audiences", "default_audiences"):
         audiences: list[str] = getattr(policy, field).split()
-        # As for those that are sent: they have to fit into rows and tokens.
+        # The same as for those that are sent: they have to fit into rows and tokens.
         if any(unicodedata.category(character) == "Cc" for character in "".join(audiences)):
             message = _("There are control characters in it.")
             yield field, ValidationError(message, code="malformed_audience")

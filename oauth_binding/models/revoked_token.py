@@ -11,7 +11,7 @@ class RevokedToken(models.Model):
     """A JWT access token that was revoked or superseded before it expired, for the revocation feed."""
 
     jti = models.CharField(max_length=43, unique=True)
-    #: When the token expires by what it says itself; the row is of no use from then on.
+    #: When the token expires by its own claim; from then on, the row is useless.
     expires = models.DateTimeField(db_index=True)
     revoked = models.DateTimeField(default=timezone.now, db_index=True)
 

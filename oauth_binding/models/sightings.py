@@ -1,4 +1,4 @@
-"""What a device or a browser looks like: what its requests said of themselves."""
+"""What a device or a browser looks like: what its requests said about themselves."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from oauth_binding.core.user_agents import MAX_FACT_LENGTH
 
 
 def fact_field(verbose_name: Any, max_length: int = MAX_FACT_LENGTH) -> models.CharField[str, str]:
-    """Return the field of something that is read off a request; empty where nothing is known."""
+    """Return the field for a fact that is read off a request; empty if nothing is known."""
     return models.CharField(
         verbose_name, max_length=max_length, blank=True, default="", db_default="", editable=False
     )
 
 
 class Sighted(models.Model):
-    """Keeps what was seen of a client at its first use and at its last one.
+    """Keeps what was seen of a client at its first and its last use.
 
     None of this is proven: whoever makes a request says what they like. It helps people to recognise their
     devices, and decides nothing.
@@ -53,18 +53,18 @@ class Sighted(models.Model):
         )
 
     def see(self, facts: DeviceFacts) -> None:
-        """Take what is seen now for what was seen at the last use; it is not saved."""
+        """Set what was seen at the last use to what is seen now; the row is not saved."""
         for column, value in sighting("last", facts).items():
             setattr(self, column, value)
 
     @property
     def description(self) -> str:
-        """What it looks like, as one would say it ("Firefox on Windows"); empty where nothing is known."""
+        """What it looks like, as people would put it ("Firefox on Windows"); empty if nothing is known."""
         return looks_like(self.last_browser, self.last_device or self.last_os)
 
 
 def looks_like(browser: str, machine: str) -> str:
-    """Return what something looks like by its browser and what that runs on, each of which may be empty."""
+    """Return what something looks like, by its browser and what that runs on; each may be empty."""
     if browser and machine:
         return gettext("%(browser)s on %(machine)s") % {"browser": browser, "machine": machine}
     return browser or machine

@@ -1,7 +1,7 @@
-"""Telling clients from users where a token says whose it is.
+"""Telling clients from users in the subject of a token.
 
-A client that acts for itself is the ``sub`` of its tokens by its client id, a user by the primary key: no
-client may pass for a user (RFC 9068 section 5, RFC 7662 section 2.2).
+The ``sub`` of a client that acts for itself is its client id, that of a user the primary key: no client may
+pass for a user (RFC 9068 section 5, RFC 7662 section 2.2).
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from oauth_binding.core.databases import write_alias
 
 
 def could_be_user_key(client_id: str) -> bool:
-    """Return whether a client id is of the form that users' primary keys have: a number, or a UUID.
+    """Return whether a client id has the form of users' primary keys: a number, or a UUID.
 
-    Also one that no user has may be a user's tomorrow. Where the keys are texts, any text is of their form,
-    and that tells nothing.
+    Even one that no user has may be a user's tomorrow. If the keys are texts, any text has their form, and
+    that tells nothing.
     """
     key = _as_user_key(client_id)
     return key is not None and not isinstance(key, str)
 
 
 def names_a_user(client_id: str) -> bool:
-    """Return whether a client id could be the primary key of a user; where keys are texts, whether it is."""
+    """Return whether a client id could be the primary key of a user; if keys are texts, whether it is one."""
     key = _as_user_key(client_id)
     if not isinstance(key, str):
         return key is not None
@@ -34,7 +34,7 @@ def names_a_user(client_id: str) -> bool:
 
 
 def client_subject(client: Any) -> str | None:
-    """Return the ``sub`` of a client that acts for itself, or None where that could be taken for a user's.
+    """Return the ``sub`` of a client that acts for itself, or None if that could be taken for a user's.
 
     :param client: the application.
     """

@@ -1,4 +1,4 @@
-"""What an operator sets per application beside the application's own table."""
+"""What an operator sets per application in addition to the application's own table."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NO_CONSTRAINT: Final = "none"
 #: That of an application whose clients prove a key with DPoP (RFC 9449).
 DPOP: Final = "dpop"
 
-#: How many audiences and resources a token may be for, and how long these may be together, in characters:
-#: they end up in JWTs, and those have to fit into a header.
+#: How many audiences and resources a token may be for, and how long all of them together may be, in
+#: characters: they end up in JWTs, which have to fit into a header.
 MAX_AUDIENCES: Final = 20
 MAX_AUDIENCES_LENGTH: Final = 4_096
 
@@ -28,7 +28,7 @@ OFFLINE_ACCESS: Final = "offline_access"
 
 
 class Demand(models.TextChoices):
-    """How far something is demanded of a client; the steps of turning it on."""
+    """How strictly something is demanded of a client; the steps of turning a demand on."""
 
     NO = "no", _("No")
     REPORT = "report", _("Report what would be refused")
@@ -36,7 +36,7 @@ class Demand(models.TextChoices):
 
 
 class RevokeOnLogout(models.TextChoices):
-    """What a logout ends of an application's tokens."""
+    """Which of an application's tokens a logout ends."""
 
     NO = "no", _("Nothing")
     SESSION = "session", _("What came from the browser that is logged out")
@@ -53,19 +53,19 @@ def _switch_field(name: Any, help_text: Any) -> models.BooleanField[bool | None,
 
 
 class DeviceLimitAction(models.TextChoices):
-    """What becomes of a new device of a user who has as many as an application allows."""
+    """What happens to a new device of a user who has as many as an application allows."""
 
     EVICT = "evict", _("Sign out the device that was used least recently")
     REFUSE = "refuse", _("Refuse the new device")
 
 
 class TokenPolicy(models.Model):
-    """What an operator sets for the tokens of an application; without a row, all is as by default.
+    """What an operator sets for the tokens of an application; without a row, everything has its default.
 
-    What is null is as the site has it. Lifetimes are in seconds.
+    For what is null, the site's setting holds. Lifetimes are in seconds.
     """
 
-    # No constraint in the database, or it would block deletes once the app is gone.
+    # No constraint in the database, as it would block deletes once the app is gone.
     application = models.OneToOneField(
         oauth2_settings.APPLICATION_MODEL,
         on_delete=models.CASCADE,
@@ -132,10 +132,10 @@ class TokenPolicy(models.Model):
         _("End a login whose used refresh token is sent again"),
     )
     reuse_min_lifetime = models.PositiveIntegerField(
-        _("least lifetime of a token that is answered again"),
+        _("least lifetime of a token that is returned again"),
         null=True,
         blank=True,
-        help_text=_("In seconds; an opaque access token with less left is replaced, and not answered again"),
+        help_text=_("In seconds; an opaque access token with less left is replaced, and not returned again"),
     )
     allowed_audiences = models.TextField(
         _("allowed audiences"),
@@ -214,10 +214,10 @@ class TokenPolicy(models.Model):
         return self.sender_constraint != NO_CONSTRAINT and self.require_sender_constraint == Demand.REPORT
 
     def token_lifetime(self, *, is_clients_own: bool, is_constrained: bool) -> int | None:
-        """Return how long a kind of access token is valid, in seconds; None where the site decides.
+        """Return how long a kind of access token is valid, in seconds; None if the site decides.
 
         :param is_clients_own: whether it belongs to no user (RFC 6749 section 4.4).
-        :param is_constrained: whether it is sender-constrained, which comes before whose it is.
+        :param is_constrained: whether it is sender-constrained, which takes precedence over whose it is.
         """
         own = self.client_token_lifetime if is_clients_own else self.access_token_lifetime
         if is_constrained and self.constrained_token_lifetime is not None:
@@ -226,32 +226,40 @@ class TokenPolicy(models.Model):
 
     @property
     def restricts_audiences(self) -> bool:
-        """Whether it says anything of what tokens are for."""
+        """Whether it restricts what tokens may be for."""
         return bool(self.allowed_audiences or self.default_audiences)
 
     def allows_audience(self, audience: str) -> bool:
-        """Return whether tokens may be for an audience or a resource, which is compared letter by letter."""
+        """Return whether tokens may be for an audience or a resource.
+
+        :param audience: the text in the request (RFC 8693 section 2.1, RFC 8707 section 2), which is compared
+            letter by letter.
+        """
         allowed = self.allowed_audiences.split()
         return not allowed or audience in allowed
 
     @property
     def device_limit(self) -> int | None:
-        """On how many devices a user can be signed in at once; None where there is no limit."""
+        """On how many devices a user can be signed in at once; None for no limit."""
         return binding_settings.max_devices if self.max_devices is None else self.max_devices
 
     @property
     def ends_with_session(self) -> bool:
-        """Whether tokens end when the browser is logged out that they came from."""
+        """Whether tokens end when the browser that they came from is logged out."""
         return self.revoke_on_logout == RevokeOnLogout.SESSION
 
     @property
     def refuses_devices(self) -> bool:
-        """Whether a device beyond the limit is refused, and no other one signed out for it."""
+        """Whether a device beyond the limit is refused, rather than another one being signed out for it."""
         return self.device_limit_action == DeviceLimitAction.REFUSE
 
 
 def policy_of(application: Any) -> TokenPolicy:
-    """Return the token policy of an application: that of its row, or one that has all by default."""
+    """Return the token policy of an application: its row, or a policy with all defaults.
+
+    :param application: a row of the application model, saved or not.
+    :returns: the row, or one that is not saved.
+    """
     try:
         policy: TokenPolicy = application.token_policy
     except TokenPolicy.DoesNotExist:

@@ -48,8 +48,8 @@ def _confirmation_field() -> models.CharField[str | None, str | None]:
 
 
 def _login_started_field() -> models.DateTimeField[datetime | None, datetime | None]:
-    # When the login began that the token is of, however often it was refreshed, exchanged or answered again;
-    # null where it began with the token, and in rows from before there was the column.
+    # When the login that the token belongs to began, however often it was refreshed, exchanged or returned
+    # again; null if it began with the token, and in rows that are older than the column.
     return models.DateTimeField(null=True, editable=False)
 
 
@@ -68,21 +68,21 @@ def _session_field() -> models.ForeignKey[LoginSession | None, LoginSession | No
 
 
 def _seed_field() -> models.CharField[str | None, str | None]:
-    # What an opaque token is derived from where tokens are redacted at rest; see storage/token_values.py.
+    # What an opaque token is derived from if tokens are redacted at rest; see storage/token_values.py.
     return models.CharField(max_length=43, null=True, editable=False)
 
 
 class AccessTokenBindingFields(models.Model):
-    """What binding keeps of an access token."""
+    """What binding adds to an access token."""
 
     binding = _binding_field("access_tokens")
-    # The slot_key() while the token holds its slot, else null: the guarantee that no slot has two.
+    # The slot_key() while the token holds its slot, else null: the guarantee that no slot has two tokens.
     slot = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001
     token_seed = _seed_field()
     exchange = _exchange_field("access_tokens")
     # The claim of a JWT (RFC 7519 section 4.1.7): its text is not kept, and revoking it has to name it.
     jti = models.CharField(max_length=43, null=True, editable=False)  # noqa: DJ001
-    # The claim of a JWT as JSON (RFC 8693 section 4.4), which holds for its refresh token and ID token, too.
+    # The claim of a JWT as JSON (RFC 8693 section 4.4), which also holds for its refresh token and ID token.
     # Not a JSONField: MariaDB would copy the table to add one, as it has a constraint there.
     binding_may_act = models.TextField(null=True, editable=False)  # noqa: DJ001
     binding_confirmation = _confirmation_field()
@@ -94,7 +94,7 @@ class AccessTokenBindingFields(models.Model):
 
 
 class RefreshTokenBindingFields(models.Model):
-    """What binding keeps of a refresh token."""
+    """What binding adds to a refresh token."""
 
     binding = _binding_field("refresh_tokens")
     token_seed = _seed_field()

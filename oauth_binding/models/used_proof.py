@@ -7,11 +7,11 @@ from django.utils.translation import gettext_lazy as _
 
 
 class UsedProof(models.Model):
-    """A DPoP proof that was accepted, as long as it could be accepted again (RFC 9449 section 11.1)."""
+    """A DPoP proof that was accepted, kept as long as it could be accepted again (RFC 9449 section 11.1)."""
 
     #: A digest of the proof's key, target and ``jti``: 64 lower-case hexadecimal characters.
     key = models.CharField(max_length=64, unique=True)
-    #: From when on no server accepts the proof any more, whatever it has kept of it.
+    #: From then on no server accepts the proof, whatever it remembers of it.
     expires = models.DateTimeField(db_index=True)
 
     class Meta:

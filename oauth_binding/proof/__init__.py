@@ -1,4 +1,4 @@
-"""Sender-constrained tokens: what proves that whoever presents a token is whom it was issued to."""
+"""Sender-constrained tokens: proving that whoever presents a token is the one it was issued to."""
 
 from oauth_binding.proof.dpop_key import DPoPKeyBinder
 

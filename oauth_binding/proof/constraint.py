@@ -19,7 +19,7 @@ from oauth_binding.proof.target_uri import address_of
 
 @dataclass(frozen=True, slots=True)
 class RequestFacts:
-    """What a proof is about of a request; made where Django's request is."""
+    """What a proof is about in a request; made where Django's request is available."""
 
     method: str
     #: The public address, without a query.
@@ -33,8 +33,8 @@ class RequestFacts:
     ) -> RequestFacts:
         """Return the facts of a request.
 
-        :param origin: scheme and host that are public, where these are known.
-        :param form: that of a token request; elsewhere nobody reads the body for a proof.
+        :param origin: the public scheme and host, if these are known.
+        :param form: the form of a token request; elsewhere, the body is not read for a proof.
         """
         return cls(request.method or "", address_of(request, origin), request.headers, form)
 
@@ -45,14 +45,14 @@ class ProofRules:
 
     #: The ``alg`` values that are accepted.
     algorithms: Sequence[str]
-    #: Whether a proof has to have a nonce of this server.
+    #: Whether a proof has to have a nonce from this server.
     nonces: bool
     #: What remembers used proofs.
     store: ReplayStore
 
 
 class SenderConstraint:
-    """A way to prove that a token is presented by whom it was issued to."""
+    """A way to prove that a token is presented by the client that it was issued to."""
 
     #: The ``sender_constraint`` of a token policy.
     name: ClassVar[str]
@@ -64,15 +64,15 @@ class SenderConstraint:
     header: ClassVar[str]
 
     def read(self, facts: RequestFacts, rules: ProofRules, access_token: str | None = None) -> Proof | None:
-        """Return the proof that a request has, or None; it is not recorded yet.
+        """Return the proof in a request, or None; it is not recorded yet.
 
         :param access_token: that of the request, at an API.
-        :raises ProofError: it is not good here and now.
+        :raises ProofError: it is not valid here and now.
         """
         raise NotImplementedError
 
     def metadata(self, rules: ProofRules) -> dict[str, Any]:
-        """Return what the metadata of a server or an API says of proofs (RFC 8414, RFC 9728)."""
+        """Return what the metadata of a server or an API says about proofs (RFC 8414, RFC 9728)."""
         raise NotImplementedError
 
     def challenge(self, rules: ProofRules, attributes: Mapping[str, str]) -> str:

@@ -24,7 +24,7 @@ class DPoP(SenderConstraint):
         text = facts.headers.get(self.header)
         if text is None:
             return None
-        # Two headers are one with a comma in it (RFC 9110 section 5.3), which no JWT has.
+        # Two headers become one with a comma in it (RFC 9110 section 5.3), which no JWT contains.
         proof = verify(
             text.strip(" \t"),
             method=facts.method,
@@ -44,9 +44,9 @@ class DPoP(SenderConstraint):
         return f"{self.scheme} " + ", ".join(f'{name}="{value}"' for name, value in present.items())
 
     def response_headers(self, rules: ProofRules) -> dict[str, str]:
-        # Not from a cache, where it would be an old one (RFC 9449 section 8.2).
+        # Not from a cache, which would have an old one (RFC 9449 section 8.2).
         return {"DPoP-Nonce": new_nonce(), "Cache-Control": "no-store"} if rules.nonces else {}
 
 
-#: It keeps nothing of requests.
+#: It keeps no state of requests.
 DPOP: Final = DPoP()

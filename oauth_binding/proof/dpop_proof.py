@@ -26,8 +26,8 @@ from oauth_binding.proof.target_uri import normalise
 MAX_AGE: Final = 60
 MAX_AHEAD: Final = 10
 
-#: How far the clocks of servers may be apart that remember used proofs together, in seconds: what one of them
-#: takes for expired another may still accept.
+#: How far apart the clocks of servers that remember used proofs together may be, in seconds: one may still
+#: accept what another takes for expired.
 CLOCKS_APART: Final = 60
 
 #: How long a proof, and its ``jti``, may be, in characters.
@@ -37,7 +37,7 @@ MAX_JTI_LENGTH: Final = 256
 #: The ``typ`` header of a proof (RFC 9449 section 4.2), letter by letter.
 TYPE: Final = "dpop+jwt"
 
-#: The members of a key that its thumbprint covers beside ``kty`` (RFC 7638 section 3.2, RFC 8037 section 2).
+#: The members of a key that its thumbprint covers besides ``kty`` (RFC 7638 section 3.2, RFC 8037 section 2).
 _MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "EC": ("crv", "x", "y"),
     "OKP": ("crv", "x"),
@@ -57,7 +57,7 @@ class Proof:
 
     #: The key.
     confirmation: Confirmation
-    #: The address that it is for, as ``oauth_binding.proof.target_uri.normalise`` has it.
+    #: The address that it is for, as returned by ``oauth_binding.proof.target_uri.normalise``.
     target: str
     jti: str = field(repr=False)
     #: When it was made, in seconds since the epoch.
@@ -74,25 +74,25 @@ class Proof:
 
     @property
     def expires(self) -> float:
-        """From when on no server accepts it, by whichever of their clocks; in seconds since the epoch."""
+        """From then on no server accepts it, by any of their clocks; in seconds since the epoch."""
         return self.issued_at + MAX_AGE + MAX_AHEAD + CLOCKS_APART
 
     def is_for(self, token: str) -> bool:
-        """Return whether it was made for a token: it has the ``ath`` of that (RFC 9449 section 4.2)."""
+        """Return whether it was made for a token: it has that token's ``ath`` (RFC 9449 section 4.2)."""
         return self.token_digest is not None and compare_digest(self.token_digest, token_digest(token))
 
 
 def verify(
     text: str, *, method: str, uri: str, algorithms: Collection[str], access_token: str | None = None
 ) -> Proof:
-    """Return what a proof proves (RFC 9449 section 4.3); whether it was used before is not asked.
+    """Return what a proof proves (RFC 9449 section 4.3); whether it was used before is not checked.
 
     :param text: the ``DPoP`` header.
     :param method: of the request.
-    :param uri: the address that the request has asked, with or without a query.
+    :param uri: the address that was requested, with or without a query.
     :param algorithms: the ``alg`` values that are accepted.
     :param access_token: that of the request, at an API; its digest has to be in the proof.
-    :raises InvalidProofError: it is no proof, or not for this request, here and now.
+    :raises InvalidProofError: it is not a proof, or not for this request, here and now.
     """
     if len(text) > MAX_LENGTH:
         raise InvalidProofError(f"The DPoP proof has more than {MAX_LENGTH} characters.")
@@ -137,7 +137,7 @@ class _Signer:
 
 @functools.lru_cache(maxsize=1024)
 def _read_header(part: str, algorithms: tuple[str, ...]) -> _Signer:
-    """Return the key that the header of a proof has; a client sends the same header again and again.
+    """Return the key in the header of a proof; a client sends the same header again and again.
 
     :param part: the header in base64url.
     :raises jwt.PyJWTError, ValueError, RecursionError: it is not the header of a proof.
@@ -151,7 +151,7 @@ def _read_header(part: str, algorithms: tuple[str, ...]) -> _Signer:
 
 
 def _check_claims(claims: dict[str, Any], method: str) -> None:
-    """Check the claims of a proof, but for ``htu``.
+    """Check the claims of a proof, except ``htu``.
 
     :raises ValueError: one is missing, malformed or not for this request; the message has its name.
     """
@@ -177,7 +177,7 @@ def _check_claims(claims: dict[str, Any], method: str) -> None:
 def _public_members(jwk: Any, algorithm: str) -> str:
     """Return the members of a public key that its thumbprint covers, as JSON (RFC 7638 section 3).
 
-    :raises ValueError: it is no public key, or not for this algorithm.
+    :raises ValueError: it is not a public key, or not for this algorithm.
     """
     known = ALGORITHMS[algorithm]
     if not isinstance(jwk, dict) or jwk.get("kty") != known.key_type:
@@ -186,11 +186,11 @@ def _public_members(jwk: Any, algorithm: str) -> str:
         raise ValueError("its jwk is a private key")
     if known.curve and jwk.get("crv") != known.curve:
         raise ValueError("its jwk is not a public key for its alg")
-    # RFC 8725 section 3.1: a key is for one algorithm, where it says for which.
+    # RFC 8725 section 3.1: a key is for one algorithm, if it says which.
     if jwk.get("alg", algorithm) != algorithm or jwk.get("use", "sig") != "sig":
         raise ValueError("its jwk is not for its alg")
     members = {name: str(jwk.get(name)) for name in _MEMBERS[known.key_type]}
-    # A key has one thumbprint: its numbers are written in one way (RFC 7518 section 2).
+    # A key has only one thumbprint, so its numbers can be written in only one way (RFC 7518 section 2).
     if any(
         jwk.get(name) != value or not (name == "crv" or jws.is_base64url(value))
         for name, value in members.items()
@@ -218,7 +218,7 @@ def _load_key(members: str, algorithm: str) -> jwt.PyJWK:
 
 
 def _in_ascii(error: Exception) -> str:
-    """Return what an error says as an ``error_description`` may have it (RFC 6749 section 5.2)."""
+    """Return what an error says in the characters of an ``error_description`` (RFC 6749 section 5.2)."""
     return "".join(c for c in str(error) if " " <= c <= "~" and c not in '"\\')
 
 

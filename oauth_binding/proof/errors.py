@@ -37,7 +37,7 @@ class ReplayedProofError(InvalidProofError):
 
 
 class NonceError(ProofError):
-    """``use_dpop_nonce``: the proof has no nonce of this server, or an old one (RFC 9449 section 8)."""
+    """``use_dpop_nonce``: the proof has no nonce from this server, or an old one (RFC 9449 section 8)."""
 
     reason = Reason.PROOF_NONCE_REQUIRED
 
@@ -46,7 +46,7 @@ class NonceError(ProofError):
 
 
 class StoreUnavailableError(ProofError):
-    """It can't be told whether a proof was used before: what keeps the used ones does not answer."""
+    """It is unknown whether a proof was used before: the store of used proofs does not answer."""
 
     reason = Reason.PROOF_STORE_UNAVAILABLE
 

@@ -1,4 +1,4 @@
-"""Nonces for proofs (RFC 9449 sections 8 and 9): signed moments, of which nothing has to be kept."""
+"""Nonces for proofs (RFC 9449 sections 8 and 9): signed moments, which need not be kept."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def new_nonce() -> str:
 
 
 def is_fresh(nonce: str) -> bool:
-    """Return whether a nonce is one of ``new_nonce``, of any process, and no older than ``LIFETIME``.
+    """Return whether a nonce is from ``new_nonce``, in any process, and no older than ``LIFETIME``.
 
     One that was signed with one of ``SECRET_KEY_FALLBACKS`` is accepted, too.
     """
@@ -34,5 +34,5 @@ def is_fresh(nonce: str) -> bool:
         TimestampSigner(salt=_SALT).unsign(f":{nonce}", max_age=LIFETIME)
     except BadSignature:
         return False
-    # A clock that was ahead, and is right again, has left none that lives for longer.
+    # A clock that was ahead, and is right again, leaves no nonces that live longer.
     return b62_decode(nonce.partition(":")[0]) <= time() + MAX_AHEAD

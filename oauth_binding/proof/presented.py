@@ -20,7 +20,7 @@ from oauth_binding.proof.errors import (
     StoreUnavailableError,
 )
 
-#: Where it is among the headers of oauthlib's request; no HTTP header has a dot in WSGI.
+#: Where it is among the headers of oauthlib's request; in WSGI, no HTTP header has a dot.
 PRESENTED: Final = "oauth_binding.proof"
 
 #: How the token endpoint refuses a proof.
@@ -34,9 +34,9 @@ _REFUSALS: Final[dict[type[ProofError], type[OAuth2Error]]] = {
 
 @dataclass(slots=True)
 class PresentedProof:
-    """The proof of a token request, verified when it is first asked for; who needs none never asks."""
+    """The proof of a token request, verified when it is first asked for, and only if it is."""
 
-    #: Return the facts of the request, and what is asked of its proof.
+    #: Returns the facts of the request, and what is asked of its proof.
     get_facts: Callable[[], RequestFacts] = field(repr=False)
     get_rules: Callable[[], ProofRules] = field(repr=False)
     #: Whether anybody has asked for it.
@@ -45,9 +45,9 @@ class PresentedProof:
     _error: ProofError | None = field(default=None, repr=False)
 
     def read(self) -> Proof | None:
-        """Return the proof, or None where there is none.
+        """Return the proof, or None if there is none.
 
-        :raises OAuth2Error: it is not good here and now.
+        :raises OAuth2Error: it is not valid here and now.
         """
         if not self.is_asked:
             self.is_asked = True
@@ -56,14 +56,14 @@ class PresentedProof:
             except ProofError as error:
                 self._error = error
         if self._error is not None:
-            # Each time: one that is no good is not one that is missing.
+            # Each time: an invalid proof is not the same as a missing one.
             raise _refusal(self._error) from self._error
         return self._proof
 
     def record(self) -> None:
         """Note that the proof is used.
 
-        :raises OAuth2Error: it was used before, or that can't be told.
+        :raises OAuth2Error: it was used before, or that can't be found out.
         """
         if self._proof is None:
             return
@@ -73,12 +73,12 @@ class PresentedProof:
             raise _refusal(error) from error
 
     def response_headers(self) -> dict[str, str]:
-        """Return what the answer has for the client's next proof; nothing where nobody has asked for one."""
+        """Return the headers for the client's next proof; none if nobody has asked for one."""
         return DPOP.response_headers(self.get_rules()) if self.is_asked else {}
 
 
 def presented_proof(request: Any) -> PresentedProof | None:
-    """Return what a request of oauthlib's presents, or None: it did not come to the token endpoint."""
+    """Return what one of oauthlib's requests presents, or None: it did not come to the token endpoint."""
     presented: PresentedProof | None = request.headers.get(PRESENTED)
     return presented
 

@@ -15,7 +15,7 @@ from oauth_binding.proof.errors import ReplayedProofError, StoreUnavailableError
 
 logger = logging.getLogger(__name__)
 
-#: What stands before the digests that are the keys in a cache.
+#: The prefix of the digests that are the keys in a cache.
 _PREFIX: Final = "oauth_binding.proof:"
 
 
@@ -26,7 +26,7 @@ class ReplayStore:
         """Note that a proof is used.
 
         :raises ReplayedProofError: it was used before.
-        :raises StoreUnavailableError: that can't be told.
+        :raises StoreUnavailableError: that can't be found out.
         """
         raise NotImplementedError
 
@@ -46,7 +46,7 @@ class CacheStore(ReplayStore):
             with asking(self.alias, "used proofs"):
                 if cache.add(key, 1, max(ceil(proof.expires - time()), 1)) is True:
                     return
-                # Some caches also say so where they could not be reached.
+                # Some caches also return this when they could not be reached.
                 is_there = cache.get(key) is not None
         except CacheUnavailableError as error:
             raise StoreUnavailableError from error

@@ -1,4 +1,4 @@
-"""Remembering used proofs in a table, where a site has no cache that all its processes share."""
+"""Remembering used proofs in a table, if a site has no cache that all its processes share."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 class TableStore(ReplayStore):
     """Remembers proofs in a table, each in a transaction of its own.
 
-    Where the site has a transaction around each request (``ATOMIC_REQUESTS``), that is a savepoint: a proof
-    is forgotten again with a request that fails.
+    If the site has a transaction around each request (``ATOMIC_REQUESTS``), that is a savepoint: the proof of
+    a failed request is forgotten again.
     """
 
     def record(self, proof: Proof) -> None:
@@ -36,7 +36,7 @@ class TableStore(ReplayStore):
         try:
             repeat(insert)
         except IntegrityError:
-            # What has expired and is not cleared yet says no more than what is cleared.
+            # A row that has expired but is not cleared yet counts as cleared.
             expired = rows.filter(key=proof.replay_key, expires__lte=timezone.now())
             if not expired.update(expires=expires):
                 raise ReplayedProofError from None

@@ -10,7 +10,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.filebased import FileBasedCache
 from django.core.cache.backends.locmem import LocMemCache
 
-#: What is wrong with Django's own caches; of others nothing is known.
+#: What is wrong with Django's own caches; about others, nothing is known.
 _PROBLEMS: Final = {
     LocMemCache: "that each process has for itself",
     DummyCache: "that keeps nothing",
@@ -20,7 +20,7 @@ _PROBLEMS: Final = {
 
 
 def problem_of(alias: str) -> str | None:
-    """Return why a cache does not do to remember used proofs, or None.
+    """Return why a cache is not fit to remember used proofs, or None.
 
     :param alias: its name in ``CACHES``.
     """

@@ -10,7 +10,7 @@ from django.utils.encoding import repercent_broken_unicode
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
-#: What a path has unescaped (RFC 3986 section 3.3).
+#: The characters that need no escape in a path (RFC 3986 section 3.3).
 _UNESCAPED: Final = "/~:@!$&'()*+,;="
 
 
@@ -18,7 +18,7 @@ def normalise(uri: str) -> str:
     """Return an address without what does not matter: case, default port, escapes, query and fragment.
 
     :param uri: an absolute http or https URI.
-    :raises ValueError: it is none, or names a user.
+    :raises ValueError: it is not such a URI, or names a user.
     """
     if not uri.isprintable() or " " in uri or "\\" in uri:
         raise ValueError("it has characters that no URI has")
@@ -26,13 +26,13 @@ def normalise(uri: str) -> str:
         parts = urlsplit(uri)
         host, port = parts.hostname, parts.port
     except ValueError:
-        # What Python says of it has parts of it.
+        # Python's message quotes parts of it.
         raise ValueError("it is not an http or https URI") from None
     if parts.scheme not in _DEFAULT_PORTS or not host or "@" in parts.netloc:
         raise ValueError("it is not an http or https URI")
     name = f"[{host}]" if ":" in host else host
     authority = name if port in (None, _DEFAULT_PORTS[parts.scheme]) else f"{name}:{port}"
-    # As Django decodes the path of a request, once.
+    # Once, as Django decodes the path of a request.
     path = repercent_broken_unicode(unquote_to_bytes(parts.path)).decode()
     return f"{parts.scheme}://{authority}{_without_dots(path or '/')}"
 
@@ -52,10 +52,10 @@ def _without_dots(path: str) -> str:
 
 
 def address_of(request: HttpRequest, origin: str = "") -> str:
-    """Return the address that a request has asked, without its query.
+    """Return the address that was requested, without its query.
 
-    :param origin: scheme and host that are public, where these are known; else those that it has asked.
+    :param origin: the public scheme and host, if these are known; otherwise those of the request.
     """
-    # Not by build_absolute_uri(), for which what comes after two slashes is a host.
+    # Not with build_absolute_uri(), which takes what comes after two slashes for a host.
     origin = origin or f"{request.scheme}://{request.get_host()}"
     return origin + quote(request.path, safe=_UNESCAPED)

@@ -2,8 +2,8 @@
 
 They are presented as bearer tokens (RFC 6750), or with a proof of the key that they are bound to (RFC 9449).
 
-Where the tokens are looked up is for a ``BearerAuthenticator``: in the database of this project, or with
-another server in a project that has the setting ``OAUTH_RESOURCE_SERVER``.
+A ``BearerAuthenticator`` knows where to look tokens up: in the database of this project, or at another server
+in a project that has the setting ``OAUTH_RESOURCE_SERVER``.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ _CREDENTIALS: Final = re.compile(r"(bearer|dpop) +([A-Za-z0-9._~+/-]+=*) *", re.
 class BearerError(Exception):
     """A request that is refused for its access token, or for having none (RFC 6750 section 3.1).
 
-    :param description: the ``error_description``, in ASCII; nothing the client has sent.
-    :param scopes: what the resource takes, where a client is to ask for a token, or for another.
+    :param description: the ``error_description``, in ASCII; nothing that the client has sent.
+    :param scopes: the scopes that the resource asks for, if the client should get a token, or another one.
     """
 
     #: The HTTP status.
     status: ClassVar[int] = 401
-    #: The error code; empty where RFC 6750 section 3 wants none.
+    #: The error code; empty if RFC 6750 section 3 wants none.
     error: ClassVar[str] = ""
     #: Further headers of the answer.
     headers: ClassVar[dict[str, str]] = {}
@@ -66,14 +66,15 @@ class BearerError(Exception):
         super().__init__(description)
         self.description = description
         self.scopes = list(scopes)
-        #: Whether the resource takes no bearer tokens, and so has no challenge for these.
+        #: Whether the resource takes no bearer tokens, and so has no challenge for them.
         self.takes_proofs_alone = False
 
     def challenge(self, request: HttpRequest) -> str:
         """Return the ``WWW-Authenticate`` header, with the address of the API's RFC 9728 metadata, if any.
 
-        It is that of the scheme that the request has tried. One that has tried none, or may have to come with
-        a proof, is told of both (RFC 9449 section 7.2), unless the resource takes no bearer tokens.
+        It is the challenge of the scheme that the request tried. If the request tried none, or may have to
+        come with a proof, it is told of both (RFC 9449 section 7.2), unless the resource takes no bearer
+        tokens.
         """
         attributes = {
             "error": self.error,
@@ -119,14 +120,14 @@ class InvalidTokenError(BearerError):
 
 
 class InsufficientScopeError(BearerError):
-    """``insufficient_scope``: the token is valid, and not for this."""
+    """``insufficient_scope``: the token is valid, but not for this."""
 
     status = 403
     error = "insufficient_scope"
 
 
 class UnavailableError(BearerError):
-    """It can't be told now whether the token is valid: the server that knows does not answer."""
+    """It is unknown whether the token is valid: the server that knows does not answer."""
 
     status = 503
     error = "temporarily_unavailable"
@@ -134,7 +135,7 @@ class UnavailableError(BearerError):
 
 
 class InvalidDPoPProofError(BearerError):
-    """``invalid_dpop_proof``: there is no proof, or it is no good, or it was used before (RFC 9449)."""
+    """``invalid_dpop_proof``: there is no proof, or it is not valid, or it was used before (RFC 9449)."""
 
     error = "invalid_dpop_proof"
 
@@ -153,7 +154,7 @@ _REFUSALS: Final[dict[type[ProofError], type[BearerError]]] = {
     StoreUnavailableError: UnavailableError,
 }
 
-#: Where a request keeps by what its token was presented.
+#: Where a request keeps how its token was presented.
 _PRESENTED: Final = "_oauth_binding_proof"
 
 #: Where it keeps the proof that was recorded for it.
@@ -165,7 +166,7 @@ class Credentials:
     """An access token as a request presents it."""
 
     token: str = field(repr=False)
-    #: What proves that it is the sender's own; None for a bearer token.
+    #: The proof that it is the sender's own; None for a bearer token.
     proof: Proof | None = None
 
     @property
@@ -175,21 +176,21 @@ class Credentials:
 
 
 def is_proof_tried(request: HttpRequest) -> bool:
-    """Return whether a request presents its token with a proof (RFC 9449 section 7.1), be it a good one."""
+    """Return whether a request presents its token with a proof (RFC 9449 section 7.1), valid or not."""
     scheme = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")[0]
     return bool(scheme.lower() == DPOP.scheme.lower())
 
 
 def read_credentials(request: HttpRequest, rules: ProofRules, origin: str = "") -> Credentials | None:
-    """Return the access token of a request with its proof, or None where it presents none.
+    """Return the access token of a request with its proof, or None if it presents none.
 
-    The proof is verified, and not yet recorded. Tokens in the body or in the query string are not looked for.
+    The proof is verified, but not yet recorded. Tokens in the body or in the query string are not looked for.
 
     :param rules: what is asked of proofs.
-    :param origin: the scheme and host that clients know, where it is not those that are asked.
-    :raises MalformedRequestError: the Authorization header announces a token and has not just one.
-    :raises InvalidTokenError: the token is longer than any.
-    :raises BearerError: the proof is missing, or no good.
+    :param origin: the scheme and host that clients know, if they differ from those of the request.
+    :raises MalformedRequestError: the Authorization header announces a token but does not have exactly one.
+    :raises InvalidTokenError: the token is longer than any real one.
+    :raises BearerError: the proof is missing or not valid.
     """
     header = request.META.get("HTTP_AUTHORIZATION", "")
     if not _SCHEME.match(header):
@@ -214,11 +215,11 @@ def read_credentials(request: HttpRequest, rules: ProofRules, origin: str = "") 
 
 
 def record(request: HttpRequest, credentials: Credentials, rules: ProofRules) -> None:
-    """Note that the proof of a request is used, if it has one; once its token is known to be good.
+    """Note that the proof of a request, if any, is used; call it once the token is known to be good.
 
-    It is noted once, also where a middleware has asked for the token before the view.
+    It is noted once, even if a middleware has asked for the token before the view.
 
-    :raises BearerError: it was used before, or that can't be told.
+    :raises BearerError: it was used before, or that can't be found out.
     """
     if credentials.proof is None or getattr(request, _RECORDED, None) == credentials.proof:
         return
@@ -231,7 +232,7 @@ def record(request: HttpRequest, credentials: Credentials, rules: ProofRules) ->
 
 def _refusal(request: HttpRequest, error: ProofError) -> BearerError:
     refusal = _REFUSALS[type(error)](error.description)
-    if not isinstance(error, NonceError):  # which a client has to be told before it can have one
+    if not isinstance(error, NonceError):  # a client has to be told of the nonce before it can have one
         tell_refusal(request.META, refusal.error, error.reason)
     return refusal
 
@@ -239,9 +240,9 @@ def _refusal(request: HttpRequest, error: ProofError) -> BearerError:
 def tell_refusal(meta: Mapping[str, Any], error: str, reason: Reason, token: Any = None) -> None:
     """Have the audit log say that a request is refused for its proof, or for what its token is bound to.
 
-    :param meta: the ``META`` of the request, or what has the same keys.
+    :param meta: the ``META`` of the request, or a dict with the same keys.
     :param error: the error code.
-    :param token: the access token, where it was found.
+    :param token: the access token, if it was found.
     """
     if audit.is_attempted():
         audit.note(error, reason)  # one of the server's endpoints, whose refusals have entries of their own
@@ -251,29 +252,29 @@ def tell_refusal(meta: Mapping[str, Any], error: str, reason: Reason, token: Any
 
 
 def proof_headers(request: HttpRequest) -> dict[str, str]:
-    """Return the headers that an answer has for the next proof of its client (RFC 9449 section 9)."""
+    """Return the headers of an answer for the client's next proof (RFC 9449 section 9)."""
     rules: ProofRules | None = getattr(request, _PRESENTED, None)
     return {} if rules is None else DPOP.response_headers(rules)
 
 
 def add_proof_headers(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Give an answer what the next proof of its client needs; see ``proof_headers``."""
+    """Add to an answer what the client's next proof needs; see ``proof_headers``."""
     for name, value in proof_headers(request).items():
         response[name] = value
 
 
 class BearerAuthenticator:
-    """Tells which access token a request presents.
+    """Finds out which access token a request presents.
 
-    What it returns as one has ``user`` or None, ``scope``, ``is_valid()``, ``allow_scopes()`` and
-    ``is_expired()`` as django-oauth-toolkit's access tokens, ``binding``: None, or what the token is
-    bound to, with ``binding_type`` and ``reference``, and ``binding_confirmation``: None, or the key that it
-    is presented with.
+    The token that it returns has, like django-oauth-toolkit's, ``user`` (or None), ``scope``, ``is_valid()``,
+    ``allow_scopes()`` and ``is_expired()``. Its ``binding`` is None, or what the token is bound to, with
+    ``binding_type`` and ``reference``; its ``binding_confirmation`` is None, or the key that it has to be
+    presented with.
     """
 
     @sensitive_variables()
     def authenticate(self, request: HttpRequest) -> Any:
-        """Return the access token of a request, or None where the request presents none.
+        """Return the access token of a request, or None if the request presents none.
 
         :raises BearerError: what it presents is not valid here and now.
         """
@@ -282,7 +283,7 @@ class BearerAuthenticator:
         if credentials is None:
             return None
         token = self.find_token(credentials, request)
-        # Whoever has found it.
+        # By whomever it was found.
         if Confirmation.from_stored(token.binding_confirmation) != credentials.proven:
             reason = Reason.PROOF_MISSING if credentials.proven is None else Reason.KEY_MISMATCH
             tell_refusal(request.META, InvalidTokenError.error, reason, token)
@@ -314,7 +315,7 @@ class BearerAuthenticator:
 
     @property
     def takes_other_resources(self) -> bool:
-        """Whether a token that was asked for on behalf of another resource, by its address, opens that."""
+        """Whether a token that was requested for another resource, by its address, opens that."""
         raise NotImplementedError
 
     @sensitive_variables()
@@ -332,12 +333,15 @@ class BearerAuthenticator:
 
 
 def is_sender_constrained(token: Any) -> bool:
-    """Return whether an access token is good with a proof of its key alone (RFC 9449 section 6)."""
+    """Return whether an access token is good only with a proof of its key (RFC 9449 section 6).
+
+    :param token: the access token of a request, as ``authorize`` returns it.
+    """
     return token.binding_confirmation is not None
 
 
 def require_sender_constrained(request: HttpRequest, token: Any) -> None:
-    """Refuse a bearer token where just sender-constrained ones are taken.
+    """Refuse a bearer token where only sender-constrained ones are accepted.
 
     :raises InvalidTokenError: it is one.
     """
@@ -349,6 +353,7 @@ def require_sender_constrained(request: HttpRequest, token: Any) -> None:
 def is_bound(token: Any, binding_types: Collection[str] = ()) -> bool:
     """Return whether an access token is bound; a token of the shared slot is not.
 
+    :param token: the access token of a request, as ``authorize`` returns it.
     :param binding_types: those that count; empty for any.
     """
     binding = token.binding
@@ -364,7 +369,7 @@ def find_resource(request: HttpRequest, path: str) -> str | None:
     there takes tokens. The root stands for the whole host.
 
     :param request: any of this site.
-    :param path: from the root of the host on, not escaped.
+    :param path: from the root of the host, not escaped.
     """
     authenticator = get_authenticator()
     address = get_address(request, path)
@@ -376,7 +381,7 @@ def find_resource(request: HttpRequest, path: str) -> str | None:
 
 
 def _find_metadata(request: HttpRequest) -> str | None:
-    # A view that calls authorize() itself can't be told from others.
+    # A view that calls authorize() itself can't be told from other views.
     resource = find_resource(request, request.path) or find_resource(request, "/")
     return None if resource is None else get_metadata_url(request, resource)
 
@@ -388,7 +393,7 @@ def attach_token(request: Any, token: Any) -> None:
 
 
 def get_authenticator() -> BearerAuthenticator:
-    """Return what tells the access tokens of this project's requests."""
+    """Return what finds out the access tokens of this project's requests."""
     is_elsewhere = hasattr(settings, "OAUTH_RESOURCE_SERVER")
     module = "elsewhere" if is_elsewhere else "database"
     authenticator: BearerAuthenticator = import_string(

@@ -18,7 +18,7 @@ from oauth_binding.resource_server.settings import BOTH, INTROSPECTION, LOCAL, S
 
 
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E005: ``OAUTH_RESOURCE_SERVER`` is complete, of one mind, and its values are right."""
+    """E001 to E005: ``OAUTH_RESOURCE_SERVER`` is complete and consistent, and its values are right."""
     options: Any = getattr(settings, "OAUTH_RESOURCE_SERVER", None)
     hint = f"Give a dict; the settings are: {', '.join(SETTINGS)}."
     if not isinstance(options, dict):
@@ -29,7 +29,7 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 
 
 def check_middleware(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E027 and W015 of ``oauth_binding``: a middleware that signs in by tokens asks for some scope."""
+    """E027 and W015 of ``oauth_binding``: a middleware that signs users in by tokens asks for some scope."""
     hint = "Put a class in its place that derives from it and sets required_scopes."
     messages: list[CheckMessage] = []
     for path, middleware in classes_in_middleware():
@@ -85,9 +85,9 @@ def check_audit_log(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
 
 
 def classes_in_middleware() -> Iterator[tuple[str, type]]:
-    """Yield the path and the class of each middleware of the site that is a class.
+    """Yield the path and the class of each of the site's middlewares that is a class.
 
-    What can't be imported is left for Django to say.
+    What can't be imported is left for Django to report.
     """
     for path in settings.MIDDLEWARE or ():
         try:

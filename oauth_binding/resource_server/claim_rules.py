@@ -1,4 +1,4 @@
-"""What has to be true of the claims of an access token, or of what introspection says of it."""
+"""What has to be true of the claims of an access token, or of what introspection says about it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEXTS: Final = ("iss", "sub", "client_id", "jti", "binding_type", "binding_ref"
 def check_types(claims: dict[str, Any]) -> None:
     """Check that the claims that are there are of their types (RFC 7519 section 4.1, RFC 9068 section 2.2).
 
-    :raises ValueError: one is not; the message has its name.
+    :raises ValueError: one does not; the message has its name.
     """
     registered.check_types(claims, _TEXTS)
     if not isinstance(claims.get("scope", ""), str):
@@ -28,7 +28,7 @@ def check_types(claims: dict[str, Any]) -> None:
 
 
 def check_values(claims: dict[str, Any]) -> None:
-    """Check that the claims that are there allow a token to be used here and now.
+    """Check that the claims that are present allow a token to be used here and now.
 
     :param claims: of the right types.
     :raises RefusedTokenError: they do not.
@@ -38,7 +38,7 @@ def check_values(claims: dict[str, Any]) -> None:
 
 
 def value_faults(claims: dict[str, Any]) -> Iterator[tuple[str, RefusedTokenError]]:
-    """Yield why the claims that are there do not allow it, each with the claim that it is about.
+    """Yield why the claims that are present do not allow that, each reason with the claim that it is about.
 
     :param claims: of the right types.
     """
@@ -55,14 +55,14 @@ def value_faults(claims: dict[str, Any]) -> Iterator[tuple[str, RefusedTokenErro
         yield "aud", RefusedTokenError("its aud does not have AUDIENCE")
     confirmation = Confirmation.from_claims(claims)
     if confirmation is not None and confirmation.member != JWK_THUMBPRINT:
-        # It is no bearer token, and how to prove it is not known here.
+        # It is not a bearer token, and how to prove it is not known here.
         yield "cnf", RefusedTokenError("its cnf has members other than jkt")
 
 
 def _check_confirmation(confirmation: Any) -> None:
     """Check the type of a ``cnf`` (RFC 7800 section 3.1), and of its ``jkt`` (RFC 9449 section 6.1).
 
-    :raises ValueError: it is another; the message has its name.
+    :raises ValueError: the type is another; the message has the name.
     """
     if not isinstance(confirmation, dict):
         raise ValueError("its cnf is not an object")

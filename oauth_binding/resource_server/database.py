@@ -31,7 +31,7 @@ class Authenticator(BearerAuthenticator):
 
     @deciding()
     def find_token(self, credentials: Credentials, request: HttpRequest) -> BoundAccessToken:
-        # Not by DOT's backend: with OIDC on, oauthlib takes an ID token for an access token there.
+        # Not with DOT's backend: with OIDC on, oauthlib there takes an ID token for an access token.
         core = _Resource.get_oauthlib_core()
         address = request.build_absolute_uri(request.path)
         headers = {**core.extract_headers(request), PROVEN: credentials.proven}
@@ -58,5 +58,5 @@ class Authenticator(BearerAuthenticator):
         declared = oauth2_settings.OAUTH2_PROTECTED_RESOURCE_IDENTIFIER
         return [str(declared)] if declared else []
 
-    #: django-oauth-toolkit compares the resources of a token with the address that is asked (RFC 8707).
+    #: django-oauth-toolkit compares the resources of a token with the requested address (RFC 8707).
     takes_other_resources = True

@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 
 
 class Authenticator(BearerAuthenticator):
-    """Validates access tokens here, or asks the server that has issued them, as ``VALIDATION`` says.
+    """Validates access tokens here, or asks the server that issued them, as ``VALIDATION`` says.
 
-    - ``local``: JWTs alone, validated here; where there is a ``REVOCATION_FEED_URL``, also looked up there.
+    - ``local``: JWTs only, validated here and, if there is a ``REVOCATION_FEED_URL``, looked up in the feed.
     - ``introspection``: the server is asked about every token.
-    - ``local+introspection``: JWTs are validated here, and then looked up in the feed, or else asked about;
-      the server is asked about all others.
+    - ``local+introspection``: JWTs are validated here, and then looked up in the feed or, without one, asked
+      about; the server is asked about all other tokens.
     """
 
     def find_token(self, credentials: Credentials, request: HttpRequest) -> AccessToken:
@@ -75,6 +75,6 @@ def _get_claims(text: str) -> dict[str, Any]:
         revocation_feed(feed_url).check(claims)
     elif resource_server_settings.introspects:
         answer = introspect(text)
-        if "cnf" in answer:  # the key may be one that the JWT does not name
+        if "cnf" in answer:  # the JWT may not name its key
             claims["cnf"] = answer["cnf"]
     return claims

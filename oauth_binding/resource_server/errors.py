@@ -6,7 +6,7 @@ from oauth_binding.resource_server.bearer import InvalidTokenError, UnavailableE
 
 
 class RefusedTokenError(InvalidTokenError):
-    """``invalid_token``; the client is told no more than that, and the log the reason."""
+    """``invalid_token``; the client is told no more than that, and the reason goes into the log."""
 
     def __init__(self, reason: str, description: str = "The access token is invalid.") -> None:
         """:param reason: for the log; no part of the token."""
@@ -22,7 +22,7 @@ class ExpiredTokenError(RefusedTokenError):
 
 
 class ServerUnavailableError(UnavailableError):
-    """The server that issues the tokens does not answer, and what is known of it does not do."""
+    """The server that issues the tokens does not answer, and what is known without it is not enough."""
 
     def __init__(self) -> None:
         super().__init__("The server that issues the access tokens does not answer.")

@@ -22,11 +22,11 @@ from oauth_binding.resource_server.verified_token import AccessToken
 
 
 def explain(text: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the claims of an access token as far as its signature is right, and what is wrong with it.
+    """Return the claims of an access token, if its signature is right, and what is wrong with it.
 
-    :returns: the latter by the name of the check that says so: ``header`` (form, ``typ`` and ``alg``),
+    :returns: the latter by the name of the check that found it: ``header`` (form, ``typ`` and ``alg``),
         ``key`` (``kid``), ``signature``, ``claims``, ``exp``, ``nbf``, ``iss``, ``aud``, ``cnf``, ``feed``,
-        ``introspection`` and ``user``; empty where it is good.
+        ``introspection`` and ``user``; empty if it is good.
     """
     settings = resource_server_settings
     claims: dict[str, Any] = {}

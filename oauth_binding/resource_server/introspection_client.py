@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 #: The ``token_type`` of sender-constrained access tokens, in lower case (RFC 9449 section 6.2).
 _CONSTRAINED: Final = "dpop"
 
-#: Those of access tokens, in lower case: also that of RFC 6750, and what some servers say instead.
+#: The ``token_type`` of access tokens, in lower case: also that of RFC 6750, and what some servers say
+#: instead.
 _ACCESS_TOKEN_TYPES: Final = (
     _CONSTRAINED,
     "bearer",
@@ -41,20 +42,20 @@ _ACCESS_TOKEN_TYPES: Final = (
 #: What the cache is asked for.
 _ANSWERS: Final = "answers of the introspection endpoint"
 
-#: The answers that are waited for, by cache key.
+#: The answers that are being waited for, by cache key.
 _in_flight: dict[str, Future[dict[str, Any] | None]] = {}
 _lock = threading.Lock()
 
 
 def introspect(text: str) -> dict[str, Any]:
-    """Return what the server says of a valid access token.
+    """Return what the server says about a valid access token.
 
     An answer is kept in Django's default cache for ``INTROSPECTION_CACHE_SECONDS``, and no longer than the
-    token lives. Where that cache does not answer, the server is asked. Of simultaneous requests with a token,
-    one of a process asks.
+    token lives. If that cache does not answer, the server is asked. Of simultaneous requests with the same
+    token, one in each process asks.
 
     :raises RefusedTokenError: the token is not active, not an access token, or not for this API.
-    :raises ServerUnavailableError: the server does not answer, or not as RFC 7662 section 2.2 has it.
+    :raises ServerUnavailableError: the server does not answer, or not as in RFC 7662 section 2.2.
     """
     answer = _get_answer(text)
     if not answer["active"]:
@@ -80,7 +81,7 @@ def _get_answer(text: str) -> dict[str, Any]:
         return answer
     with _flight(key) as (future, is_mine):
         if is_mine:
-            # What hangs is waited for once.
+            # A cache that hangs is waited for once.
             answer = _ask_and_keep(key, text) if is_kept else _ask(text)
             future.set_result(answer)
         else:
@@ -96,7 +97,7 @@ def _get_answer(text: str) -> dict[str, Any]:
 def _ask_and_keep(key: str, text: str) -> dict[str, Any]:
     answer: dict[str, Any] | None = None
     with suppress(CacheUnavailableError):
-        # Another request may have got an answer before this one took off.
+        # Another request may have got an answer before this one began to ask.
         answer = _look_up(key)
     if answer is None:
         answer = _ask(text)
@@ -113,7 +114,7 @@ def _look_up(key: str) -> dict[str, Any] | None:
 
 @contextmanager
 def _flight(key: str) -> Iterator[tuple[Future[dict[str, Any] | None], bool]]:
-    """Enter with the future answer, and whether it is for the caller to get it; without one it is None."""
+    """Enter with the future answer, and whether the caller has to get it; without a key it is None."""
     mine: Future[dict[str, Any] | None] = Future()
     with _lock:
         future = _in_flight.setdefault(key, mine)
@@ -145,7 +146,7 @@ def _keep(key: str, answer: dict[str, Any]) -> None:
 
 
 def _ask(text: str) -> dict[str, Any]:
-    """Return the answer of the introspection endpoint, whose members are of their types.
+    """Return the answer of the introspection endpoint, whose members have the right types.
 
     :raises ServerUnavailableError: there is none.
     """
@@ -160,7 +161,7 @@ def _ask(text: str) -> dict[str, Any]:
         else:
             logger.warning("The introspection endpoint at %s answers %d.", url, error.code)
     except HTTPException as error:
-        # Its text has what was answered, and that may be what was asked.
+        # Its text has what was answered, which may repeat what was sent.
         logger.warning("The introspection endpoint at %s can't be used: %s", url, type(error).__name__)
     except (OSError, *MALFORMED) as error:
         logger.warning("The introspection endpoint at %s can't be used: %s", url, one_line(error))
@@ -175,9 +176,9 @@ def _basic_authorization() -> str:
 
 
 def _read_answer(body: bytes) -> dict[str, Any]:
-    """Return the members of an answer that are there; without a null, which says as much as no member.
+    """Return the members of an answer that are present; without nulls, which mean the same as no member.
 
-    :raises ValueError, RecursionError: it is none.
+    :raises ValueError, RecursionError: it is not an answer.
     """
     answer = {name: value for name, value in read_object(body).items() if value is not None}
     if not isinstance(answer.get("active"), bool):

@@ -20,8 +20,8 @@ REQUIRED: Final = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
 def validate(text: str) -> dict[str, Any]:
     """Return the claims of a valid JWT access token.
 
-    The keys are those of ``JWKS_URL``. They are fetched again every five minutes, at most once in ten
-    seconds for keys that are not there, and what was fetched serves while they can't be.
+    The keys are those of ``JWKS_URL``. They are fetched again every five minutes, and for unknown keys at
+    most once in ten seconds; as long as they can't be fetched, the last ones are used.
 
     :raises RefusedTokenError: it is not one, or not for this API, here and now.
     :raises ServerUnavailableError: the keys could not be fetched yet.
@@ -43,10 +43,10 @@ def validate(text: str) -> dict[str, Any]:
 
 
 def check_claims(claims: dict[str, Any]) -> None:
-    """Check that the claims are there that have to be, and that all are of their types.
+    """Check that the required claims are present, and that all have the right types.
 
     :raises RefusedTokenError: one is missing.
-    :raises ValueError: one is of another type.
+    :raises ValueError: one has another type.
     """
     missing = [name for name in REQUIRED if name not in claims]
     if missing:

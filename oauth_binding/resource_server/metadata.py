@@ -19,9 +19,9 @@ CORS = {"Access-Control-Allow-Origin": "*"}
 
 
 def find_described(request: HttpRequest, resource_path: str) -> str | None:
-    """Return the resource whose metadata is asked for, or None where this site has no such resource.
+    """Return the resource whose metadata is asked for, or None if this site has no such resource.
 
-    :param resource_path: what stands after the well-known path; clients leave a slash at its end out.
+    :param resource_path: what follows the well-known path; clients leave out a slash at its end.
     """
     path = f"/{resource_path}"
     return find_resource(request, path) or find_resource(request, f"{path}/")
@@ -30,7 +30,7 @@ def find_described(request: HttpRequest, resource_path: str) -> str | None:
 def describe_proofs(request: HttpRequest, resource: str) -> dict[str, Any]:
     """Return the members that say how tokens are proven (RFC 9728 section 2).
 
-    That proofs are demanded is said of a resource that is one view, which tells.
+    Whether proofs are demanded can be said only if the resource is a single view.
     """
     members = DPOP.metadata(get_authenticator().proof_rules)
     if takes_proofs_alone(request, resource):
@@ -39,13 +39,13 @@ def describe_proofs(request: HttpRequest, resource: str) -> dict[str, Any]:
 
 
 def not_found() -> HttpResponse:
-    """Return the answer to who asks for the metadata of a resource that there is not."""
+    """Return the answer to a request for the metadata of a resource that does not exist."""
     return HttpResponseNotFound(headers=CORS)
 
 
 @method_decorator(login_not_required, name="dispatch")
 class ProtectedResourceMetadataView(View):
-    """The protected resource metadata (RFC 9728 section 3), of what the settings or the URLs have."""
+    """The protected resource metadata (RFC 9728 section 3), from the settings or the URLs."""
 
     def get(self, request: HttpRequest, resource_path: str = "") -> HttpResponse:
         resource = find_described(request, resource_path)

@@ -21,28 +21,28 @@ from oauth_binding.resource_server.bearer import (
 
 
 class BearerTokenMiddleware:
-    """Signs the user of a bearer token in for a request, and refuses a request whose token will not do.
+    """Signs in the user of a bearer token for a request, and refuses a request whose token will not do.
 
-    It takes the place of django-oauth-toolkit's ``OAuth2TokenMiddleware`` and
-    ``OAuth2ExtraTokenMiddleware``, and needs no authentication backend. A site derives its own from it, with
-    the scopes that a token has to have there. A request without a bearer token is let through as it is. Put
-    it last in ``MIDDLEWARE``, or at least after ``AuthenticationMiddleware``: a token that is presented goes
-    before the cookie of a session.
+    It takes the place of django-oauth-toolkit's ``OAuth2TokenMiddleware`` and ``OAuth2ExtraTokenMiddleware``,
+    and needs no authentication backend. A site derives its own class from it, with the scopes that a token
+    must have there. A request without a bearer token is let through as it is. Put it last in ``MIDDLEWARE``,
+    or at least after ``AuthenticationMiddleware``: a token takes precedence over a session cookie.
 
-    Pages of the apps in ``session_apps`` are left alone: a token signs nobody in there.
+    Pages of the apps in ``session_apps`` are left alone: no token signs anybody in there.
 
+    :param get_response: the next middleware or the view, as Django hands it over.
     :raises ImproperlyConfigured: it does not say which scopes (``manage.py check``: E027).
     """
 
-    #: What a token has to have all of; an empty list lets any token sign in.
+    #: The scopes that a token must have, all of them; an empty list lets any token sign in.
     required_scopes: Sequence[str] | None = None
 
-    #: Whose pages only a session opens, by the ``app_name`` of their URLs: every admin site, and the pages of
-    #: the server. What takes tokens there reads them itself.
+    #: The apps whose pages only a session opens, by the ``app_name`` of their URLs: every admin site, and the
+    #: pages of the server. What takes tokens there reads them itself.
     session_apps: Collection[str] = ("admin", "oauth2_provider")
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        # Only here, as the rest of this module works also where there is no django.contrib.auth.
+        # Only here, because the rest of this module also works without django.contrib.auth.
         from django.contrib.auth.models import AnonymousUser
 
         if self.required_scopes is None and not self.overrides_scopes():
@@ -55,11 +55,11 @@ class BearerTokenMiddleware:
 
     @classmethod
     def overrides_scopes(cls) -> bool:
-        """Return whether the class reckons the scopes of each request itself."""
+        """Return whether the class determines the scopes of each request itself."""
         return cls.get_required_scopes is not BearerTokenMiddleware.get_required_scopes
 
     def get_required_scopes(self, request: HttpRequest) -> Sequence[str]:
-        """Return what the token of a request has to have all of."""
+        """Return the scopes that the token of a request must have, all of them."""
         return self.required_scopes or ()
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -75,16 +75,19 @@ class BearerTokenMiddleware:
         return response
 
     def process_view(self, request: Any, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
-        """Refuse a request that has come to a page of ``session_apps`` by other URLs than expected.
+        """Refuse a request that came to a page of ``session_apps`` by URLs other than expected.
 
-        Another middleware has chosen them. By now others have let it in for the token.
+        Another middleware has chosen these. By now, others have let the request in because of the token.
         """
         if getattr(request, "_is_signed_in_by_token", False) and self.is_for_session(request.resolver_match):
             return InsufficientScopeError("No access token opens this resource.").response(request)
         return None
 
     def is_for_session(self, match: ResolverMatch | None) -> bool:
-        """Return whether a page is one of ``session_apps``."""
+        """Return whether a page is one of ``session_apps``.
+
+        :param match: what the address of the page resolves to; None for nothing.
+        """
         if match is None:
             return False
         # A site may have the pages of the server in a namespace of its own.
@@ -110,10 +113,10 @@ class BearerTokenMiddleware:
             raise InsufficientScopeError("The access token does not have the scope.", scopes=scopes)
         attach_token(request, token)
         request.user = token.user if token.user is not None else self.anonymous()
-        # Or AuthenticationMiddleware, and views that are coroutines, would ask the session.
+        # Otherwise AuthenticationMiddleware, and views that are coroutines, would ask the session.
         request._cached_user = request._acached_user = request.user  # type: ignore[attr-defined]
         request._is_signed_in_by_token = True  # type: ignore[attr-defined]
-        # No cookie has opened what comes now, so no other site can have made the browser ask for it.
+        # No cookie opens what follows, so no other site can have made the browser ask for it.
         request._dont_enforce_csrf_checks = True  # type: ignore[attr-defined]
 
 

@@ -1,4 +1,4 @@
-"""Requests with a proven token, as code takes them that knows bearer tokens alone."""
+"""Requests with a proven token, in a form for code that knows only bearer tokens."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from oauth_binding.storage.presented import PROVEN
 
 @dataclass(frozen=True, slots=True)
 class ProvenRequest:
-    """A request whose proof is verified; whether its token is that of the proof, the token is asked."""
+    """A request whose proof is verified; the token is asked whether the proof belongs to it."""
 
-    #: A copy in which the token is a bearer token, and the key is said that is proven.
+    #: A copy in which the token is a bearer token, and which names the proven key.
     request: HttpRequest
     credentials: Credentials = field(repr=False)
     _rules: ProofRules
@@ -26,15 +26,15 @@ class ProvenRequest:
     def record(self) -> None:
         """Note that the proof is used, once the token is known to be good.
 
-        :raises BearerError: it was used before, or that can't be told.
+        :raises BearerError: it was used before, or that can't be found out.
         """
         record(self.request, self.credentials, self._rules)
 
 
 def prove(request: HttpRequest) -> ProvenRequest | None:
-    """Return a request to one of the server's endpoints with its proof verified, or None: it tries none.
+    """Return a request to one of the server's endpoints with its proof verified, or None: it has none.
 
-    :raises BearerError: the proof is missing or no good.
+    :raises BearerError: the proof is missing or not valid.
     """
     if not is_proof_tried(request):
         return None

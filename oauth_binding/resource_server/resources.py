@@ -1,4 +1,4 @@
-"""What takes access tokens on this site, and what it is called: protected resources (RFC 9728)."""
+"""What takes access tokens on this site, and how it is identified: protected resources (RFC 9728)."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from django.urls import NoReverseMatch, Resolver404, ResolverMatch, get_script_p
 
 from oauth_binding.core.addresses import endpoint_path
 
-#: Where metadata is (RFC 9728 section 3), from the root of the site on.
+#: Where metadata is (RFC 9728 section 3), from the root of the site.
 _WELL_KNOWN: Final = ".well-known/oauth-protected-resource"
 
-#: What a path has unescaped (RFC 3986 section 3.3), as reverse() writes it.
+#: The characters that need no escape in a path (RFC 3986 section 3.3), as reverse() writes it.
 _UNESCAPED: Final = "/~:@!$&'()*+,;="
 
-#: The name of these URLs, of a resource with a path and without one.
+#: The names of these URLs, for a resource with a path and for one without.
 AT_ROOT: Final = "oauth-protected-resource"
 
-#: That of those among the URLs of the server, which a site may include under a path.
+#: The name among the URLs of the server, which a site may include under a path.
 _OF_SERVER: Final = "oauth-resource-metadata"
 
 
 def get_address(request: HttpRequest, path: str) -> str:
-    """Return the address of a path on the host that a request has asked; of the root, it has no slash.
+    """Return the address of a path on the requested host; that of the root has no slash.
 
     :param path: from the root of the host on, not escaped.
     """
-    # Not by build_absolute_uri(), for which what comes after two slashes is a host.
+    # Not with build_absolute_uri(), which takes what comes after two slashes for a host.
     host = request.build_absolute_uri("/").removesuffix("/")
     return host + ("" if path == "/" else quote(path, safe=_UNESCAPED))
 
@@ -36,7 +36,7 @@ def get_address(request: HttpRequest, path: str) -> str:
 def covers(resource: str, url: str) -> bool:
     """Return whether an address is that of a resource, or lies below it (as for RFC 8707 audiences).
 
-    :param resource: an identifier; one that is no address covers nothing.
+    :param resource: an identifier; one that is not an address covers nothing.
     """
     try:
         ours, asked = (urlsplit(each) for each in (resource, url))
@@ -47,7 +47,7 @@ def covers(resource: str, url: str) -> bool:
 
 
 def takes_tokens(request: HttpRequest, path: str) -> bool:
-    """Return whether what is at a path of this site is opened by bearer tokens, as far as its view tells.
+    """Return whether access tokens open what is at a path of this site, as far as its view tells.
 
     :param request: any of this site; it may have gone through a ``BearerTokenMiddleware``.
     :param path: from the root of the host on, not escaped.
@@ -64,7 +64,7 @@ def takes_tokens(request: HttpRequest, path: str) -> bool:
 
 
 def takes_proofs_alone(request: HttpRequest, resource: str) -> bool:
-    """Return whether a resource is a view that takes no bearer tokens, as far as that tells.
+    """Return whether a resource is a view that takes no bearer tokens, as far as the view tells.
 
     :param request: any of this site.
     :param resource: an identifier.
@@ -72,7 +72,7 @@ def takes_proofs_alone(request: HttpRequest, resource: str) -> bool:
     try:
         path = unquote(urlsplit(resource).path) or "/"
     except ValueError:
-        return False  # it is no address
+        return False  # it is not an address
     match = _resolve(request, path)
     if match is None or get_address(request, path) != resource:
         return False
@@ -84,9 +84,9 @@ def takes_proofs_alone(request: HttpRequest, resource: str) -> bool:
 
 
 def get_metadata_url(request: HttpRequest, resource: str) -> str | None:
-    """Return where the metadata of a resource is, or None where this site does not serve it.
+    """Return where the metadata of a resource is, or None if this site does not serve it.
 
-    :param resource: an address on the host that the request has asked.
+    :param resource: an address on the requested host.
     """
     resource_path = unquote(urlsplit(resource).path).removeprefix("/")
     kwargs = {"resource_path": resource_path} if resource_path else {}
@@ -94,7 +94,7 @@ def get_metadata_url(request: HttpRequest, resource: str) -> str | None:
         return request.build_absolute_uri(reverse(AT_ROOT, kwargs=kwargs))
     except NoReverseMatch:
         path = endpoint_path(f"{_OF_SERVER}-path" if resource_path else _OF_SERVER, **kwargs)
-    # Under a path, the metadata that is for no path is that of the server alone.
+    # Under a path, the metadata without a path is only that of the server.
     if path is not None and (resource_path or path == f"{get_script_prefix()}{_WELL_KNOWN}"):
         return request.build_absolute_uri(path)
     return None

@@ -2,17 +2,18 @@
 
 The delay of a revocation is bounded. As long as the feed can be fetched, what is known is no older than
 ``REVOCATION_INTERVAL``: the first request after half of it fetches what has changed, while others go on with
-what is there; after all of it everybody waits for the one that fetches, as long as ``TIMEOUT`` in
-core/jose/remote_document.py. While the feed can't be fetched, what is known serves until it is
-``REVOCATION_MAX_STALE`` old. Then, or where there never was anything, requests with JWTs are answered 503.
+what is there; after all of it, everybody waits for the one that fetches, up to ``TIMEOUT`` in
+core/jose/remote_document.py. While the feed can't be fetched, what is known is used until it is
+``REVOCATION_MAX_STALE`` old. After that, or if there never was anything, requests with JWTs are answered with
+503.
 
-The feed comes in pieces: its head says which minutes have changed of those to which something may be added,
-and what is older is read once. Who was away for a while goes on where it was. Where there is much to read, a
-request reads for as long as ``TIMEOUT``, and the next one goes on.
+The feed comes in pieces: its head says which of the minutes that are still open have changed, and what is
+older is read once. After a break, reading goes on where it stopped. If there is much to read, a request reads
+for up to ``TIMEOUT``, and the next one goes on.
 
-What is known is never forgotten before it expires, and its time never goes back, also where answers of
-several hosts come by turns, whose clocks differ. An answer that is older than that, as one of a cache or a
-mirror may be, counts as none.
+What is known is never forgotten before it expires, and its time never goes back, even if answers come in turn
+from several hosts whose clocks differ. An answer older than what is known, which a cache or a mirror may
+give, counts as none.
 
 Each process keeps this for itself, in memory.
 """
@@ -33,17 +34,17 @@ from oauth_binding.resource_server.errors import ExpiredTokenError, RefusedToken
 from oauth_binding.resource_server.settings import resource_server_settings
 from oauth_binding.resource_server.token_digests import TokenDigests
 
-#: How far the clocks of the hosts of a server may be apart, in seconds: as much as ``CLOCK_LEEWAY`` in
+#: How far the clocks of a server's hosts may be apart, in seconds: the same as ``CLOCK_LEEWAY`` in
 #: storage/ending.py, which an API elsewhere can't import.
 CLOCKS_APART: Final = 300
 
 #: The largest piece that is read, in bytes: a few hundred thousand tokens. The server makes smaller ones.
 MAX_SIZE: Final = 16 * 1024 * 1024
 
-#: How old what the server answers may be, in seconds: for so long it does not look into its tables again.
+#: How old the server's answers may be, in seconds: for that long it does not look into its tables again.
 SERVER_DELAY: Final = 1
 
-#: How long to pause where there is more to read than one request does, in seconds: until the next one.
+#: How long to pause if there is more to read than one request can, in seconds: until the next one.
 _SHORT_PAUSE: Final = 0.1
 
 #: The head lists minutes, in seconds.
@@ -54,10 +55,9 @@ MINUTE: Final = 60
 class Head:
     """The last head of the feed."""
 
-    #: What time it was for the server, by the latest one. Of a token that had expired by then, the feed says
-    #: nothing.
+    #: The server's time, by the latest head. The feed says nothing about a token that had expired by then.
     as_of: float
-    #: Until when it may be relied on (its ``exp``).
+    #: Until when the head may be relied on (its ``exp``).
     expires: float
     #: Its validator (RFC 9110 section 8.8.3).
     etag: str | None
@@ -78,7 +78,7 @@ class RevocationFeed(remote_document.RemoteDocument):
         self._state_of_suspended: str | None = None
         #: The moment up to which what is closed was read, in seconds since the epoch; None for nothing yet.
         self._position: int | None = None
-        #: The states of the minutes that are listed, as they were read.
+        #: The states of the listed minutes, as they were when they were read.
         self._states: dict[int, str] = {}
         self._is_behind = False
 
@@ -92,12 +92,12 @@ class RevocationFeed(remote_document.RemoteDocument):
         """Check that a token is not revoked.
 
         :param claims: of a valid JWT.
-        :raises RefusedTokenError: it is, or the server has forgotten about it, as it has expired.
-        :raises ServerUnavailableError: what is known is too old, or it is nothing.
+        :raises RefusedTokenError: it is, or it has expired and the server has forgotten about it.
+        :raises ServerUnavailableError: what is known is too old, or nothing is known.
         """
         interval = resource_server_settings.revocation_interval
         self.refresh(interval / 2, wait=False)
-        # Who comes while the feed is out of reach has what is known, and need not wait to find it so.
+        # While the feed is out of reach, requests use what is known, and need not wait to find that out.
         self.refresh(max(interval / 2, interval - SERVER_DELAY), wait=not self.is_out_of_reach)
         head = self.head
         if head is None or self.age > resource_server_settings.revocation_max_stale:
@@ -155,7 +155,7 @@ class RevocationFeed(remote_document.RemoteDocument):
         self.suspended, self._state_of_suspended = found, state
 
     def _read_revoked(self, head: dict[str, Any], began: float) -> None:
-        """Read what was revoked since this was done last.
+        """Read what was revoked since the last time.
 
         :param began: when the head was asked for.
         """
@@ -181,7 +181,7 @@ class RevocationFeed(remote_document.RemoteDocument):
             read.add(state if read_state is None else read_state)
         if len(read) == 1:
             self._states[start] = read.pop()
-        else:  # something was added in between, maybe to what was read before
+        else:  # something was added in between, perhaps to what had been read
             self._states.pop(start, None)
 
     def _read_piece(self, start: int, head: dict[str, Any]) -> tuple[int, str | None]:

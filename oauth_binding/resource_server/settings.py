@@ -31,9 +31,9 @@ class Setting:
 
     #: What its value has to be.
     rule: Rule
-    #: Its value where the site writes none; None where it has to write one to use it.
+    #: Its value if the site sets none; None if the site has to set one to use it.
     default: Any = None
-    #: The ``VALIDATION`` that it can't be left out with.
+    #: The values of ``VALIDATION`` with which it is required.
     needed_by: Collection[str] = ()
 
 
@@ -82,8 +82,8 @@ SETTINGS: Final[Mapping[str, Setting]] = {
 class ResourceServerSettings:
     """Typed access to ``OAUTH_RESOURCE_SERVER``.
 
-    Each property raises ``ImproperlyConfigured`` where the setting is required and missing
-    (``manage.py check``: E002).
+    Each property raises ``ImproperlyConfigured`` if the setting is required and missing (``manage.py check``:
+    E002).
     """
 
     @property
@@ -150,12 +150,12 @@ class ResourceServerSettings:
 
     @property
     def revocation_feed_url(self) -> str:
-        """Where the revocation feed of the server is; empty where it is not asked."""
+        """Where the revocation feed of the server is; empty if it is not used."""
         return str(self._get("REVOCATION_FEED_URL"))
 
     @property
     def revocation_interval(self) -> float:
-        """How old the list of revoked tokens is at most as long as the feed can be fetched, in seconds."""
+        """How old the list of revoked tokens is at most while the feed can be fetched, in seconds."""
         return float(self._get("REVOCATION_INTERVAL"))
 
     @property
@@ -180,17 +180,17 @@ class ResourceServerSettings:
 
     @property
     def dpop_nonces(self) -> bool:
-        """Whether a DPoP proof has to have a nonce of this API (RFC 9449 section 9)."""
+        """Whether a DPoP proof has to have a nonce from this API (RFC 9449 section 9)."""
         return bool(self._get("DPOP_NONCES"))
 
     @property
     def dpop_replay_cache(self) -> str:
-        """The name of the cache that keeps the proofs that were used."""
+        """The name of the cache that keeps used proofs."""
         return str(self._get("DPOP_REPLAY_CACHE"))
 
     @property
     def get_user(self) -> Callable[[Any], Any]:
-        """What returns the user of a verified token, or None.
+        """The function that returns the user of a verified token, or None.
 
         :raises ImportError: it can't be imported (``manage.py check``: E005).
         """

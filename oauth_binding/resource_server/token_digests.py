@@ -7,18 +7,18 @@ from array import array
 from bisect import bisect_left
 from typing import Final
 
-#: Those that expire within the same time of so many seconds are forgotten together.
+#: Those that expire within the same interval of this many seconds are forgotten together.
 SPAN: Final = 900
 
-#: How many are kept unsorted at least, in what takes more memory.
+#: How many are kept unsorted at least, in a form that takes more memory.
 _MIN_RECENT: Final = 4096
 
 
 class TokenDigests:
     """Which tokens there are, by digests of 64 bits, until they expire.
 
-    A token that is not there is taken for one that is, with a probability of their number by 2**64: of a
-    million, one in 18,000,000,000,000. Other threads may ask while one adds.
+    A token that is not in the set is taken for one that is with a probability of their number divided by
+    2**64: with a million of them, one in 18,000,000,000,000. Other threads may ask while one adds.
     """
 
     def __init__(self) -> None:
@@ -44,9 +44,9 @@ class TokenDigests:
             digests.add(_digest(jti))
 
     def forget(self, as_of: float) -> None:
-        """Forget the tokens that have expired, if not at once.
+        """Forget the tokens that have expired, though not necessarily at once.
 
-        :param as_of: what time it is, in seconds since the epoch.
+        :param as_of: the present time, in seconds since the epoch.
         """
         for span in [span for span in self._spans if (span + 1) * SPAN <= as_of]:
             del self._spans[span]
@@ -60,7 +60,7 @@ class _Digests:
         self._recent: set[int] = set()
 
     def __contains__(self, digest: int) -> bool:
-        # In this order: a digest goes from the second to the first.
+        # In this order, because digests move from the second to the first.
         if digest in self._recent:
             return True
         numbers = self._sorted

@@ -1,4 +1,4 @@
-"""Access tokens that another server has issued, and the users they name."""
+"""Access tokens that another server has issued, and the users that they name."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Binding:
 
 
 class AccessToken:
-    """A verified access token, with what django-oauth-toolkit's have that an API asks for."""
+    """A verified access token, with what APIs use of django-oauth-toolkit's access tokens."""
 
-    #: Its user as the setting ``USER`` returns it; None for a token that a client has of its own.
+    #: Its user, as the setting ``USER`` returns it; None for a client's own token.
     user: Any = None
 
     def __init__(self, claims: dict[str, Any]) -> None:
         """:param claims: those of a JWT (RFC 9068), or the members of an introspection answer (RFC 7662)."""
-        #: What the server says of it.
+        #: What the server says about it.
         self.claims = claims
 
     def __repr__(self) -> str:
@@ -40,18 +40,18 @@ class AccessToken:
 
     @property
     def client_id(self) -> str | None:
-        """The client that it was issued to; None where introspection does not say."""
+        """The client that it was issued to; None if introspection does not say."""
         return self.claims.get("client_id")
 
     @property
     def is_of_client(self) -> bool:
-        """Whether a client has it of its own, and no user is involved (RFC 9068 section 2.2)."""
+        """Whether it is a client's own, and no user is involved (RFC 9068 section 2.2)."""
         subject = self.claims.get("sub")
         return subject is None or subject == self.client_id
 
     @property
     def scope(self) -> str:
-        """Its scopes, apart by spaces (RFC 6749 section 3.3)."""
+        """Its scopes, separated by spaces (RFC 6749 section 3.3)."""
         return str(self.claims.get("scope", ""))
 
     @property
@@ -61,7 +61,7 @@ class AccessToken:
 
     @property
     def expires(self) -> datetime | None:
-        """When it expires; None where introspection does not say."""
+        """When it expires; None if introspection does not say."""
         expires = self.claims.get("exp")
         return None if expires is None else moments.at(expires)
 
@@ -78,22 +78,22 @@ class AccessToken:
         return None if reference is None else Binding(self.claims["binding_type"], reference)
 
     def is_expired(self) -> bool:
-        """Return whether it has expired, as far as the clocks may be apart."""
+        """Return whether it has expired, allowing for clocks that differ."""
         leeway = timedelta(seconds=resource_server_settings.leeway)
         return self.expires is not None and timezone.now() - leeway >= self.expires
 
     def is_valid(self, scopes: Iterable[str] | None = None) -> bool:
-        """Return whether it has not expired and has some scopes, all of them."""
+        """Return whether it has not expired and has all of some scopes."""
         return not self.is_expired() and self.allow_scopes(scopes)
 
     def allow_scopes(self, scopes: Iterable[str] | None) -> bool:
-        """Return whether it has some scopes, all of them."""
+        """Return whether it has all of some scopes."""
         return set(scopes or ()) <= self.scopes.keys()
 
 
 @dataclass(frozen=True)
 class TokenUser:
-    """The user that a token names, where no table knows them. They have no permissions."""
+    """The user that a token names, if no table knows them. They have no permissions."""
 
     #: The ``sub`` of the token.
     pk: str
@@ -130,9 +130,11 @@ class TokenUser:
 
 
 def get_user(token: AccessToken) -> TokenUser | None:
-    """Return the user that a token names, or None for a token that a client has of its own.
+    """Return the user that a token names, or None for a client's own token.
 
-    It is the default of the setting ``USER``, and asks no database.
+    It is the default of the setting ``USER``, and does not ask a database.
+
+    :param token: a token that has been verified.
     """
     if token.is_of_client:
         return None

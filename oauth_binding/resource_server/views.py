@@ -1,7 +1,7 @@
 """Plain Django views that bearer tokens open: a decorator and a mixin, for coroutines, too.
 
-django-oauth-toolkit has both. These answer a refused token with the status and the challenge of
-RFC 6750, and know what a token is bound to. They work also in a project that is not the server.
+django-oauth-toolkit has both. These answer a refused token with the status and the challenge of RFC 6750, and
+know what a token is bound to. They also work in a project that is not the server.
 """
 
 from __future__ import annotations
@@ -39,14 +39,16 @@ def authorize(
     presented_binding: bool = False,
     sender_constrained: bool = False,
 ) -> Any:
-    """Return the access token of a request that has what a resource asks for.
+    """Return the access token of a request, if it has all that a resource asks for.
 
-    :param scopes: what the token has to have all of.
+    :param request: the request to the resource.
+    :param scopes: the scopes that the token must have, all of them.
     :param bound: whether the token has to be bound.
-    :param binding_types: what it has to be bound to one of; implies ``bound``.
+    :param binding_types: the binding types, one of which the token has to have; implies ``bound``.
     :param presented_binding: whether the request has to name what the token is bound to; implies ``bound``.
     :param sender_constrained: whether the token has to come with a proof of its key (RFC 9449).
-    :raises BearerError: the request has not.
+    :raises BearerError: it does not; the error can make the answer (RFC 6750 section 3, RFC 9449 section
+        7.1).
     """
     authenticator = get_authenticator()
     try:
@@ -84,9 +86,9 @@ def protected_resource(
     No cookie opens it, so it is exempt from CSRF protection. The view may be a coroutine function: its
     token is looked up in a thread.
 
-    :param scopes: what the token has to have all of.
+    :param scopes: the scopes that the token must have, all of them.
     :param bound: whether the token has to be bound.
-    :param binding_types: what it has to be bound to one of; implies ``bound``.
+    :param binding_types: the binding types, one of which the token has to have; implies ``bound``.
     :param presented_binding: whether the request has to name what the token is bound to; implies ``bound``.
     :param sender_constrained: whether the token has to come with a proof of its key (RFC 9449).
     """
@@ -129,11 +131,11 @@ class ProtectedResourceMixin:
     The handlers of the view may be coroutines, all of them.
     """
 
-    #: What the token has to have all of.
+    #: The scopes that the token must have, all of them.
     required_scopes: Sequence[str] = ()
     #: Whether the token has to be bound.
     require_bound: bool = False
-    #: What it has to be bound to one of.
+    #: The binding types, one of which the token has to have.
     required_binding_types: Collection[str] = ()
     #: Whether the request has to name what the token is bound to.
     require_presented_binding: bool = False
@@ -151,11 +153,11 @@ class ProtectedResourceMixin:
         return csrf_exempt(view)
 
     def get_required_scopes(self, request: HttpRequest) -> Sequence[str]:
-        """Return what the token of a request has to have all of."""
+        """Return the scopes that the token of a request must have, all of them."""
         return self.required_scopes
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Answer a request, or return the coroutine that does where the view's handlers are coroutines."""
+        """Answer a request, or return the coroutine that does so if the view's handlers are coroutines."""
         if self.view_is_async:  # type: ignore[attr-defined]
             return self._dispatch_async(request, *args, **kwargs)
         refusal = self._refuse(request)
@@ -191,7 +193,7 @@ def _refuse(request: HttpRequest, **demands: Any) -> HttpResponse | None:
 
 
 def _answer(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Return an answer that caches keep for nobody else, with what the client's next proof needs."""
+    """Return an answer that no cache may give to others, with what the client's next proof needs."""
     patch_vary_headers(response, ["Authorization"])
     add_proof_headers(request, response)
     return response

@@ -1,7 +1,8 @@
 """The login session of a browser, by what Django's session keeps of it.
 
-That is three entries: the ``sid`` of the login session, the one that it is going to have, and when the user
-signed in. So any session engine will do, and its key, which is a secret, is never kept anywhere else.
+There are three entries: the ``sid`` of the login session, the ``sid`` that it is going to have, and when the
+user signed in. So any session engine will do, and the session's key, which is a secret, is never kept
+anywhere else.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from oauth_binding.storage.attempts import in_transaction
 SID_KEY: Final = "_oauth_binding_sid"
 
 #: Where it has the ``sid`` of the login session that is going to begin. It is chosen at the login, so that
-#: requests of a browser at the same moment begin the same one, and a logout finds it.
+#: simultaneous requests of a browser begin the same one, and a logout finds it.
 FIRST_SID_KEY: Final = "_oauth_binding_first_sid"
 
 #: Where it has when the user signed in, in seconds since the epoch.
@@ -42,7 +43,7 @@ class LoggedOutError(Exception):
 
 
 def connect() -> None:
-    """Have each login in a browser noted with its time."""
+    """Have the time of each login in a browser noted."""
     user_logged_in.connect(_note_login)
 
 
@@ -55,10 +56,10 @@ def _note_login(sender: Any, request: Any, **kwargs: Any) -> None:
 def begin_or_continue(request: HttpRequest) -> LoginSession | None:
     """Return the login session of a browser in which a user authorizes; it begins the first time.
 
-    None where there is no browser: a site may authenticate requests in other ways than by Django's sessions.
+    None if there is no browser: a site may authenticate requests in ways other than Django's sessions.
 
     :param request: one of an authenticated user, which ``follow`` has seen.
-    :raises LoggedOutError: the login session has been ended since.
+    :raises LoggedOutError: the login session has ended since.
     """
     if not hasattr(request, "session"):
         return None
@@ -94,13 +95,13 @@ def begin_or_continue(request: HttpRequest) -> LoginSession | None:
 
 
 def _next_sid(request: HttpRequest, before: LoginSession | None) -> UUID:
-    """Return the ``sid`` of the login session to begin; the same to requests at the same moment.
+    """Return the ``sid`` of the login session to begin; simultaneous requests get the same.
 
     :param before: the one that Django's session names, if any.
     """
     if before is not None:
         return uuid5(before.sid, str(request.user.pk))
-    first = request.session.get(FIRST_SID_KEY)  # None for a login from before this app was there
+    first = request.session.get(FIRST_SID_KEY)  # None for a login from before this app was installed
     return uuid4() if first is None else UUID(first)
 
 
@@ -113,14 +114,14 @@ def current(request: HttpRequest) -> LoginSession | None:
 
 
 def _session_of(request: HttpRequest) -> LoginSession | None:
-    """Return the login session that Django's session names, whatever has become of it, or None."""
+    """Return the login session that Django's session names, ended or not, or None."""
     django_session = getattr(request, "session", None)
     sid = None if django_session is None else django_session.get(SID_KEY)
     return None if sid is None else login_sessions.find(sid)
 
 
 def _logs_out(session: LoginSession | None) -> bool:
-    """Return whether a browser is logged out whose login session is this; one that is gone has ended."""
+    """Return whether the browser with this login session is to be logged out; one that is gone has ended."""
     return session is None or (
         session.terminated_at is not None and session.termination_reason not in KEEPS_BROWSER
     )
@@ -128,13 +129,13 @@ def _logs_out(session: LoginSession | None) -> bool:
 
 @deciding()
 def follow(request: HttpRequest) -> None:
-    """Log a browser out whose login session was ended from elsewhere; else note that it was seen.
+    """Log a browser out if its login session was ended from elsewhere; otherwise note that it was seen.
 
-    A login session that is not there any more counts as ended.
+    A login session that no longer exists counts as ended.
 
     :param request: one with Django's session.
     """
-    # Without a cookie, an answer does not depend on one, and caches need not tell it apart (Vary).
+    # Without a cookie, an answer does not depend on one, and caches need no Vary.
     if settings.SESSION_COOKIE_NAME not in request.COOKIES or not hasattr(request, "session"):
         return
     if SID_KEY not in request.session:
@@ -147,14 +148,14 @@ def follow(request: HttpRequest) -> None:
         session.see(facts_of(request.META))
         _note_seen(session, session.authenticated_at)
     if session.expires <= timezone.now():
-        # Django's goes on, which was not noticed when that was saved: by another process, for instance.
+        # Django's session goes on, but nobody noticed when it was saved: by another process, for instance.
         request.session.modified = True
 
 
 def note_saved(django_session: Any) -> None:
-    """Note when a session of Django's expires, which is as it says whenever it is saved.
+    """Note when one of Django's sessions expires, which it tells whenever it is saved.
 
-    :param django_session: a session of Django's that has just been saved.
+    :param django_session: one of Django's sessions that has just been saved.
     """
     session, expires = login_sessions.find(django_session.get(SID_KEY)), django_session.get_expiry_date()
     if session is not None and not login_sessions.is_about(session, expires):
@@ -162,11 +163,11 @@ def note_saved(django_session: Any) -> None:
 
 
 def sid_to_end(session: Any) -> Any:
-    """Return the ``sid`` of the login session that ends with a session of Django's, or None.
+    """Return the ``sid`` of the login session that ends with one of Django's sessions, or None.
 
-    It may have been begun by a request that is not answered yet.
+    A request that is not answered yet may have begun it.
 
-    :param session: a session of Django's.
+    :param session: one of Django's sessions.
     """
     return session.get(SID_KEY, session.get(FIRST_SID_KEY))
 
@@ -188,7 +189,7 @@ def _note_seen(session: LoginSession, authenticated_at: datetime) -> bool:
 
 def _note(session: LoginSession, write: Callable[[], bool]) -> bool:
     def note() -> bool:
-        # First, as everywhere: a site may have all of the request in one transaction (ATOMIC_REQUESTS).
+        # First, as everywhere: a site may have the whole request in one transaction (ATOMIC_REQUESTS).
         users.share(session.user_id)
         return write()
 
@@ -199,6 +200,6 @@ def _authenticated_at(request: HttpRequest) -> datetime:
     seconds = request.session.get(AUTHENTICATED_KEY)
     if isinstance(seconds, int):
         return moments.at(seconds)
-    # A login from before this app was there, or one that sends no signal.
+    # A login from before this app was installed, or one that sends no signal.
     last_login: datetime | None = getattr(request.user, "last_login", None)
     return last_login or timezone.now()

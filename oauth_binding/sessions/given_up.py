@@ -1,4 +1,4 @@
-"""What is answered where the database gives a request up for others until trying again is over."""
+"""The answer if the database keeps giving a request up for others until the time for retries is over."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _View = Callable[..., HttpResponseBase]
 
 
 def undo_request(error: OperationalError) -> None:
-    """Undo what a request has done, whose answer is that it was given up for others (``ATOMIC_REQUESTS``).
+    """Undo what a request has done that is answered as given up for others (``ATOMIC_REQUESTS``).
 
     :param error: what the database said; a warning is logged with it.
     """
@@ -51,7 +51,7 @@ def given_up_page(request: HttpRequest, error: OperationalError) -> HttpResponse
 
 
 def page_if_given_up(view: _View) -> _View:
-    """Decorate a view that people ask: ``given_up_page`` is its answer where the database gives it up."""
+    """Decorate a view for people: ``given_up_page`` is its answer if the database gives it up."""
 
     @functools.wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -64,10 +64,10 @@ def page_if_given_up(view: _View) -> _View:
 
 
 def _attempt_rendering(request: HttpRequest, response: Any) -> None:
-    """Have the same said where it is a template that asks the database, once the view is left."""
+    """Answer the same way if it is a template that asks the database, after the view has returned."""
 
     def render_or_answer() -> HttpResponseBase:
-        del response.render  # a cache could not keep it
+        del response.render  # caches must not keep it
         return _attempt(request, response.render)
 
     response.render = render_or_answer
@@ -83,7 +83,7 @@ def _attempt(request: HttpRequest, work: Callable[[], HttpResponseBase]) -> Http
 
 
 def pages_if_given_up(patterns: Iterable[URLPattern]) -> list[URLPattern]:
-    """Return addresses with views that are decorated with ``page_if_given_up``."""
+    """Return URL patterns whose views are decorated with ``page_if_given_up``."""
     return [
         URLPattern(each.pattern, page_if_given_up(each.callback), each.default_args, each.name)
         for each in patterns

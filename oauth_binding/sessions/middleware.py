@@ -1,4 +1,4 @@
-"""Logging a browser out of the whole site whose login session was ended from elsewhere."""
+"""Logging a browser out of the whole site if its login session was ended from elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from oauth_binding.storage.attempts import is_given_up
 class LoginSessionMiddleware(MiddlewareMixin):
     """Logs a browser out whose login session has ended: by its user on another device, or by an operator.
 
-    The pages of the server do that without it. It goes behind ``AuthenticationMiddleware``, and asks the
+    The pages of the server do that without it. It goes after ``AuthenticationMiddleware``, and asks the
     database once for each request of a browser that has signed in to an application.
     """
 

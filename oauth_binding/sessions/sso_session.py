@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 class SSOSessionBinder(TokenBinder):
     """Binds tokens to the login session of the user's browser: they end with it.
 
-    Grants without a browser (password, client credentials, device codes, token exchange) have the shared
-    slot.
+    Grants without a browser (password, client credentials, device codes, token exchange) use the shared slot.
     """
 
     type = SSO_SESSION

@@ -1,7 +1,7 @@
-"""Transactions that are tried again where the database has given them up for others.
+"""Transactions that are tried again when the database has given them up for others.
 
-It does so for a deadlock, for what could not be serialized, for a lock that did not come in time, and, in a
-cluster that certifies transactions when they commit (Galera), for one of another node that was first.
+It does so after a deadlock, a serialization failure, a lock that was not granted in time, and, in a cluster
+that certifies transactions when they commit (Galera), because a transaction on another node was first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from oauth_binding.core.settings import binding_settings
 
 _Result = TypeVar("_Result")
 
-#: How long the first pause is at most, and any; in seconds. Each may be twice as long as the one before.
+#: The longest first pause, and the longest pause at all, in seconds. Each may be twice as long as the one
+#: before.
 FIRST_PAUSE: Final = 0.005
 LONGEST_PAUSE: Final = 0.5
 
@@ -36,7 +37,7 @@ _SQLITE_CODES: Final = {5, 6}
 
 
 class OutdatedError(Exception):
-    """What was read before a transaction has changed: all has to be read and decided anew."""
+    """What was read before a transaction has changed: everything has to be read and decided again."""
 
 
 def is_given_up(error: Exception) -> bool:
@@ -51,12 +52,12 @@ def is_given_up(error: Exception) -> bool:
 
 
 def repeat(work: Callable[[], _Result], is_transient: Callable[[Exception], bool] = is_given_up) -> _Result:
-    """Do some work, and do it again as long as it fails for others, with random pauses that grow.
+    """Do some work, and repeat it as long as it fails because of others, with growing random pauses.
 
     :param work: what to do; it begins its own transaction.
     :param is_transient: whether an error is one after which to try again.
-    :raises Exception: that of the last try that began before ``RETRY_SECONDS`` were over, or where a
-        transaction was given up that is the caller's, in which nothing can be tried again.
+    :raises Exception: the one of the last try that began before ``RETRY_SECONDS`` were over; or if the
+        transaction that was given up is the caller's, in which nothing can be tried again.
     """
     deadline = time.monotonic() + binding_settings.retry_seconds
     pause = FIRST_PAUSE
@@ -87,7 +88,7 @@ def in_transaction(work: Callable[[], _Result]) -> _Result:
 
 @contextmanager
 def tokens_transaction() -> Iterator[None]:
-    """Begin a transaction where the tokens are written, and one where the users are if that is elsewhere."""
+    """Begin a transaction where tokens are written, and one where users are, if that is elsewhere."""
     with ExitStack() as stack:
         for alias in _databases():
             stack.enter_context(transaction.atomic(using=alias))

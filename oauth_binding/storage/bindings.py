@@ -20,12 +20,12 @@ from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.liveness import is_live
 
-#: ``TokenBinding.last_used`` is at most this much behind, so that reuse seldom writes.
+#: ``TokenBinding.last_used`` is behind by at most this much, so that reuse seldom writes.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
 
 
 def lock(binding: TokenBinding, facts: DeviceFacts | None, *, is_expected: bool, name: str) -> bool:
-    """Lock the row of a binding, which is made if it is not there, and note that it is used.
+    """Lock the row of a binding, which is made if it does not exist, and note that it is used.
 
     The lock is a write: a cluster that certifies transactions when they commit knows no other.
 
@@ -33,8 +33,8 @@ def lock(binding: TokenBinding, facts: DeviceFacts | None, *, is_expected: bool,
 
     :param binding: one that was read, or one of ``TokenBinding.identify``, which gets its primary key.
     :param facts: what is seen of the device now; None for nothing new.
-    :param is_expected: whether the row of the latter is most likely there.
-    :param name: what to call it if it is made, and can have a name.
+    :param is_expected: whether a row of the latter most likely exists.
+    :param name: its name if it is made and can have one.
     """
     if not binding._state.adding:
         return _write("pk", binding.pk, facts) is not None
@@ -50,7 +50,7 @@ def lock(binding: TokenBinding, facts: DeviceFacts | None, *, is_expected: bool,
 def lock_occupied(binding: TokenBinding, slot: str, facts: DeviceFacts | None) -> bool:
     """Lock the row of a binding one of whose slots has a live access token, and note that it is used.
 
-    Return whether it has; nothing is locked where it has not.
+    Return whether it has; nothing is locked if it has not.
 
     :param binding: one of ``TokenBinding.identify``, which gets its primary key.
     :param slot: the slot_key() of the slot.
@@ -77,7 +77,7 @@ def lock_occupied(binding: TokenBinding, slot: str, facts: DeviceFacts | None) -
 def lock_all(pks: Iterable[Any]) -> None:
     """Lock the rows of bindings whose tokens are about to end.
 
-    Whoever calls it has locked the user, where they have one: nobody else holds two of them then.
+    The caller has locked the user, if the bindings have one: so nobody else holds two of them.
 
     :param pks: their primary keys.
     """
@@ -99,7 +99,7 @@ def touch(binding_key: str, last_used: datetime | None, facts: DeviceFacts | Non
 
 
 def _write(field: str, value: Any, facts: DeviceFacts | None) -> Any:
-    """Write the row of a binding, which locks it, and return its primary key; None where it is not there."""
+    """Write the row of a binding, which locks it, and return its primary key; None if it does not exist."""
     using = write_alias(TokenBinding)
     connection = connections[using]
     now = connection.ops.adapt_datetimefield_value(timezone.now())
@@ -120,7 +120,7 @@ def _write(field: str, value: Any, facts: DeviceFacts | None) -> Any:
 
 
 def _adapted(connection: Any, facts: DeviceFacts | None) -> list[Any]:
-    """Return the values of the columns of the last sighting, as a database takes them."""
+    """Return the values of the columns of the last sighting in the form that a database takes."""
     if facts is None:
         return []
     address = connection.ops.adapt_ipaddressfield_value(facts.address or None)
@@ -154,7 +154,7 @@ def _statement(using: str, field: str, has_facts: bool) -> str:
 
 def _returns_rows(connection: Any) -> bool:
     """Return whether a database returns the primary key of a row that it updates."""
-    # SQLite can as of the same release for INSERT, which is what Django knows of.
+    # SQLite can since the same release as for INSERT, which is what Django knows about.
     is_able: bool = connection.features.can_return_columns_from_insert
     return is_able and connection.vendor in {"postgresql", "sqlite"}
 
@@ -170,11 +170,11 @@ def _insert_locked(binding: TokenBinding, facts: DeviceFacts | None, name: str) 
     if not binding.is_shared:
         binding.name = name
     else:
-        # It may have been the gate of devices alone until now (see storage/devices.py).
+        # Until now, it may only have been the gate of devices (see storage/devices.py).
         gate = TokenBinding._base_manager.using(using).filter(key=binding.key, may_be_live=None)
         gate.update(created=binding.created, **first)
-    # In one statement: those that wait for who inserts the row would deadlock on MariaDB, if they then locked
-    # it in another.
+    # In one statement: on MariaDB, those that wait for the one that inserts the row would deadlock if they
+    # then locked it in another statement.
     bindings.bulk_create(
         [binding],
         update_conflicts=True,
@@ -184,7 +184,7 @@ def _insert_locked(binding: TokenBinding, facts: DeviceFacts | None, name: str) 
     if not features.can_return_rows_from_bulk_insert:
         binding.pk = bindings.values_list("pk", flat=True).get(key=binding.key)
     if is_wanted(binding_created, TokenBinding):
-        # What was there before was made at another time.
+        # If the row existed, it was made at another time.
         made = bindings.filter(key=binding.key, created=binding.created)
         if made.exists():
             send_after_commit(binding_created, TokenBinding, using, binding=binding, facts=facts)

@@ -1,4 +1,4 @@
-"""Rows in chunks: a statement has so many parameters at most, a short transaction so many rows."""
+"""Rows in chunks: the parameters of a statement, and the rows of a short transaction, are limited."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ CHUNK_SIZE: Final = 250
 
 
 def in_chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
-    """Yield values in lists of at most ``CHUNK_SIZE``, in order: who locks rows by them does so in order.
+    """Yield values in lists of at most ``CHUNK_SIZE``, in order, so that rows are locked in that order.
 
-    :param values: what can be sorted; no value is yielded twice.
+    :param values: values that can be sorted; none is yielded twice.
     """
     ordered = sorted(set(values))
     for start in range(0, len(ordered), CHUNK_SIZE):
@@ -22,12 +22,12 @@ def in_chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
 def in_pages(rows: Any, size: int, *, newest_first: bool = False) -> Iterator[list[Any]]:
     """Yield the rows of a queryset in lists, by their primary keys, of whatever type these are.
 
-    Each list is read when it is asked for, and no row comes twice, also where rows go or change meanwhile.
-    Not by a cursor of the database: MariaDB's client has all rows at once, and a pooler of connections knows
-    none.
+    Each list is read when it is asked for, and no row comes twice, even if rows go or change meanwhile. A
+    cursor of the database would not do: MariaDB's client reads all rows at once, and a connection pooler does
+    not support any.
 
-    :param rows: a queryset, not in slices, of rows or of their primary keys alone.
-    :param size: of a list, in rows.
+    :param rows: a queryset that has not been sliced, of rows or only of their primary keys.
+    :param size: the length of a list, in rows.
     """
     order, beyond = ("-pk", "pk__lt") if newest_first else ("pk", "pk__gt")
     ordered = rows.order_by(order)

@@ -1,4 +1,4 @@
-"""Authorization codes and device codes: what is kept of them, redeeming them once, and ending them."""
+"""Authorization codes and device codes: what is kept about them, redeeming them once, and ending them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ POLL_STEP: Final = 5
 #: Beyond this the interval does not grow, in seconds.
 LONGEST_INTERVAL: Final = 60
 
-#: By how much a poll may come early, since networks are not equally fast all the time.
+#: By how much a poll may come early, since networks are not always equally fast.
 POLL_TOLERANCE: Final = timedelta(seconds=1)
 
 
@@ -74,7 +74,7 @@ def find_context(code: str, application: Any) -> CodeContext | None:
 
 
 def redeem(code: str, application: Any) -> bool:
-    """Redeem an authorization code, and return whether nobody else has.
+    """Redeem an authorization code, and return whether nobody else has done so.
 
     :param code: the code.
     """
@@ -94,7 +94,7 @@ def note_redeemed(code: str, access_token: Any) -> None:
 
 
 def find_redeemed(code: str, application: Any) -> CodeContext | None:
-    """Return what is kept of an authorization code of an application that was redeemed, or None."""
+    """Return what is kept about an application's authorization code that was redeemed, or None."""
     contexts = written(CodeContext).filter(digest=token_checksum(code), application=application)
     context: CodeContext | None = contexts.exclude(access_token="").first()
     return context
@@ -107,7 +107,7 @@ def note_device_requested(
 
     :param scope: what it asks for, separated by spaces.
     :param expires_in: how long the codes live, in seconds.
-    :param interval: how long it has to wait between two polls, in seconds.
+    :param interval: how long the device has to wait between two polls, in seconds.
     """
 
     def save() -> None:
@@ -120,28 +120,28 @@ def note_device_requested(
             expires=now + timedelta(seconds=expires_in),
             interval=interval,
         )
-        # Saving has set it to now, but nothing is too early for the first poll.
+        # Saving has set it to now, but the first poll can't be too early.
         _row_of(grant).update(last_checked=now - timedelta(seconds=interval))
 
     in_transaction(save)
 
 
 def note_poll(grant: AbstractDeviceGrant) -> bool:
-    """Note that a device has asked whether it is approved, and return whether it had waited before.
+    """Note that a device has asked whether it is approved, and return whether it had waited long enough.
 
-    One that had not has to wait ``POLL_STEP`` seconds more from now on (RFC 8628 section 3.5). That is
-    bounded, and the wait is counted from the last poll that was in time: whoever else polls with the same
+    One that had not has to wait ``POLL_STEP`` seconds longer from now on (RFC 8628 section 3.5). There is a
+    limit, and the wait is counted from the last poll that was in time: somebody else who polls with the same
     code can't stretch it for ever.
 
     :param grant: a row that is not decided yet.
     """
     now = timezone.now()
-    # Without regard to the sign: another host's clock may be ahead.
+    # Regardless of the sign: another host's clock may be ahead.
     waited = abs(now - grant.last_checked)
     polled = _row_of(grant)
 
     def note() -> bool:
-        # Of polls at the same moment, one is in time.
+        # Of simultaneous polls, one is in time.
         in_time = waited >= timedelta(seconds=grant.interval) - POLL_TOLERANCE and polled.filter(
             last_checked=grant.last_checked
         ).update(last_checked=now)
@@ -159,10 +159,10 @@ def _row_of(grant: AbstractDeviceGrant) -> Any:
 
 
 def redeem_device_code(device_code: str) -> bool:
-    """Redeem an approved device code, and return whether nobody else has (RFC 8628 section 3.5)."""
+    """Redeem an approved device code, and return whether nobody else has done so (RFC 8628 section 3.5)."""
     grants = written(get_device_grant_model())
     approved = grants.filter(device_code=device_code, status=AbstractDeviceGrant.AUTHORIZED)
-    # The row stays: django-oauth-toolkit answers 404 where there is none.
+    # The row stays: django-oauth-toolkit answers with 404 if there is none.
     return bool(approved.update(status=AbstractDeviceGrant.EXPIRED))
 
 

@@ -1,12 +1,13 @@
 """How many devices a user is signed in on: counted under a lock that all new ones of an application take.
 
-The lock, the *gate*, is on the row of the shared slot, which is made where it is not there: whoever is about
-to bind tokens to what has no live ones takes it before the lock on the binding. What has a live token is let
-pass without it, and can't lose its tokens meanwhile: whatever ends them has locked the user alone.
+The lock, the *gate*, is on the row of the shared slot, which is made if it does not exist: whoever is about
+to bind tokens to a device without live ones takes it before the lock on the binding. A device with a live
+token passes without it, and can't lose its tokens meanwhile: whatever ends them has an exclusive lock on the
+user.
 
-A user may have had any number of devices, and rows of those that are gone stay until ``clearbindings``. So a
-binding is marked when tokens are issued for it (``TokenBinding.may_be_live``). Where the limit seems to be
-reached, what has no live ones by then loses the mark, and only what is marked is ever looked at.
+A user may have had any number of devices, and the rows of former ones stay until ``clearbindings``. So a
+binding is marked when tokens are issued for it (``TokenBinding.may_be_live``). When the limit seems to be
+reached, bindings without live tokens lose the mark, and only marked ones are ever looked at.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class MarkedDevice(NamedTuple):
 def lock_and_count(binding: TokenBinding, at_most: int) -> int:
     """Lock the gate, and return how many devices a user has that may be live, as ``count_marked`` does.
 
-    There is no other new device of the same user, application and binding type until the transaction ends.
-    The lock is a write, as that of bindings is. It is no use of the shared slot.
+    Until the transaction ends, the same user, application and binding type get no other new device. The lock
+    is a write, as that of bindings is. It does not count as a use of the shared slot.
 
     :param binding: one of ``TokenBinding.identify`` that has a user.
     :param at_most: where counting stops.
@@ -48,7 +49,7 @@ def lock_and_count(binding: TokenBinding, at_most: int) -> int:
     lock, count = _statements(using)
     of_lock, of_count = [binding.shared_key], _counted(binding, at_most)
     with connection.cursor() as cursor:
-        # Of several statements, psycopg2 has the result of the last alone.
+        # After several statements, psycopg2 only has the result of the last.
         if takes_several_statements(connection) and connection.Database.__name__ == "psycopg":
             cursor.execute(f"{lock}; {count}", [*of_lock, *of_count])
             is_locked = cursor.rowcount
@@ -66,7 +67,7 @@ def lock_and_count(binding: TokenBinding, at_most: int) -> int:
 
 def _make_gate(using: str, binding: TokenBinding) -> None:
     features = connections[using].features
-    # Another request may make it at the same moment, and is waited for.
+    # Another request may make it at the same moment; this waits for it.
     TokenBinding._base_manager.using(using).bulk_create(
         [binding.shared()],
         update_conflicts=True,
@@ -76,7 +77,7 @@ def _make_gate(using: str, binding: TokenBinding) -> None:
 
 
 def count_marked(binding: TokenBinding, at_most: int) -> int:
-    """Return how many devices a user has that may be live; it looks at no more rows than it returns.
+    """Return how many devices of a user may be live; it looks at no more rows than it counts.
 
     :param binding: one of them, or one to come.
     :param at_most: where it stops.
@@ -110,21 +111,21 @@ def marked_devices(binding: TokenBinding) -> list[MarkedDevice]:
         binding_type=binding.binding_type,
         may_be_live=True,
     )
-    # Whose tokens they are is not said: while PostgreSQL's statistics are old, it would look through all of
-    # the user's for each binding.
+    # The user is not part of the condition: while PostgreSQL's statistics are old, it would look through all
+    # of the user's tokens for each binding.
     looked_at = marked.annotate(is_live=has_live_tokens()).order_by("last_used", "pk")
     return [MarkedDevice(*values) for values in looked_at.values_list("pk", "key", "is_live")]
 
 
 def without_live_tokens(pks: Iterable[Any]) -> list[Any]:
-    """Return those of some primary keys of bindings that are marked, and have no live tokens."""
-    # No condition of the UPDATE: with REPEATABLE READ, MariaDB would lock the tokens that it reads.
+    """Return which of some bindings, by primary key, are marked but have no live tokens."""
+    # Not as a condition of the UPDATE: with REPEATABLE READ, MariaDB would lock the tokens that it reads.
     marked = written(TokenBinding).filter(~has_live_tokens(), may_be_live=True)
     return [pk for chunk in in_chunks(pks) for pk in marked.filter(pk__in=chunk).values_list("pk", flat=True)]
 
 
 def unmark(pks: Iterable[Any]) -> None:
-    """Note that bindings have no live tokens; whoever calls it has locked their users, or the bindings.
+    """Note that bindings have no live tokens; the caller has locked their users or the bindings.
 
     :param pks: their primary keys.
     """
@@ -142,7 +143,7 @@ def has_live_tokens(**conditions: Any) -> Any:
 
 @functools.cache
 def _statements(using: str) -> tuple[str, str]:
-    """Return what locks a gate, and what counts.
+    """Return the statement that locks a gate, and the one that counts.
 
     The latter is ``marked[:at_most].count()`` for what ``marked_devices`` looks at.
     """

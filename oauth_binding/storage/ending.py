@@ -1,8 +1,8 @@
-"""Ending tokens so that requests which are being answered with them come to no harm.
+"""Ending tokens without harm to requests that are being answered with them.
 
-A row stays until ``cleartokens``, because the request that issued it may not have read it back yet. An
-access token without its ``source_refresh_token`` is as good as deleted for what django-oauth-toolkit makes of
-a replay. Refresh tokens come first: django-oauth-toolkit locks the two in this order.
+A row stays until ``cleartokens``, because the request that issued it may not have read it back yet. For the
+way that django-oauth-toolkit treats a replay, an access token without its ``source_refresh_token`` is as good
+as deleted. Refresh tokens come first: django-oauth-toolkit locks the two in this order.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _ENDED: Final = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 def ended() -> datetime:
-    """Return what ``expires`` is of an access token that was ended: long ago, whatever a clock says.
+    """Return the ``expires`` of an access token that was ended: long ago, whatever a clock says.
 
-    A revocation would otherwise take effect elsewhere as late as the clock there is behind. When it was ended
-    is in ``updated``.
+    Otherwise, a revocation would take effect elsewhere with a delay of as much as the clock there is behind.
+    When the token was ended is in ``updated``.
     """
     return _ENDED if settings.USE_TZ else _ENDED.replace(tzinfo=None)
 
 
 def not_ended() -> Q:
-    """Return the condition of access tokens that can still be used, or be brought back.
+    """Return the condition of access tokens that can still be used or brought back.
 
-    One that has expired by the clock here can be used where the clock is behind. A replay within the grace
-    period brings an expired one back by the refresh token that it comes from.
+    One that has expired by this host's clock can be used where a clock is behind. A replay within the grace
+    period brings an expired one back through the refresh token that it comes from.
     """
     return Q(expires__gt=oldest_to_name(timezone.now())) | Q(source_refresh_token__isnull=False)
 
@@ -54,7 +54,7 @@ def revoke_refresh_tokens(refresh_tokens: Any) -> int:
 
 
 def expire_access_tokens(access_tokens: Any) -> int:
-    """End the access tokens of a queryset: they leave their slots. Return how many they are."""
+    """End the access tokens of a queryset: they leave their slots. Return how many there were."""
     add_rows_to_revocation_feed(access_tokens)
     count: int = access_tokens.update(
         slot=None, expires=ended(), updated=timezone.now(), source_refresh_token=None
@@ -63,9 +63,9 @@ def expire_access_tokens(access_tokens: Any) -> int:
 
 
 def add_rows_to_revocation_feed(access_tokens: Any) -> None:
-    """Let the revocation feed, where there is one, name the JWTs of a queryset, in one statement.
+    """Let the revocation feed, if there is one, name the JWTs of a queryset, in one statement.
 
-    :param access_tokens: which are about to end.
+    :param access_tokens: those that are about to end.
     """
     if not binding_settings.revocation_feed:
         return
@@ -75,7 +75,7 @@ def add_rows_to_revocation_feed(access_tokens: Any) -> None:
     using = write_alias(RevokedToken)
     try:
         select, parameters = found.query.get_compiler(using).as_sql()
-    except EmptyResultSet:  # such as of an empty list of keys
+    except EmptyResultSet:  # for instance with an empty list of keys
         return
     before, after = feed_insertion(using)
     with connections[using].cursor() as cursor:
@@ -83,9 +83,9 @@ def add_rows_to_revocation_feed(access_tokens: Any) -> None:
 
 
 def feed_insertion(using: str) -> tuple[str, str]:
-    """Return what stands before and after a SELECT of ``jti``, ``expires`` and now, to add it to the feed.
+    """Return what comes before and after a SELECT of ``jti``, ``expires`` and now, to add these to the feed.
 
-    What is there already is left as it is. Django has no INSERT of a SELECT.
+    What is already there is left as it is. Django has no INSERT of a SELECT.
 
     :param using: alias of the database.
     """
@@ -98,9 +98,9 @@ def feed_insertion(using: str) -> tuple[str, str]:
 
 
 def oldest_to_name(now: datetime) -> datetime:
-    """Return when a token has expired at the latest that the feed need not name any more.
+    """Return the moment up to which the feed need not name tokens that have expired.
 
-    One that has expired by the clock here may be live by another.
+    One that has expired by this host's clock may be live by another.
 
     :param now: what time it is.
     """
@@ -108,9 +108,9 @@ def oldest_to_name(now: datetime) -> datetime:
 
 
 def add_to_revocation_feed(token: BoundAccessToken) -> None:
-    """Let the revocation feed, where there is one, name a token if it is a JWT.
+    """Let the revocation feed, if there is one, name a token if it is a JWT.
 
-    :param token: which is about to end, and may have changed since it was read.
+    :param token: one that is about to end, and may have changed since it was read.
     """
     if not binding_settings.revocation_feed:
         return

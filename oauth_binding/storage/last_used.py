@@ -1,7 +1,7 @@
-"""When a binding was last used, as calls of APIs tell: noted while they are answered, and written afterwards.
+"""When a binding was last used, by API calls: noted while they are answered, and written afterwards.
 
-What was read with the token tells whether there is anything to write, so that a call costs no query. What is
-written is ``last_used`` alone, once the answer is out, and nobody is waited for: who has the row locked
+What was read with the token tells whether there is anything to write, so that a call costs no query. Only
+``last_used`` is written, once the answer is out, without waiting for anybody: whoever has the row locked
 issues a token for the binding, which is a use of its own, or ends its tokens.
 """
 
@@ -24,10 +24,10 @@ from oauth_binding.storage.attempts import is_given_up
 
 logger = logging.getLogger(__name__)
 
-#: How many bindings a thread notes at most: one that answers no HTTP requests never comes to write them.
+#: How many bindings a thread notes at most: one that answers no HTTP requests never gets to write them.
 MAX_NOTED: Final = 100
 
-#: How long nothing is written after an error, in seconds: what can't be written would be tried at each call.
+#: How long nothing is written after an error, in seconds: otherwise, each call would try again.
 PAUSE: Final = 300
 
 
@@ -35,15 +35,15 @@ class _Use(NamedTuple):
     #: Alias of the database.
     using: str
     moment: datetime
-    #: When the binding has to have been used last for this to be written.
+    #: This is written only if the binding's last use is not later than this.
     not_after: datetime
 
 
 class _Noted(threading.local):
-    """What the request that a thread answers has used, by the keys of the bindings.
+    """What the request that a thread is answering has used, by the keys of the bindings.
 
-    Whatever asks the database is run in one thread for each request, under ASGI, too, and so is what follows
-    a request.
+    For each request, whatever asks the database runs in one thread, under ASGI, too, and so does what follows
+    the request.
     """
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ def connect() -> None:
 
 
 def note_use(binding: TokenBinding | None) -> None:
-    """Note that a binding is used by the request at hand, unless that was written a while ago at most.
+    """Note that the current request uses a binding, unless that was written recently.
 
     :param binding: what a good token is bound to, as it was read with it.
     """

@@ -30,7 +30,7 @@ def live_refresh_tokens() -> Q:
 
     :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed.
     """
-    # The same rules by which django-oauth-toolkit accepts one.
+    # The same rules as those by which django-oauth-toolkit accepts one.
     live = Q(revoked__isnull=True, access_token__isnull=False)
     lifetime = refresh_token_expire_timedelta()
     if lifetime is not None:
@@ -39,11 +39,11 @@ def live_refresh_tokens() -> Q:
 
 
 def outlived_refresh_tokens() -> Q:
-    """Return the condition of refresh tokens that have expired by the policies of applications alone."""
+    """Return the condition of refresh tokens that have expired only by the policies of applications."""
     now = timezone.now()
     idle_since = ExpressionWrapper(OuterRef("access_token__expires"), output_field=DateTimeField())
     started = Coalesce(OuterRef("binding_login_started"), OuterRef("created"))
-    # NULL, where there is no such lifetime, is not before now.
+    # If there is no such lifetime, NULL is not before now.
     by_policy = TokenPolicy.objects.filter(application=OuterRef("application")).filter(
         Q(LessThanOrEqual(idle_since + _Seconds("refresh_token_lifetime"), now))
         | Q(LessThanOrEqual(started + _Seconds("login_lifetime"), now))
@@ -59,7 +59,7 @@ def outlived_refresh_tokens() -> Q:
 class _Seconds(Func):
     """The duration of a number of seconds in a column."""
 
-    # As Django keeps durations where the database has none: in microseconds.
+    # In microseconds, as Django keeps durations if the database has no type for them.
     template = "(%(expressions)s * 1000000)"
     output_field = DurationField()
 
@@ -70,21 +70,21 @@ class _Seconds(Func):
 
 
 def is_live(expires: datetime | None) -> bool:
-    """Return whether what expires then can still be used; None stands for never."""
+    """Return whether what expires at a moment can still be used; None stands for never."""
     return expires is None or expires > timezone.now()
 
 
 def refresh_token_expiry(refresh_token: Any) -> datetime | None:
-    """Return when a refresh token expires, or None where it never does.
+    """Return when a refresh token expires, or None if it never does.
 
-    :param refresh_token: a row that has its access token.
+    :param refresh_token: a row with its access token.
     :raises ImproperlyConfigured: ``REFRESH_TOKEN_EXPIRE_SECONDS`` is malformed.
     """
     return min(refresh_token_limits(refresh_token).values(), default=None)
 
 
 def refresh_token_limits(refresh_token: Any) -> dict[str, datetime]:
-    """Return when a refresh token expires by each setting that has a say, by its name. The first one wins.
+    """Return when a refresh token expires by each setting that applies, by its name. The earliest wins.
 
     The parameters and errors are those of ``refresh_token_expiry``.
     """
@@ -105,9 +105,9 @@ def access_token_faults(access_token: Any) -> Iterator[Reason]:
 
 
 def repeatable_until(refresh_token: Any) -> datetime | None:
-    """Return until when a refresh token that was used may be used again, for who missed the answer.
+    """Return until when a used refresh token may be used again, for clients that missed the answer.
 
-    None is for one that may not: it was not used but revoked, what it was refreshed to has ended, or
+    None if it may not: it was not used but revoked, what it was refreshed to has ended, or
     ``REFRESH_TOKEN_GRACE_PERIOD_SECONDS`` is over.
 
     :param refresh_token: its row.
@@ -116,7 +116,7 @@ def repeatable_until(refresh_token: Any) -> datetime | None:
     if refresh_token.revoked is None or not seconds:
         return None
     until: datetime = refresh_token.revoked + timedelta(seconds=seconds)
-    # As django-oauth-toolkit tells what was used from what was revoked.
+    # This is how django-oauth-toolkit tells what was used from what was revoked.
     is_repeatable = is_live(until) and access_tokens().filter(source_refresh_token=refresh_token).exists()
     return until if is_repeatable else None
 

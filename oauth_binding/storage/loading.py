@@ -1,7 +1,8 @@
-"""Rows that are loaded from a fixture (``loaddata``): what is made of primary keys is made of the new ones.
+"""Rows that are loaded from a fixture (``loaddata``): what depends on primary keys is made from the new ones.
 
-With ``--natural-primary``, users and applications have others in another database. The keys of bindings and
-slots would not be found again: each device would be two, and a slot could have two live tokens.
+With ``--natural-primary``, users and applications have different primary keys in another database. The keys
+of bindings and slots would no longer match: each device would become two, and a slot could have two live
+tokens.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _as_dumped: Final[set[tuple[str, Any]]] = set()
 
 
 def connect() -> None:
-    """Have fixtures loaded into whatever database, in whatever order."""
+    """Make loading fixtures work into any database, in any order."""
     pre_save.connect(_before_binding, sender=TokenBinding)
     post_save.connect(_after_binding, sender=TokenBinding)
     pre_save.connect(_before_access_token, sender=get_access_token_model())
@@ -44,7 +45,7 @@ def _after_binding(instance: TokenBinding, raw: bool, using: str, **kwargs: Any)
     if not raw:
         return
     rows = get_access_token_model()._base_manager.using(using)
-    # For the tokens that come later.
+    # For the tokens that are loaded later.
     loaded = (using, instance.pk)
     if vars(instance)["_is_as_dumped"]:
         _as_dumped.add(loaded)
@@ -64,20 +65,20 @@ def _before_access_token(instance: Any, raw: bool, using: str, **kwargs: Any) ->
     if not raw or not instance.slot or instance.slot.startswith(_PENDING):
         return
     if (using, instance.binding_id) in _as_dumped:
-        return  # so is the slot, also of a token that was narrowed since
+        return  # then so is the slot, even for a token that was narrowed since
     bindings = TokenBinding._base_manager.using(using).filter(pk=instance.binding_id)
     key = bindings.values_list("key", flat=True).first()
     if key is not None:
         instance.slot = _free_slot(key, instance, using)
     else:
-        # Not as it is: another user may have this primary key by now, and the slot.
+        # Not unchanged: another user may have this primary key by now, and the slot.
         instance.slot = _PENDING + base64.urlsafe_b64encode(bytes.fromhex(instance.slot)).decode().rstrip("=")
 
 
 def _free_slot(key: str, token: Any, using: str) -> str | None:
     """Return the slot of a token, or None where another token of the binding has it.
 
-    That is so where somebody has changed what one of the two is for.
+    That happens if somebody has changed what one of the two is for.
     """
     slot = slot_key(key, token.scope.split(), token.resource)
     others = type(token)._base_manager.using(using).filter(slot=slot).exclude(pk=token.pk)

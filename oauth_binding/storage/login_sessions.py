@@ -21,17 +21,17 @@ from oauth_binding.models import (
 )
 from oauth_binding.storage import prepared_sql
 
-#: ``LoginSession.last_seen`` is at most this much behind, so that looking at pages seldom writes.
+#: ``LoginSession.last_seen`` is behind by at most this much, so that looking at pages seldom writes.
 LAST_SEEN_RESOLUTION: Final = timedelta(minutes=5)
 
-#: And ``LoginSession.expires`` is by this much off, but not shortly before.
+#: ``LoginSession.expires`` may be off by this much, but not shortly before it is reached.
 EXPIRY_RESOLUTION: Final = timedelta(minutes=5)
 
 
 def find(sid: Any) -> LoginSession | None:
-    """Return the login session that has a ``sid``, whether or not it goes on, or None.
+    """Return the login session with a given ``sid``, whether or not it goes on, or None.
 
-    :param sid: as a UUID or a text; another text is none.
+    :param sid: as a UUID or a text; any other text finds none.
     """
     try:
         wanted = uuid.UUID(str(sid))
@@ -42,7 +42,7 @@ def find(sid: Any) -> LoginSession | None:
 
 
 def is_live(sid: Any) -> bool:
-    """Return whether a login session goes on; one that is not there has ended.
+    """Return whether a login session goes on; one that does not exist has ended.
 
     :param sid: as for ``find``.
     """
@@ -56,7 +56,7 @@ def live_sessions() -> Q:
 
 
 def begin(session: LoginSession) -> LoginSession | None:
-    """Save a login session, unless another request has, and return what is there now of its ``sid``."""
+    """Save a login session, unless another request has, and return the one that now has its ``sid``."""
     written(LoginSession).bulk_create([session], ignore_conflicts=True)
     return find(session.sid)
 
@@ -73,7 +73,7 @@ def hold(session: LoginSession) -> bool:
 def note_seen(session: LoginSession, authenticated_at: datetime) -> bool:
     """Note that a login session was seen, with its ``facts``, and return whether it has not ended.
 
-    :param authenticated_at: when the user has signed in last in that browser.
+    :param authenticated_at: when the user last signed in in that browser.
     """
     session.last_seen, session.authenticated_at = timezone.now(), authenticated_at
     seen = sighting("last", session.facts)
@@ -94,13 +94,13 @@ def _write(session: LoginSession, **values: Any) -> bool:
 
 
 def is_about(session: LoginSession, expires: datetime) -> bool:
-    """Return whether it is known well enough when a login session expires."""
+    """Return whether the known expiry of a login session is near enough to the real one."""
     soon = timezone.now() + EXPIRY_RESOLUTION
     return session.expires >= soon and abs(session.expires - expires) <= EXPIRY_RESOLUTION
 
 
 def note_client(session: LoginSession, application: Any, sub: str) -> None:
-    """Keep that an application got an ID token in a login session.
+    """Note that an application got an ID token in a login session.
 
     :param sub: that of the ID token.
     """
@@ -132,7 +132,7 @@ def terminate(pks: Collection[int], reason: TerminationReason) -> list[LoginSess
 
 
 def sid_of(token: Any, exchange: TokenExchange | None) -> Any:
-    """Return the ``sid`` of the login session that a token lasts no longer than, or None: there is none.
+    """Return the ``sid`` of the login session that limits a token, or None: there is none.
 
     :param token: the row of an access or refresh token.
     :param exchange: what it was exchanged from, if anything.

@@ -1,4 +1,4 @@
-"""How long a login lasts: from its first token on, through refresh, exchange and being answered again."""
+"""How long a login lasts: from its first token on, through refresh, exchange and being returned again."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from oauth_binding.models import TokenExchange, policy_of
 
 
 def login_started(token: Any) -> datetime:
-    """Return when the login began that an access or refresh token is of.
+    """Return when the login that an access or refresh token belongs to began.
 
-    :param token: its row; what is older than the column counts from when it was issued.
+    :param token: its row; for one that is older than the column, the time when it was issued counts.
     """
     started: datetime = token.binding_login_started or token.created
     return started
 
 
 def login_lifetime(application: Any, exchange: TokenExchange | None) -> timedelta | None:
-    """Return how long a login may last: the least that its applications say, or None where none says it.
+    """Return how long a login may last: the least that its applications say, or None if none says so.
 
     :param application: the one that the tokens are issued to; None for none.
-    :param exchange: what they were exchanged from, if anything: that lasts no longer.
+    :param exchange: what they were exchanged from, if anything: its login limits theirs.
     """
     limits = [] if application is None else [policy_of(application).login_lifetime]
     if exchange is not None:
@@ -33,7 +33,7 @@ def login_lifetime(application: Any, exchange: TokenExchange | None) -> timedelt
 
 
 def login_end(token: Any) -> datetime | None:
-    """Return when the login ends that an access or refresh token is of; None where it ends by nothing alone.
+    """Return when the login that an access or refresh token belongs to ends; None if it does not by itself.
 
     :param token: its row.
     """

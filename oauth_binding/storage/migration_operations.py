@@ -14,7 +14,7 @@ from django.db.migrations import AddField
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
-#: On MariaDB: how long a change of a table waits for those who use it, in seconds, and how often it is tried.
+#: On MariaDB: how long changing a table waits for those who use it, in seconds, and how often it is tried.
 LOCK_WAIT_TIMEOUT: Final = 2
 MAX_ATTEMPTS: Final = 100
 
@@ -22,7 +22,7 @@ _LOCK_ERRORS: Final = (1205, 1213)  # lock wait timeout, deadlock
 
 
 class InApp(Operation):
-    """Run an operation as if it stood in a migration of another app, on that app's state and tables.
+    """Run an operation as if it were in a migration of another app, on that app's state and tables.
 
     :param app_label: the app to act on.
     :param operation: what to do there.
@@ -68,9 +68,9 @@ class InApp(Operation):
 def _change(schema_editor: BaseDatabaseSchemaEditor, change: Callable[[], None]) -> None:
     """Change a table that requests are using.
 
-    On MariaDB an ALTER TABLE also locks the tables with foreign keys to the table, in another order than
-    requests do. The database gives up one of them, and a migration that fails half-way can't be run again
-    there. So the change never waits long, during which everybody would wait for it, and is tried again.
+    On MariaDB, an ALTER TABLE also locks the tables with foreign keys to the table, in a different order from
+    requests. The database then gives up one of the two, and a migration that fails half-way can't be run
+    again there. So the change never waits long, as everybody else would wait for it, and is tried again.
     """
     if schema_editor.connection.vendor != "mysql" or schema_editor.collect_sql:
         change()
@@ -128,9 +128,9 @@ class AddFieldWithoutIndex(AddField):
 class BuildIndex(Operation):
     """Build the index of a field that ``AddFieldWithoutIndex`` added, without blocking writes.
 
-    Only PostgreSQL does that apart, and outside of a transaction; other databases have the index already. In
-    a transaction of the site's, such as one that makes a new tenant, the table is locked meanwhile. What an
-    interrupted run has left behind is built anew.
+    Only PostgreSQL does that separately, and outside of a transaction; other databases have the index
+    already. In a transaction of the site's, such as one that makes a new tenant, the table is locked
+    meanwhile. What an interrupted run has left behind is built again.
 
     :param model_name: the model of the field.
     :param name: the field, which is indexed or unique.
@@ -162,7 +162,8 @@ class BuildIndex(Operation):
         table, index, column = quote(model._meta.db_table), quote(name), quote(field.column)
         concurrently = "" if connection.in_atomic_block else "CONCURRENTLY"
         schema_editor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {index}")
-        # By its name alone, that of another schema in the search path would go: of what all tenants share.
+        # By its name alone, an index in another schema of the search path could go: one that all tenants
+        # share.
         if schema_editor.collect_sql or _has_index(connection, model, name):
             schema_editor.execute(f"DROP INDEX {concurrently} IF EXISTS {index}")
         if field.unique:
@@ -178,7 +179,7 @@ class BuildIndex(Operation):
         from_state: ProjectState,
         to_state: ProjectState,
     ) -> None:
-        pass  # goes with the column
+        pass  # it goes with the column
 
     def describe(self) -> str:
         return f"Build the index of {self.name} on {self.model_name}"

@@ -1,6 +1,6 @@
 """Reading a row by a unique column, in SQL that is written once.
 
-Django writes a query anew each time, which takes it several times as long as a database to answer one like
+Django writes a query anew each time, which takes several times as long as a database takes to answer one like
 these.
 """
 
@@ -13,11 +13,11 @@ from typing import Any, Final, Literal
 
 from django.db import connections, models
 
-#: How a row is locked: not at all, against whoever changes it, or alone.
+#: How a row is locked: not at all, shared (against changes only), or exclusively.
 Lock = Literal["", "share", "update"]
 
-#: What locks the rows of a query against whoever changes them, which Django has nothing for. Elsewhere they
-#: are locked alone.
+#: What locks the rows of a query against changes only, which Django can't do. On other databases they are
+#: locked exclusively.
 _SHARED: Final = {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
 
 
@@ -25,7 +25,7 @@ _SHARED: Final = {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
 class _Select:
     sql: str
     parameters: tuple[Any, ...]
-    #: Which values are converted how: index, converter and the expression that it is given.
+    #: Which values are converted, and how: index, converter and the expression that it is given.
     converters: list[tuple[int, Callable[..., Any], Any]]
 
 
@@ -48,9 +48,9 @@ def fetch(
 
     :param using: alias of the database.
     :param field: a unique field of the model, or "pk".
-    :param value: what it is.
-    :param names: of the values, as for ``values_list()``.
-    :param lock: whether the row is locked, as by ``select_for_update()``, or with others who share the lock.
+    :param value: its value.
+    :param names: the names of the values, as for ``values_list()``.
+    :param lock: whether the row is locked, as by ``select_for_update()``, or with a shared lock.
     :param manager: which of the model's managers has the row.
     """
     connection = connections[using]
@@ -59,7 +59,7 @@ def fetch(
         column = model._meta.pk if field == "pk" else model._meta.get_field(field)
         parameters: Any = [column.get_db_prep_value(value, connection)]
     else:
-        # It may choose among the rows, and not always the same.
+        # A manager may choose among the rows, and not always the same ones.
         select = _write(using, model, manager, field, value, names, lock)
         parameters = select.parameters
     with connection.cursor() as cursor:
@@ -84,7 +84,7 @@ def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...
     :param using: alias of the database.
     :param field: a field of the model, or "pk"; where it is not unique, any of the rows is returned.
     :param value: what it is.
-    :param related: foreign keys of the model, or of those that stand before, as in ``select_related()``.
+    :param related: foreign keys of the model, or of models named before, as in ``select_related()``.
     """
     columns, names = _columns(model, related)
     values = fetch(using, model, field, value, names)
@@ -103,7 +103,7 @@ def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...
 
 @functools.cache
 def _columns(model: Any, related: tuple[str, ...]) -> tuple[list[tuple[Any, list[str]]], tuple[str, ...]]:
-    """Return the models and their columns, and what values_list() calls all of these."""
+    """Return the models with their columns, and the names that values_list() has for the columns."""
     models_ = [model, *(_related_model(model, path) for path in related)]
     columns = [(each, [column.attname for column in each._meta.concrete_fields]) for each in models_]
     prefixes = ["", *(f"{name}__" for name in related)]

@@ -1,7 +1,7 @@
-"""What is demanded of requests with a token: its key, and that they name what it is bound to.
+"""What is demanded of requests with a token: the token's key, and that they name what it is bound to.
 
-The tokens are asked themselves, by ``oauth_binding.storage.standing.ask_when_validated``. They know no
-request, so what it presents is said here; where nobody has said it, a token with a demand is refused.
+The tokens themselves are asked, by ``oauth_binding.storage.standing.ask_when_validated``. They do not know
+the request, so what that presents is kept here; if nobody has put it here, a token with a demand is refused.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from oauth_binding.core.settings import binding_settings
 from oauth_binding.models import Demand, policy_of
 from oauth_binding.storage.reports import report, was_reported_just_now
 
-#: Where a door that has verified a proof keeps the ``Confirmation`` in the headers that it hands on; no
-#: HTTP header has a dot in WSGI.
+#: Where a door that has verified a proof keeps the ``Confirmation`` in the headers that it hands on; in WSGI,
+#: no HTTP header has a dot.
 PROVEN: Final = "oauth_binding.proven"
 
 
 @dataclass
 class Presentation:
-    """What a request presents beside its token."""
+    """What a request presents besides its token."""
 
     #: The value of the header; empty without one.
     value: str = ""
-    #: By which key it is proven that the token is its own; None without a proof.
+    #: The key that proves that the token is its own; None without a proof.
     proven: Confirmation | None = None
-    #: Why a token that was asked meanwhile is refused; empty where it is not.
+    #: Why a token that was asked meanwhile is refused; empty if it is not.
     fault: str = ""
     #: The same for the audit log, and which token that is.
     reason: Reason | None = None
     refused: Any = None
-    #: The request's ``META``; None where there is no request.
+    #: The request's ``META``; None if there is no request.
     meta: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def meets_demands_of(self, token: Any) -> bool:
-        """Return whether a token's application is content with it.
+        """Return whether a token's application is satisfied with it.
 
         :param token: an access or refresh token.
         """
@@ -80,7 +80,7 @@ class Presentation:
         return False
 
     def _report(self, token: Any) -> None:
-        # An API is asked much more often than the token endpoint, and by some of its code more than once.
+        # An API is called much more often than the token endpoint, and some of its code asks more than once.
         demand = "require_presented_binding"
         if not was_reported_just_now(demand, token.binding):
             facts = None if self.meta is None else facts_of(self.meta)
@@ -94,7 +94,7 @@ _current: ContextVar[Presentation | None] = ContextVar("oauth_binding_presentati
 def presenting(meta: Any) -> Iterator[Presentation]:
     """Enter with what a request presents, while its token is validated.
 
-    :param meta: its ``META``, or what has the same keys.
+    :param meta: its ``META``, or a dict with the same keys.
     """
     name = HttpHeaders.to_wsgi_name(binding_settings.binding_header)
     presentation = Presentation(str(meta.get(name, "")), meta.get(PROVEN), meta=meta)
@@ -108,7 +108,7 @@ def presenting(meta: Any) -> Iterator[Presentation]:
 def is_presented(token: Any) -> bool:
     """Return whether an access token came with what its application demands.
 
-    What is found is kept at the token: permissions ask it again when the validator is done.
+    The result is kept on the token: permissions ask it again when the validator is done.
     """
     if getattr(token, "_is_presented", False):
         return True

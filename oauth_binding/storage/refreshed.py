@@ -1,4 +1,4 @@
-"""The pair that a refresh takes the place of, ended in SQL that is written once."""
+"""The pair that a refresh replaces, ended in SQL that is written once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class Left(Enum):
     """What is left of a pair that was to be ended."""
 
-    #: Both are as they were: the refresh token is no longer what it was when it was read.
+    #: Both: the refresh token is no longer what it was when it was read.
     PAIR = auto()
-    #: The access token, which is no longer what it was, or in another slot.
+    #: The access token, which is no longer what it was, or is in another slot.
     ACCESS_TOKEN = auto()
     NOTHING = auto()
 
@@ -29,8 +29,8 @@ class Left(Enum):
 def end_pair(using: str, refresh_token: BoundRefreshToken, slot: str) -> Left:
     """End a refresh token and its access token, which leaves its slot.
 
-    Both only if they are what they were when they were read, which spares the caller to read them again. But
-    for the revocation feed, it does what this does, of which tests/storage/ makes sure::
+    Only if both are what they were when they were read, which saves the caller from reading them again.
+    Except for the revocation feed, it does what this does, as tests/storage/ makes sure::
 
         read, access = refresh_token, refresh_token.access_token
         there = refresh_tokens().filter(pk=read.pk, access_token=access.pk)
@@ -95,7 +95,7 @@ def _end(using: str, refresh_token: BoundRefreshToken, slot: str | None) -> Left
 
 @functools.cache
 def _statements(using: str, has_confirmation: bool, has_slot: bool) -> tuple[str, str, str]:
-    """Return one statement that ends both, if the database has such, and what ends the one and the other."""
+    """Return one statement that ends both, if the database supports that, and one for each of the two."""
     connection = connections[using]
     quote = connection.ops.quote_name
     access, refresh = get_access_token_model()._meta, get_refresh_token_model()._meta

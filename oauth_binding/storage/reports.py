@@ -1,4 +1,4 @@
-"""What a demand would have refused, had it been more than a report: told, and noted at the binding."""
+"""What a demand would have refused, had it been more than a report: signalled, and noted at the binding."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from oauth_binding.models import MISSED, TokenBinding
 
 logger = logging.getLogger(__name__)
 
-#: How often it is noted at a binding, at most.
+#: The least time between two notes at a binding.
 RESOLUTION: Final = timedelta(minutes=1)
 
 
 def report(
     demand: str, application: Any, user: Any, binding: TokenBinding | None, facts: DeviceFacts | None
 ) -> None:
-    """Tell of a request that is let through, and is going to be refused once a demand is more than a report.
+    """Report a request that is let through but will be refused once a demand is more than a report.
 
     :param demand: the name of the field of the token policy.
     :param application: whose policy it is.
     :param user: whose token it is; None where the client acts for itself.
     :param binding: that of the token, if it has one.
-    :param facts: what the request says of the device that it comes from; None where it is not at hand.
+    :param facts: what the request says about the device that it comes from; None if the request is not known.
     """
     logger.info(
         "A request of client %s would have been refused by %s", one_line(application.client_id), demand
@@ -56,7 +56,7 @@ def report(
 
 
 def was_reported_just_now(demand: str, binding: TokenBinding | None) -> bool:
-    """Return whether it need not be told again of a binding, by what was read of it.
+    """Return whether a binding need not be reported again, by what was read of it.
 
     :param demand: as for ``report``.
     """
@@ -65,7 +65,7 @@ def was_reported_just_now(demand: str, binding: TokenBinding | None) -> bool:
 
 
 def _note(field: str, binding_key: str) -> None:
-    """Note it at a binding, unless that was done a moment ago; what keeps it from being noted is no error."""
+    """Note it at a binding, unless that was done a moment ago; failing to note it is not an error."""
     now = timezone.now()
     long_ago = Q(**{f"{field}__isnull": True}) | Q(**{f"{field}__lte": now - RESOLUTION})
     try:
@@ -77,7 +77,7 @@ def _note(field: str, binding_key: str) -> None:
 
 @contextmanager
 def _without_waiting(using: str) -> Iterator[None]:
-    """Have SQLite refuse at once what it would wait for: there, all who write wait for each other."""
+    """Have SQLite refuse at once instead of waiting: there, all who write wait for each other."""
     connection = connections[using]
     if connection.vendor != "sqlite":
         yield

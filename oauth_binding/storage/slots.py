@@ -1,4 +1,4 @@
-"""What sits in a slot, read and ended in SQL that is written once."""
+"""What is in a slot, read and ended in SQL that is written once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from oauth_binding.storage.logins import login_started
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SlotToken:
-    """What issuing asks of an access token that has or had a slot, and of its refresh token."""
+    """What issuing needs of an access token that has or had a slot, and of its refresh token."""
 
     pk: Any
     slot: str | None
@@ -49,7 +49,7 @@ class SlotToken:
 
     @property
     def login_started(self) -> datetime:
-        """When the login began that it is of."""
+        """When the login that it belongs to began."""
         return login_started(self)
 
     @property
@@ -73,7 +73,7 @@ def find(using: str, field: str, value: Any) -> SlotToken | None:
 def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
     """Revoke the access token that has a slot, and its refresh token.
 
-    It does what this does, of which tests/storage/ makes sure, in two thirds of the time or less::
+    It does what this does, as tests/storage/ makes sure, in two thirds of the time or less::
 
         held = access_tokens().filter(slot=slot)
         if has_refresh_tokens:
@@ -104,9 +104,9 @@ def empty(using: str, slot: str, *, has_refresh_tokens: bool) -> None:
 
 @functools.cache
 def _names() -> tuple[Any, tuple[str, ...]]:
-    """Return the access-token model, and what values_list() calls the fields of a SlotToken."""
+    """Return the access-token model, and the names that values_list() has for the fields of a SlotToken."""
     model, refresh_model = get_access_token_model(), get_refresh_token_model()
-    # A swapped model may name the way back to it as it likes.
+    # A swapped model may give the reverse relation any name.
     refresh = refresh_model._meta.get_field("access_token").related_query_name()
     text = ("token", "token_seed", "token_checksum")
     names_of_refresh = (f"{refresh}__{name}" for name in ("pk", "revoked", *text))

@@ -1,4 +1,4 @@
-"""Standing: whether those that a credential stands for may use it. Each door asks; nothing is written."""
+"""Standing: whether those that a credential stands for may use it. Every door asks; nothing is written."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def has_standing(user: Any, application: Any, request: Any) -> bool:
     """Return whether a user is active, and an application usable.
 
-    A user who was deactivated, be it by SQL alone, is so at once. What may never be used again, also when the
-    user is active again, has to be ended.
+    A user who was deactivated, even by SQL alone, loses standing at once. What may never be used again, even
+    when the user is active again, has to be ended.
 
-    :param user: None where the client acts for itself.
+    :param user: None if the client acts for itself.
     :param application: None for what belongs to none.
     :param request: oauthlib's, for the application's ``is_usable()``.
     """
@@ -36,7 +36,7 @@ def has_standing(user: Any, application: Any, request: Any) -> bool:
 
 
 def standing_faults(user: Any, application: Any, request: Any) -> Iterator[Reason]:
-    """Yield why a user or an application has no standing; nothing where both have.
+    """Yield why a user or an application has no standing; nothing if both have.
 
     The parameters are those of ``has_standing``.
     """
@@ -47,16 +47,17 @@ def standing_faults(user: Any, application: Any, request: Any) -> Iterator[Reaso
 
 
 def token_has_standing(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
-    """Return whether a token's user and application have standing, and those of what it was exchanged from.
+    """Return whether a token's user and application have standing, and so do those it was exchanged from.
 
-    :param token: an access token, or a refresh token, for which the exchange rule has to allow those, too.
+    :param token: an access token, or a refresh token; for the latter, the exchange rule has to allow refresh
+        tokens.
     :param request: as for ``has_standing``.
     """
     return next(token_faults(token, request), None) is None
 
 
 def token_faults(token: BoundAccessToken | BoundRefreshToken, request: Any) -> Iterator[Reason]:
-    """Yield why a token has no standing; nothing where it has.
+    """Yield why a token has no standing; nothing if it has.
 
     The parameters are those of ``token_has_standing``.
     """
@@ -73,7 +74,7 @@ def is_backed(token: BoundAccessToken | BoundRefreshToken) -> bool:
 
 
 def backing_faults(token: BoundAccessToken | BoundRefreshToken) -> Iterator[Reason]:
-    """Yield why a token is not backed; nothing where it is. What comes first is looked up first.
+    """Yield why a token is not backed; nothing if it is. What comes first is looked up first.
 
     :param token: as for ``token_has_standing``.
     """
@@ -97,7 +98,7 @@ def backing_faults(token: BoundAccessToken | BoundRefreshToken) -> Iterator[Reas
 
 
 def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request: Any) -> bool:
-    """Return whether a token's application is usable, and those of the exchange that it came from.
+    """Return whether a token's application is usable, and so are those of the exchange that it came from.
 
     :param request: as for ``has_standing``.
     """
@@ -105,7 +106,7 @@ def applications_are_usable(token: BoundAccessToken | BoundRefreshToken, request
 
 
 def application_faults(token: BoundAccessToken | BoundRefreshToken, request: Any) -> Iterator[Reason]:
-    """Yield why an application is not usable, of those that a token needs; nothing where all are.
+    """Yield why an application that a token needs is not usable; nothing if all are.
 
     The parameters are those of ``applications_are_usable``.
     """
@@ -117,10 +118,9 @@ def application_faults(token: BoundAccessToken | BoundRefreshToken, request: Any
 
 
 def ask_when_validated(model: Any) -> None:
-    """Let the access tokens of a model be valid only as long as they are backed, and as they are presented.
+    """Let a model's access tokens be valid only while they are backed, and if they are rightly presented.
 
-    Every door of django-oauth-toolkit asks them, also its decorators, which know no other validator than its
-    own.
+    Every door of django-oauth-toolkit asks them, even its decorators, which know only its own validator.
 
     :param model: the model of access tokens.
     """
@@ -136,7 +136,7 @@ def ask_when_validated(model: Any) -> None:
 
 
 def _manages_registration(token: BoundAccessToken, scopes: Any) -> bool:
-    """Return whether a token is asked as what manages a registration, and is good for no more (RFC 7592).
+    """Return whether a token is only asked to manage a registration, and good for nothing else (RFC 7592).
 
     It belongs to an application, and to none of its devices: dynamic registration has issued it.
     """
@@ -154,7 +154,7 @@ def _exchange_of(token: BoundAccessToken | BoundRefreshToken) -> TokenExchange |
 
 
 def offered_scopes(scopes: Iterable[str], application: Any, request: Any) -> list[str]:
-    """Return those of some scopes that the server still offers an application; it ends no token.
+    """Return those of some scopes that the server still offers an application; no token ends.
 
     :param scopes: what was granted.
     :param request: oauthlib's, for the site's scopes backend.
@@ -163,14 +163,14 @@ def offered_scopes(scopes: Iterable[str], application: Any, request: Any) -> lis
     return [scope for scope in scopes if scope in available]
 
 
-#: What a login's token is read with.
+#: The relations that a login's token is read with.
 _LOGIN: Final = ("user", "application__token_policy", "binding", "exchange")
 
 
 def find_login(id_token: Any) -> BoundAccessToken | BoundRefreshToken | None:
     """Return the access or refresh token of the login that an ID token stands for, as long as that goes on.
 
-    None where the login was ended or has expired, or where the ID token was issued without an access token.
+    None if the login was ended or has expired, or if the ID token was issued without an access token.
 
     :param id_token: the row of an ID token.
     """

@@ -1,7 +1,7 @@
-"""The values of opaque tokens: random where they are stored, derived where they are not.
+"""The values of opaque tokens: random if they are stored, derived if they are not.
 
 With django-oauth-toolkit's ``COMPLIANT_BCP_RFC9700_TOKEN_STORAGE`` a token's text is not kept, so a token
-that is to be answered again must be recoverable without being stored: it is then an HMAC, under a key that
+that is to be returned again must be recoverable without being stored: it is then an HMAC, under a key that
 the database does not have, of a random seed that is kept beside the token's checksum.
 """
 
@@ -19,10 +19,10 @@ from oauth2_provider.settings import oauth2_settings
 
 @dataclass(frozen=True, slots=True)
 class TokenValue:
-    """A token's text, and what is kept beside it."""
+    """A token's text, and what is kept with it."""
 
     text: str
-    #: Of a derived one.
+    #: The seed of a derived token.
     seed: str | None = None
 
     def __repr__(self) -> str:
@@ -43,12 +43,12 @@ def new_value() -> TokenValue:
 
 
 def recover(token: str, seed: str | None, checksum: str) -> TokenValue | None:
-    """Return the value of a stored opaque token, or None where nothing brings it back.
+    """Return the value of a stored opaque token, or None if it can't be recovered.
 
-    It can't be brought back where it was signed, where it was redacted without a seed, and where the
-    ``SECRET_KEY`` it was derived under is no longer in ``SECRET_KEY_FALLBACKS``.
+    That is so if it was signed, if it was redacted without a seed, and if the ``SECRET_KEY`` that it was
+    derived with is no longer in ``SECRET_KEY_FALLBACKS``.
 
-    :param token: its text as it is stored; empty where that is redacted.
+    :param token: its text as it is stored; empty if that is redacted.
     :param seed: the ``token_seed`` beside it.
     :param checksum: the ``token_checksum`` beside it.
     """

@@ -29,6 +29,7 @@ def refresh_tokens() -> Any:
 def not_registration_token() -> Q:
     """Return the condition of access tokens that are not a client's registration token (RFC 7592 section 3).
 
-    django-oauth-toolkit keeps those among access tokens; whoever registered a client is not signed in by it.
+    django-oauth-toolkit keeps those among access tokens; but whoever registered a client is not signed in by
+    it.
     """
     return ~Q(scope=oauth2_settings.DCR_REGISTRATION_SCOPE)

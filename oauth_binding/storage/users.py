@@ -1,7 +1,7 @@
-"""The rows of users, locked: those who issue share the lock, and what ends a user's tokens has it alone.
+"""The rows of users, locked: those who issue share the lock; what ends tokens has it exclusively.
 
-So whatever is issued to a user is there for an event to end, or it is issued after the event and finds what
-the event has changed.
+So whatever is issued to a user is either there for an event to end, or is issued after the event and finds
+what the event has changed.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class LockedUser:
     """What a user's row says while it is locked."""
 
     is_active: bool
-    #: The hash of the password; None where the model has no such column.
+    #: The hash of the password; None if the model has no such column.
     password: str | None
 
 
 def share(pk: Any) -> LockedUser | None:
-    """Lock the row of a user with others who issue, and return what it says; None where it is gone.
+    """Take a shared lock on a user's row, and return what it says; None if it is gone.
 
     :param pk: the user's primary key.
     """
@@ -36,7 +36,7 @@ def share(pk: Any) -> LockedUser | None:
 
 
 def lock(pk: Any) -> LockedUser | None:
-    """Lock the row of a user alone, and return what it says; None where it is gone.
+    """Take an exclusive lock on a user's row, and return what it says; None if it is gone.
 
     Nothing else is issued to the user until the transaction ends.
 
@@ -46,7 +46,7 @@ def lock(pk: Any) -> LockedUser | None:
 
 
 def lock_all(pks: Iterable[Any]) -> None:
-    """Lock the rows of users alone, in the order of their primary keys, as ``lock`` does of one."""
+    """Take exclusive locks on users' rows, in the order of their primary keys, as ``lock`` does on one."""
     model = get_user_model()
     for chunk in in_chunks(pks):
         rows = model._base_manager.using(write_alias(model)).filter(pk__in=chunk).order_by("pk")
@@ -54,7 +54,7 @@ def lock_all(pks: Iterable[Any]) -> None:
 
 
 def inactive() -> Any:
-    """Return a queryset of the users who are not active; none where the model has no such column."""
+    """Return a queryset of the users who are not active; an empty one if the model has no such column."""
     users = get_user_model()._base_manager.using(write_alias(get_user_model()))
     return users.filter(is_active=False) if _has_column(users.model, "is_active") else users.none()
 

@@ -1,4 +1,4 @@
-"""What the templates of the page "Your devices" call."""
+"""Template tags for the page "Your devices"."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_the_explanation_follows_the_choices(operator: Page) -> None:
 
     expect(effect).to_contain_text("Every request is answered with a new token.")
     operator.get_by_label("Token binding type:").select_option(label="Client request")
-    expect(effect).to_contain_text("Each tokenBindingId holds one token, which is answered again")
+    expect(effect).to_contain_text("Each tokenBindingId holds one token, which is returned again")
     operator.get_by_label("JWT").check()
     expect(effect).to_contain_text("a new request replaces it")
     demand = operator.locator(".field-require_binding")

@@ -126,7 +126,7 @@ class TestApplicationForm:
         ("fields", "sentence"),
         [
             ({"token_binding_type": "none"}, "Every request is answered with a new token."),
-            ({"token_type": "opaque"}, "Each tokenBindingId holds one token, which is answered again"),
+            ({"token_type": "opaque"}, "Each tokenBindingId holds one token, which is returned again"),
             ({"token_type": "jwt"}, "Each tokenBindingId holds one token; a new request replaces it"),
             ({"require_binding": "report"}, "This page says how many users sent none."),
             ({"require_binding": "yes"}, "A request without one is refused."),
@@ -220,6 +220,21 @@ class TestBindings:
         ):
             page = operator.get(BINDINGS, parameters)
             assert page.context["cl"].result_count == number, parameters
+
+    def test_the_titles_of_the_filters_can_be_read(self, operator: Client, site: Site) -> None:
+        """Django puts "By" before each, so a title has to be what something can be sorted by."""
+        site.bound("phone")
+
+        page = operator.get(BINDINGS).content.decode()
+
+        assert re.findall(r"<summary[^>]*>\s*By ([^<]*?)\s*</summary>", page) == [
+            "binding type",
+            "last use",
+            "live tokens",
+            "last request without a binding",
+            "last API call without the binding",
+            "last request without a proof",
+        ]
 
     @pytest.mark.parametrize("kind", ["accesstoken", "refreshtoken"])
     def test_a_binding_links_to_its_tokens_and_they_link_back(

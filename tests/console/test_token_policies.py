@@ -622,7 +622,7 @@ def test_the_page_says_what_it_comes_to(
     assert "An access token of a user is valid for 1 hour 30 minutes." in page
     assert "One of the client&#x27;s own is valid for 1 hour." in page
     assert "A login ends after 90 days, however often it is refreshed." in page
-    assert "An opaque token is answered again as long as 1 minute 1 second of it are left." in page
+    assert "An opaque token is returned again as long as 1 minute 1 second of it are left." in page
     assert "sender-constrained one is valid" not in page
 
 

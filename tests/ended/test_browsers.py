@@ -186,7 +186,7 @@ class TestExpiry:
 
 
 class TestAnsweredAgain:
-    """An opaque token that is answered again is that of the last login in a browser."""
+    """An opaque token that is returned again is that of the last login in a browser."""
 
     @pytest.fixture
     def site(self, make_site: Callable[..., Site]) -> Site:

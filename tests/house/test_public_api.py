@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import re
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Final
@@ -117,3 +122,82 @@ def test_the_paths_of_the_house_are_there() -> None:
 
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+def _is_of_this_app(found: object) -> bool:
+    return str(getattr(found, "__module__", "")).startswith("oauth_binding")
+
+
+def _callables(package: str) -> Iterator[tuple[str, Callable[..., object], str]]:
+    """The public functions of a package, its constructors and methods, each with the text that describes it.
+
+    Left out is what is described elsewhere: what overrides a method of another class, the fields of a
+    dataclass, and methods that get a request first. These are views and hooks of a framework, which says what
+    they get, and what a view raises is its answer.
+    """
+    for name in sorted(LISTED[package]):
+        found = getattr(load(package), name)
+        if inspect.isfunction(found) and _is_of_this_app(found):
+            yield name, found, found.__doc__ or ""
+        elif inspect.isclass(found) and _is_of_this_app(found):
+            for attribute, value in vars(found).items():
+                method = inspect.unwrap(getattr(value, "__func__", value))
+                if not inspect.isfunction(method) or not _is_of_this_app(method):
+                    continue
+                if attribute == "__init__":
+                    if not is_dataclass(found):
+                        yield f"{name}()", method, f"{found.__doc__}{method.__doc__}"
+                elif not (
+                    attribute.startswith("_")
+                    or method.__doc__ is None
+                    or any(attribute in vars(base) for base in found.__mro__[1:])
+                    or [*inspect.signature(method).parameters][1:2] == ["request"]
+                ):
+                    yield f"{name}.{attribute}", method, method.__doc__
+
+
+def _raised(function: Callable[..., object]) -> Iterator[type[BaseException]]:
+    """The exceptions that a function raises by itself, by their names in its code."""
+    for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            name = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            raised = function.__globals__.get(name.id) if isinstance(name, ast.Name) else None
+            if isinstance(raised, type) and issubclass(raised, BaseException):
+                yield raised
+
+
+@pytest.mark.parametrize("package", LISTED)
+def test_each_parameter_of_what_is_public_is_described(package: str) -> None:
+    assert [
+        f"{name}: {parameter}"
+        for name, function, text in _callables(package)
+        for parameter in inspect.signature(function).parameters
+        if parameter not in {"self", "cls", "args", "kwargs", "initkwargs"}
+        and f":param {parameter}:" not in text
+    ] == []
+
+
+@pytest.mark.parametrize("package", LISTED)
+def test_each_error_that_what_is_public_raises_is_described(package: str) -> None:
+    """By its own name, or by that of a class that it is derived from."""
+    assert [
+        f"{name}: {raised.__name__}"
+        for name, function, text in _callables(package)
+        for raised in _raised(function)
+        if not any(f":raises {base.__name__}:" in text for base in raised.__mro__)
+    ] == []
+
+
+def test_what_is_held_to_that() -> None:
+    """The two tests above look at something: functions, constructors and methods, and at errors."""
+    found = [each for package in LISTED for each in _callables(package)]
+
+    names = {name for name, _function, _text in found}
+    assert {
+        "sign_out_everywhere",
+        "protected_resource",
+        "BearerError()",
+        "TokenPolicy.allows_audience",
+    } <= names
+    errors = {raised.__name__ for _name, function, _text in found for raised in _raised(function)}
+    assert {"ValidationError", "ImproperlyConfigured", "MissingTokenError"} <= errors

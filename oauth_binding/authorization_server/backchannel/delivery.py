@@ -1,8 +1,8 @@
 """The attempts at delivering logout tokens: which are due, who makes them, and what comes of them.
 
-A row is claimed by one UPDATE, which moves its next attempt to when the claim is over: of two processes one
-does, and the row of a process that was killed is due again then. No transaction is open while something is
-sent.
+A row is claimed by one UPDATE, which moves its next attempt to the end of the claim. So only one of two
+processes gets the row, and the row of a process that was killed is due again when its claim is over. No
+transaction is open while something is sent.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from oauth_binding.storage.attempts import repeat
 
 logger = logging.getLogger(__name__)
 
-#: How long a row is its sender's. Much longer than an attempt takes, so that none is made twice.
+#: How long a row belongs to its sender. Much longer than an attempt takes, so that none is made twice.
 CLAIM: Final = timedelta(seconds=12 * TIMEOUT)
 
 #: The pause after the first attempt, and the longest. Each is twice as long as the one before, and up to a
@@ -48,10 +48,11 @@ LONGEST_PAUSE: Final = timedelta(hours=2)
 #: How many attempts are made. The pauses between them are 22 hours and 7 minutes.
 MAX_ATTEMPTS: Final = 18
 
-#: How many rows one process sends at the same moment.
+#: How many rows one process sends at the same time.
 SENDERS: Final = 8
 
-#: How long one run begins to send, in seconds: it is over when the next minute's begins, however much is due.
+#: How long one run goes on starting attempts, in seconds: it is over when the next minute's run begins,
+#: however much is due.
 RUN_TIME: Final = 40
 
 
@@ -60,7 +61,7 @@ class _Claimed:
     """A row that this process may send."""
 
     row: Any
-    #: When it is anybody's again.
+    #: When anybody may claim it again.
     until: datetime
     #: Whom it is for; what names the row where the application is gone.
     client_id: str
@@ -70,7 +71,7 @@ class _Claimed:
 
 @dataclass(slots=True)
 class Counts:
-    """What came of the attempts of one run."""
+    """The outcome of the attempts of one run."""
 
     delivered: int = 0
     failed: int = 0
@@ -82,7 +83,7 @@ def waiting() -> Any:
 
 
 def deliver(jti: uuid.UUID) -> datetime | None:
-    """Make an attempt at one row, if it is due and nobody else's.
+    """Make an attempt at one row, if it is due and nobody else has claimed it.
 
     :returns: when the next one is due; None where there is none.
     """
@@ -96,7 +97,7 @@ def deliver(jti: uuid.UUID) -> datetime | None:
 def deliver_due() -> Counts:
     """Make an attempt at each row that is due, as far as ``RUN_TIME`` goes.
 
-    An application that does not answer is not asked again in this run: it holds up no others.
+    An application that does not answer is not asked again in this run, so it does not hold up the others.
     """
     counts = Counts()
     end = monotonic() + RUN_TIME
@@ -125,7 +126,7 @@ def deliver_due() -> Counts:
 
 
 def pause_after(attempts: int) -> timedelta:
-    """Return how long to wait after so many attempts."""
+    """Return how long to wait after a number of attempts."""
     # 2 to a power that is no larger than needed, as there may be many more claims than attempts.
     pause = min(FIRST_PAUSE * 2 ** min(attempts - 1, MAX_ATTEMPTS), LONGEST_PAUSE)
     varied: timedelta = pause * random.uniform(0.9, 1.1)  # noqa: S311
@@ -133,7 +134,7 @@ def pause_after(attempts: int) -> timedelta:
 
 
 def _claim(jti: uuid.UUID) -> _Claimed | None:
-    """Claim a row, and make what is to be sent; None where it is not due, or another process was first."""
+    """Claim a row, and make what is to be sent; None if it is not due, or another process was first."""
     now = timezone.now()
     until = now + CLAIM
     rows = written(LogoutNotification).filter(jti=jti)
@@ -149,7 +150,7 @@ def _claim(jti: uuid.UUID) -> _Claimed | None:
     row: Any = rows.first()
     if row is None:
         return None
-    # Not by a join, which would not find a row whose application was deleted by SQL.
+    # Not with a join, which would not find a row whose application was deleted by SQL.
     applications = written(get_application_model()).select_related("token_policy")
     application: Any = applications.filter(pk=row.application_id).first()
     client_id = str(row) if application is None else application.client_id
@@ -171,7 +172,7 @@ def _prepare(row: LogoutNotification, application: Any) -> Callable[[], Result]:
 
 
 def _note(claimed: _Claimed, result: Result) -> None:
-    """Note what came of an attempt; a failed one is the latest claim's alone."""
+    """Note the outcome of an attempt; a failure counts only for the latest claim."""
     row, now = claimed.row, timezone.now()
     rows = written(LogoutNotification).filter(pk=row.pk)
     if not result.failure:

@@ -18,31 +18,32 @@ from oauth_binding.core.networks import Network, is_allowed
 from oauth_binding.core.setting_rules import split_url
 from oauth_binding.models import MAX_FAILURE_LENGTH
 
-#: How long an application may take to answer, with looking its address up, in seconds.
+#: How long an application may take to answer, including the look-up of its address, in seconds.
 TIMEOUT: Final = 10
 
-#: By which an application says that it has logged the user out (section 2.8, which knows of the latter).
+#: The statuses by which an application says that it has logged the user out (section 2.8 mentions the
+#: latter).
 _DONE: Final = (200, 204)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of handing over a logout token."""
+    """The outcome of handing over a logout token."""
 
-    #: Why it was not taken, without anything of the token or of the answer's body; empty where it was.
+    #: Why it was not taken, without any part of the token or of the answer's body; empty if it was.
     failure: str = ""
-    #: Whether the application has answered at all.
+    #: Whether the application answered at all.
     answered: bool = True
 
 
 def post(uri: str, logout_token: str, networks: list[Network]) -> Result:
-    """Send a logout token. Redirects are not followed, and of the answer the status alone is read.
+    """Send a logout token. Redirects are not followed, and only the status of the answer is read.
 
-    :param uri: where the application wants it; what its policy or its registration says.
-    :param networks: the networks inside that it may be sent to.
+    :param uri: where the application wants it, according to its policy or its registration.
+    :param networks: the internal networks that it may be sent to.
     """
     if split_url(uri) is None:
-        # Urllib knows other schemes, which know nothing of networks.
+        # Urllib knows other schemes, to which networks mean nothing.
         return Result("its address is neither http nor https", answered=False)
     form = urlencode({"logout_token": logout_token}).encode()
     headers = {"Content-Type": "application/x-www-form-urlencoded", "User-Agent": "django-oauth-binding"}
@@ -65,7 +66,7 @@ def _reason(error: Exception) -> str:
         return str(cause)
     if isinstance(cause, TimeoutError):
         return f"there was no answer within {TIMEOUT} seconds"
-    if isinstance(cause, gaierror | UnicodeError):  # the latter for what can be no name
+    if isinstance(cause, gaierror | UnicodeError):  # the latter for what can't be a name
         return "its host has no address"
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"its certificate is not valid: {cause.verify_message}"

@@ -16,16 +16,16 @@ from oauth_binding.storage.attempts import repeat
 
 
 def deliver_after_commit(jtis: Sequence[uuid.UUID]) -> None:
-    """Ask for the delivery of new rows, once the transaction at hand is committed.
+    """Ask for the delivery of new rows once the current transaction is committed.
 
-    Where nobody can be asked, or the asking fails, which is logged, ``sendlogouts`` finds them.
+    Where there is nobody to ask, or asking fails, which is logged, ``sendlogouts`` finds them.
     """
     if jtis and django.VERSION >= (6, 0) and _has_workers():
         transaction.on_commit(lambda: _enqueue(jtis), using=write_alias(LogoutNotification), robust=True)
 
 
 def send_again(rows: Iterable[LogoutNotification]) -> list[LogoutNotification]:
-    """Have rows sent as if they were new, but for those that are delivered or being sent.
+    """Have rows sent as if they were new, except those that are delivered or being sent.
 
     :returns: the rows that it is done with.
     """
@@ -36,11 +36,11 @@ def send_again(rows: Iterable[LogoutNotification]) -> list[LogoutNotification]:
 
 def _begin_again(row: LogoutNotification) -> bool:
     now = timezone.now()
-    # No other pause is as long, to the microsecond.
+    # No other pause has exactly this length, to the microsecond.
     is_claimed = row.last_attempt is not None and row.next_attempt == row.last_attempt + CLAIM
     if is_claimed and row.next_attempt is not None and row.next_attempt > now:
         return False
-    # Unless a sender was faster.
+    # Unless a sender was quicker.
     unchanged = written(LogoutNotification).filter(
         pk=row.pk, next_attempt=row.next_attempt, delivered_at=None
     )
@@ -50,7 +50,8 @@ def _begin_again(row: LogoutNotification) -> bool:
 def _has_workers() -> bool:
     """Return whether the tasks of the site's default backend run elsewhere.
 
-    Those of Django's own two run in the request, which would wait for the application, and not at all.
+    Of Django's own two, one runs them in the request, which would wait for the application, and one not at
+    all.
     """
     from django.tasks import DEFAULT_TASK_BACKEND_ALIAS, DEFAULT_TASK_QUEUE_NAME, task_backends
     from django.tasks.backends.dummy import DummyBackend

@@ -13,7 +13,7 @@ if django.VERSION >= (6, 0):
 
     @task
     def deliver_logout(jti: str) -> None:
-        """Make an attempt at a row, and ask for the next one where the backend can do that later.
+        """Make an attempt at a row, and ask for the next attempt if the backend can defer it.
 
         :param jti: that of the row, as JSON has it.
         """

@@ -15,18 +15,18 @@ from oauth_binding.core import audit
 from oauth_binding.core.audit import Attempt, Event, Facts, Outcome
 from oauth_binding.core.reasons import BY_ERROR, Reason
 
-#: The error codes of answers that are no refusals: a device is told to ask again (RFC 8628 section 3.5).
+#: The error codes of answers that are not refusals: a device is told to ask again (RFC 8628 section 3.5).
 _NOT_YET: Final = frozenset({"authorization_pending", "slow_down"})
 
 _View = Callable[..., HttpResponseBase]
 
 
 def audited(event: Event) -> Callable[[_View], _View]:
-    """Decorate an endpoint: what it refuses has an entry in the audit log.
+    """Decorate an endpoint: what it refuses gets an entry in the audit log.
 
-    It goes around whatever else makes answers of errors.
+    It goes outside of everything else that turns errors into answers.
 
-    :param event: what its refusals are.
+    :param event: the kind of entry that its refusals get.
     """
 
     def decorator(view: _View) -> _View:
@@ -79,7 +79,7 @@ def _refuse(event: Event, request: HttpRequest, attempt: Attempt, error: str, ou
 def reason_of(attempt: Attempt, error: str) -> Reason:
     """Return why a request was refused.
 
-    :param error: the error code that it was answered.
+    :param error: the error code that it was answered with.
     """
     return attempt.reasons.get(error) or BY_ERROR.get(error, Reason.OTHER)
 

@@ -43,10 +43,10 @@ from oauth_binding.storage.attempts import is_given_up
 from oauth_binding.storage.liveness import live_access_tokens
 from oauth_binding.storage.tokens import access_tokens
 
-#: The errors of requests with prompt=none that no user was asked about (OpenID Connect Core section 3.1.2.6).
+#: The errors of requests with prompt=none: no user was asked (OpenID Connect Core section 3.1.2.6).
 _SILENT: Final = frozenset({"consent_required", "interaction_required", "login_required"})
 
-#: Why oauthlib refuses, where its error codes do not tell: by the class of the error.
+#: Why oauthlib refuses, by the class of the error, where the error code does not tell.
 _BY_CLASS: Final = {
     "InvalidClientIdError": Reason.CLIENT_UNKNOWN,
     "InvalidRedirectURIError": Reason.REDIRECT_URI_MISMATCH,
@@ -63,7 +63,7 @@ _ERROR: Final = re.compile(r"^([^#]*)[?&](error=[^#]*)$")
 
 
 class ConsentForm(views.AuthorizationView.form_class):
-    """The form of the page of consent, with the key that the code is requested for, signed."""
+    """The form of the consent page, with the signed key that the code is requested for."""
 
     dpop_jkt = forms.CharField(required=False, widget=forms.HiddenInput())
 
@@ -73,13 +73,14 @@ class ConsentForm(views.AuthorizationView.form_class):
 class AuthorizationView(views.AuthorizationView):
     """The authorization endpoint (RFC 6749 section 3.1).
 
-    With ``approval_prompt=auto`` django-oauth-toolkit asks no user whose live tokens of the application cover
-    what is asked for. Here that takes a token that came of the user's consent, and its resources count, too.
+    With ``approval_prompt=auto``, django-oauth-toolkit does not ask a user whose live tokens for the
+    application cover what is asked for. Here, only a token that came from the user's consent counts, and its
+    resources count, too.
     """
 
     form_class = ConsentForm
 
-    #: What the field ``dpop_jkt`` of the form has; empty where the application takes no proofs.
+    #: The value of the form's field ``dpop_jkt``; empty if the application takes no proofs.
     signed_key = ""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -89,7 +90,7 @@ class AuthorizationView(views.AuthorizationView):
             check_repetition(request.POST, among=ConsentForm.base_fields)
             self.get_oauthlib_core().check_query_string(request)
         except InvalidRequestError as error:
-            # Nobody is redirected: which client is meant, and where it is, may be what came twice.
+            # Nobody is redirected: what came twice may be the client that is meant, or its address.
             return self.error_response(FatalClientError(error=error), application=None)
         request.GET = _with_values(request.GET)  # type: ignore[assignment]
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
@@ -98,7 +99,7 @@ class AuthorizationView(views.AuthorizationView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         response: HttpResponse = super().get(request, *args, **kwargs)
         if response.status_code == 200 and self._is_silent():
-            # The page of consent, which must not be shown (OpenID Connect Core section 3.1.2.1).
+            # The consent page, which must not be shown (OpenID Connect Core section 3.1.2.1).
             asked = self.oauth2_data
             error = OAuthToolkitError(ConsentRequired(state=asked["state"]), asked["redirect_uri"])
             return self.error_response(error, asked["application"])
@@ -122,7 +123,7 @@ class AuthorizationView(views.AuthorizationView):
         return scopes, credentials
 
     def form_valid(self, form: Any) -> HttpResponse:
-        # django-oauth-toolkit redirects with some errors before it looks at where to (RFC 9700 section 4.11).
+        # django-oauth-toolkit redirects with some errors before it checks where to (RFC 9700 section 4.11).
         if not self._is_registered(form.cleaned_data["client_id"], form.cleaned_data["redirect_uri"]):
             mismatch = FatalClientError(error=MismatchingRedirectURIError())
             return self.error_response(mismatch, application=None)
@@ -161,7 +162,7 @@ class AuthorizationView(views.AuthorizationView):
     def redirect(self, redirect_to: str, application: Any) -> HttpResponse:
         """Redirect with a response, which names the issuer, errors included (RFC 9207 section 2).
 
-        django-oauth-toolkit puts errors into the query, also where tokens would be in the fragment (RFC 6749
+        django-oauth-toolkit puts errors into the query even where tokens would be in the fragment (RFC 6749
         section 4.2.2.1).
         """
         asked = {*self._asked("response_type").split()}
@@ -178,10 +179,10 @@ class AuthorizationView(views.AuthorizationView):
     def create_authorization_response(
         self, request: HttpRequest, scopes: str, credentials: dict[str, Any], allow: bool
     ) -> Any:
-        """Answer an authorization request, as one of the login session of the browser.
+        """Answer an authorization request, as part of the browser's login session.
 
         :raises OAuthToolkitError: the user has been logged out in the browser meanwhile, or the request is
-            refused for another reason; also where the database gives it up, if nobody would see a page.
+            refused for another reason; also if the database gives it up and nobody would see a page.
         """
         try:
             return self._create_authorization_response(request, scopes, credentials, allow)
@@ -210,7 +211,7 @@ class AuthorizationView(views.AuthorizationView):
 
     @staticmethod
     def _tell_granted(request: HttpRequest, client_id: str) -> None:
-        """Have the audit log say that a request was granted: by its user, or as it always is."""
+        """Have the audit log say that a request was granted: by its user, or without asking."""
         session = request.META[LOGIN_SESSION]
         facts = Facts(
             client_id=client_id,
@@ -221,10 +222,10 @@ class AuthorizationView(views.AuthorizationView):
         audit.tell(Event.AUTHORIZATION_GRANTED, write_alias(get_grant_model()), facts)
 
     def _without_offline_access(self, scopes: str, credentials: dict[str, Any]) -> str:
-        """Return scopes without the one that outlasts a logout, where no user is asked.
+        """Return scopes without the one that outlasts a logout, if no user is asked.
 
-        That is OpenID Connect Core section 11. It means that for those applications alone whose tokens end
-        with a logout.
+        OpenID Connect Core section 11 asks for that. It matters only for applications whose tokens end with a
+        logout.
 
         :raises OAuthToolkitError: none is left.
         """
@@ -244,9 +245,9 @@ class AuthorizationView(views.AuthorizationView):
         return " ".join(left)
 
     def _take_key(self, application: Any, redirect_uri: str, state: str | None) -> None:
-        """Keep the ``dpop_jkt`` of a request (RFC 9449 section 10), for the code or for the page of consent.
+        """Keep the ``dpop_jkt`` of a request (RFC 9449 section 10), for the code or for the consent page.
 
-        :raises OAuthToolkitError: it is no thumbprint.
+        :raises OAuthToolkitError: it is not a thumbprint.
         """
         if application is None or not takes_proofs(application):
             return
@@ -256,14 +257,14 @@ class AuthorizationView(views.AuthorizationView):
                 Reason.PARAMETER_INVALID, description="dpop_jkt is not a JWK thumbprint.", state=state
             )
             raise OAuthToolkitError(error=error, redirect_uri=redirect_uri)
-        # Also that there is none: what is lost on the way can't be told from that otherwise.
+        # Also that there is none: otherwise, one that is lost on the way could not be told from none.
         self.signed_key = signing.dumps([application.client_id, thumbprint], salt=_SALT)
         self._note_key(thumbprint)
 
     def _take_key_of_form(self, application: Any, given: dict[str, Any]) -> None:
-        """Keep the ``dpop_jkt`` that the page of consent was shown for.
+        """Keep the ``dpop_jkt`` that the consent page was shown for.
 
-        :raises OAuthToolkitError: the form has lost it, as that of a site's own template may.
+        :raises OAuthToolkitError: the form has lost it, which can happen with a site's own template.
         """
         if application is None or not takes_proofs(application):
             return
@@ -289,7 +290,7 @@ class AuthorizationView(views.AuthorizationView):
             self.request.META[REQUESTED_KEY] = Confirmation(JWK_THUMBPRINT, thumbprint).stored
 
     def _asked(self, name: str) -> str:
-        """Return a parameter of the request: of the form of the page, once that is sent."""
+        """Return a parameter of the request, or of the page's form once that is sent."""
         return str(self.request.POST.get(name) or self.request.GET.get(name, ""))
 
     def _is_silent(self) -> bool:
@@ -299,28 +300,28 @@ class AuthorizationView(views.AuthorizationView):
         core = self.get_oauthlib_core()
         request, validator = core.oauthlib_request(self.request), core.server.request_validator
         if not redirect_uri or not validator.validate_client_id(client_id, request):
-            return True  # something else is said of those
+            return True  # for those, there is another message
         return bool(validator.validate_redirect_uri(client_id, redirect_uri, request))
 
 
 def _with_issuer(redirect_to: str, issuer: str) -> str:
     """Return the address of an authorization response with its ``iss``.
 
-    django-oauth-toolkit adds it where a request is granted, and not to errors.
+    django-oauth-toolkit adds it when a request is granted, but not to errors.
     """
     address = urlsplit(redirect_to)
     query = parse_qsl(address.query, keep_blank_values=True)
     fragment = parse_qsl(address.fragment, keep_blank_values=True)
     if ("iss", issuer) in [*query, *fragment]:
         return redirect_to
-    # A client takes what it finds for ours, also what is part of its redirect URI.
+    # A client takes any ``iss`` that it finds for ours, even one that is part of its redirect URI.
     query, fragment = ([pair for pair in pairs if pair[0] != "iss"] for pairs in (query, fragment))
     (fragment if address.fragment else query).append(("iss", issuer))
     return urlunsplit(address._replace(query=urlencode(query), fragment=urlencode(fragment)))
 
 
 def _with_values(query: QueryDict) -> QueryDict:
-    """Return a query without what has no value, which counts as omitted (RFC 6749 section 3.1)."""
+    """Return a query without parameters that have no value: they count as omitted (RFC 6749 section 3.1)."""
     given = QueryDict(mutable=True)
     for name, values in query.lists():
         if any(values):
@@ -331,7 +332,7 @@ def _with_values(query: QueryDict) -> QueryDict:
 def _check_resources(resources: str, redirect_uri: str, state: str | None) -> None:
     """Refuse a resource that django-oauth-toolkit can't parse, for instance ``https://[``.
 
-    :param resources: those of a request, between spaces, as the page of consent has them.
+    :param resources: those of a request, separated by spaces, as the consent page has them.
     :raises OAuthToolkitError: ``invalid_target`` (RFC 8707 section 2), for the client.
     """
     try:
@@ -347,7 +348,7 @@ def _check_resources(resources: str, redirect_uri: str, state: str | None) -> No
 def _check_audiences(application: Any, resources: str, asked: dict[str, Any]) -> None:
     """Refuse what the application's tokens may not be for, before the user is asked.
 
-    :param resources: those of a request, between spaces.
+    :param resources: those of a request, separated by spaces.
     :param asked: the other parameters of the request.
     :raises OAuthToolkitError: ``invalid_target`` (RFC 8707 section 2), for the client.
     """
@@ -365,7 +366,7 @@ def _check_audiences(application: Any, resources: str, asked: dict[str, Any]) ->
 def _has_consented(request: HttpRequest, client_id: str, scopes: set[str], asked: set[str]) -> bool:
     """Return whether a live token of the user and a client covers scopes and resources.
 
-    What a client has exchanged is no consent to it.
+    A token that a client got by exchange is not the user's consent.
 
     :param asked: the resources; empty for a token for anything.
     """

@@ -1,4 +1,4 @@
-"""The page of authorized applications: tokens that a user looks through and revokes."""
+"""The page of authorized applications, on which a user looks through tokens and revokes them."""
 
 from __future__ import annotations
 

@@ -46,8 +46,8 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
 
     @classmethod
     def get_oauthlib_core(cls) -> Any:
-        # django-oauth-toolkit keeps it on the class, and views inherit that of a class which was asked before
-        # them; but the server of this view is another.
+        # django-oauth-toolkit keeps it on the class, and views inherit that of a base class that was asked
+        # before them; but this view has another server.
         if "own_core" not in vars(cls) or oauth2_settings.ALWAYS_RELOAD_OAUTHLIB_CORE:
             cls.own_core = cls.get_oauthlib_backend_class()(cls.get_server())
         return cls.own_core
@@ -59,7 +59,7 @@ class DeviceAuthorizationView(views.DeviceAuthorizationView):
             check_repetition(request.POST)
             check_stored(DEVICE_AUTHORIZATION, posted_parameters(request))
             asking = self.get_oauthlib_core().validate_device_authorization_request(request)
-            # HTTP Basic may have named it.
+            # HTTP Basic may have given it.
             check_stored(DEVICE_AUTHORIZATION, [("client_id", asking.client_id)])
             # It has no effect here, but a token request can't ask for it either.
             check_asked(policy_of(asking.client), filter(None, request.POST.getlist("resource")))
@@ -120,7 +120,7 @@ def _page_of_user_codes() -> str:
 
 
 def _absolute(request: HttpRequest, address: str) -> str:
-    """Return an address at the host of the issuer, if it has no host of its own."""
+    """Return an address, at the issuer's host if it has no host of its own."""
     return urljoin(oauth2_settings.OIDC_ISS_ENDPOINT or request.build_absolute_uri("/"), str(address))
 
 
@@ -131,7 +131,8 @@ class DeviceConfirmView(views.DeviceConfirmView):
         approve = super().form_valid
 
         def approve_now() -> HttpResponse:
-            # Since this request began: deactivated, with another password, or logged out from elsewhere.
+            # Since this request began, the user was deactivated, got another password, or was logged out from
+            # elsewhere.
             if not (is_as_authenticated(self.request.user) and hold(self.request)):
                 raise PermissionDenied
             response: HttpResponse = approve(form)
@@ -142,7 +143,7 @@ class DeviceConfirmView(views.DeviceConfirmView):
         return response
 
     def _tell(self) -> None:
-        """Have the audit log say what the user has decided, if so."""
+        """Have the audit log say what the user has decided, if anything."""
         if not audit.is_on():
             return
         grants = written(get_device_grant_model())

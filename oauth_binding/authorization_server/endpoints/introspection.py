@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from oauth_binding.models import BoundAccessToken, BoundRefreshToken
 
 
-#: Credentials, which no URL may have (RFC 6749 section 2.3.1, RFC 7521 section 4.2, RFC 9700 section 4.3.2).
+#: Credentials, which must not be in a URL (RFC 6749 section 2.3.1, RFC 7521 section 4.2, RFC 9700 section
+#: 4.3.2).
 _CREDENTIALS: Final = ("client_secret", "client_assertion", "access_token")
 
 
@@ -70,7 +71,7 @@ _CREDENTIALS: Final = ("client_secret", "client_assertion", "access_token")
 class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenView):
     """The introspection endpoint (RFC 7662).
 
-    Confidential clients authenticate themselves, or somebody presents an access token with the
+    The caller is a confidential client that authenticates itself, or presents an access token with the
     ``introspection`` scope (section 2.1). A refresh token is active only for the client it was issued to: no
     resource server may take it for an access token.
     """
@@ -96,7 +97,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
 
     def unauthenticated_response(self, request: HttpRequest, oauthlib_request: Any = None) -> HttpResponse:
         response: HttpResponse = super().unauthenticated_response(request, oauthlib_request)
-        error = getattr(oauthlib_request, "oauth2_error", None)  # of a token, where one was presented
+        error = getattr(oauthlib_request, "oauth2_error", None)  # of the token, if one was presented
         if error is not None and error["error"] == UnavailableError.error:
             return JsonResponse(error, status=UnavailableError.status, headers=UnavailableError.headers)
         tokens = with_proof_challenge(response["WWW-Authenticate"])
@@ -122,7 +123,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
     def verify_request(self, request: HttpRequest) -> tuple[bool, Any]:
         valid, oauthlib_request = super().verify_request(request)
         if valid and not isinstance(oauthlib_request.access_token, get_access_token_model()):
-            # An ID token: it tells a client who has signed in, and is no credential.
+            # An ID token: it tells a client who has signed in, and is not a credential.
             description = "An ID token is not an access token."
             oauthlib_request.oauth2_error = {"error": "invalid_token", "error_description": description}
             valid = False
@@ -159,7 +160,7 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         return token_has_standing(row, self.get_oauthlib_core().oauthlib_request(request))
 
     def _scope(self, request: HttpRequest, row: BoundAccessToken | BoundRefreshToken, scope: str) -> str:
-        """Return what is left of a token's scope: a scope that is no longer offered is not said."""
+        """Return what is left of a token's scope: a scope that is no longer offered is left out."""
         if row.application is None:
             return scope
         oauthlib_request = self.get_oauthlib_core().oauthlib_request(request)
@@ -176,11 +177,11 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
         }
         claims = read_claims(token)
         if claims is None:
-            # An opaque token says nothing itself, so this is what holds now.
+            # An opaque token says nothing by itself, so this is what holds now.
             claims = {} if row.application is None else user_claims(row.application, row.user)
         said = {name: claims[name] for name in ("iss", "iat", "jti", "aud") if name in claims}
         own = {name: value for name, value in claims.items() if name not in REGISTERED_CLAIMS}
-        # A claim of the site's own may be called like something that is said of every token.
+        # One of the site's own claims may have the name of a member that every token has.
         return JsonResponse(own | answer | said)
 
     def _refresh_token_response(self, request: HttpRequest, row: BoundRefreshToken) -> HttpResponse:
@@ -221,9 +222,9 @@ class IntrospectTokenView(ProtectedResourceMetadataMixin, views.IntrospectTokenV
 
 
 def _check_request(request: HttpRequest) -> None:
-    """Refuse a body that is no form, credentials in the query string, and parameters that are repeated.
+    """Refuse a body that is not a form, credentials in the query string, and repeated parameters.
 
-    :raises InvalidRequestError: naming the media type that is wanted, or the parameter.
+    :raises InvalidRequestError: it names the media type that is wanted, or the parameter.
     """
     check_form(request)
     for name in _CREDENTIALS:

@@ -47,7 +47,7 @@ class JwksInfoView(views.JwksInfoView):
         try:
             published = get_published_jwks()
         except KeyFileError:
-            # Not a part of the set: who has the whole one keeps it.
+            # Never a part of the set: whoever has the whole set keeps it.
             return error_response(
                 MisconfiguredError(Reason.MISCONFIGURED, description="The keys can't be read.")
             )

@@ -17,29 +17,30 @@ from oauth_binding.storage import login_sessions
 
 
 class RPInitiatedLogoutView(views.RPInitiatedLogoutView):
-    """Logs a user out, and ends what the policies of applications say that a logout ends.
+    """Logs a user out, and ends whatever the policies of the applications say a logout ends.
 
-    Of applications that say nothing, django-oauth-toolkit deletes all tokens of the user, wherever they are;
-    what was exchanged from them ends, too.
+    For applications whose policy says nothing, django-oauth-toolkit deletes all tokens of the user, on
+    whatever device; what was exchanged from them ends, too.
     """
 
     token_deletion_client_types: list[str] = views.RPInitiatedLogoutView.token_deletion_client_types
     token_deletion_grant_types: list[str] = views.RPInitiatedLogoutView.token_deletion_grant_types
 
-    #: The login session that the ``id_token_hint`` was issued in, where there was one.
+    #: The login session that the ``id_token_hint`` was issued in, if there was one.
     hinted_session: LoginSession | None = None
 
     def validate_logout_request_user(self, id_token_hint: str | None, client_id: str | None) -> Any:
         id_token = super().validate_logout_request_user(id_token_hint, client_id)
         if id_token is not None and id_token_hint:
-            # It has been verified; but where the key is the client's secret, it can write a sid itself.
+            # It has been verified; but if the key is the client's secret, the client could have written the
+            # sid itself.
             hinted = login_sessions.find(jws.unverified_claims(id_token_hint).get("sid"))
             if hinted is not None and login_sessions.has_client(hinted, id_token.application):
                 self.hinted_session = hinted
         return id_token
 
     def must_prompt(self, token_user: Any) -> bool:
-        """Return whether the user is asked: also where the ID token is of another browser (section 2)."""
+        """Return whether the user is asked: also if the ID token is from another browser (section 2)."""
         if super().must_prompt(token_user):
             return True
         is_signed_in = self.request.user.is_authenticated
@@ -62,7 +63,7 @@ class RPInitiatedLogoutView(views.RPInitiatedLogoutView):
         if self.hinted_session is not None and not self.request.user.is_authenticated:
             # The application's request may have come without the cookie of the browser.
             end_session(self.hinted_session, TerminationReason.LOGOUT)
-        # It would delete those of applications that have it otherwise.
+        # It would also delete those of applications whose policy says otherwise.
         self.token_deletion_client_types, self.token_deletion_grant_types = [], []
         response: HttpResponse = super().do_logout(application, post_logout_redirect_uri, state, token_user)
         return response

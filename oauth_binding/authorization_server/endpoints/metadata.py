@@ -23,11 +23,11 @@ from oauth_binding.core.toolkit_paths import bcp_filter_response_types
 from oauth_binding.proof.dpop import DPOP
 from oauth_binding.proof.server_rules import token_endpoint_rules
 
-#: How the endpoints are named that django-oauth-toolkit does not name in both documents, by their URLs'.
+#: The endpoints that django-oauth-toolkit does not name in both documents, each with the name of its URL.
 _ENDPOINTS: Final = {"device_authorization_endpoint": "device-authorization"}
 _OPENID_ENDPOINTS: Final = {"userinfo_endpoint": "user-info", "end_session_endpoint": "rp-initiated-logout"}
 
-#: The endpoints that a grant takes; the others take that for tokens alone.
+#: The endpoints that a grant takes part in; all other grants use only the token endpoint.
 _ENDPOINTS_OF_GRANTS: Final = {
     "authorization_code": {"authorization_endpoint", "token_endpoint"},
     "implicit": {"authorization_endpoint"},
@@ -40,7 +40,7 @@ class OAuthServerMetadataView(EndpointURLsMixin, views.OAuthServerMetadataView):
     """The authorization server metadata (RFC 8414 section 3).
 
     Where OpenID Connect is on, it has the members of OpenID Connect, too, and is the document that
-    ``ConnectDiscoveryInfoView`` answers. Endpoints that the site does not serve are left out.
+    ``ConnectDiscoveryInfoView`` returns. Endpoints that the site does not serve are left out.
     """
 
     def get(self, request: HttpRequest, issuer_path: str = "", **kwargs: Any) -> HttpResponse:
@@ -59,7 +59,8 @@ class ConnectDiscoveryInfoView(views.ConnectDiscoveryInfoView):
         return view.get(request, issuer_path)
 
 
-# They derive from none of django-oauth-toolkit's: the issuer is not what stands before *their* addresses.
+# They do not derive from django-oauth-toolkit's views: the issuer is not what stands before *their*
+# addresses.
 @method_decorator((login_not_required, readable_anywhere, json_errors), name="dispatch")
 class MetadataAtRootView(View):
     """The metadata where RFC 8414 section 3.1 has it: the path of the issuer follows the well-known one."""
@@ -71,22 +72,22 @@ class MetadataAtRootView(View):
 
 
 class OpenIDConfigurationAtRootView(MetadataAtRootView):
-    """The same for who asks for the OpenID provider configuration (RFC 8414 section 5)."""
+    """The same for clients that ask for the OpenID provider configuration (RFC 8414 section 5)."""
 
     document = ConnectDiscoveryInfoView
 
 
 def _check_issuer_path(asked: str) -> None:
-    """Tell that there is no such issuer; who leaves the path out gets that of the only one.
+    """Refuse the path of an issuer that does not exist; without a path, the only issuer is meant.
 
-    :raises Http404: it is another.
+    :raises Http404: the path is that of another issuer.
     """
     if asked.strip("/") not in {"", get_issuer_path().strip("/")}:
         raise Http404
 
 
 def _complete(request: HttpRequest, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return the metadata of django-oauth-toolkit with what the server has beside it."""
+    """Return django-oauth-toolkit's metadata, completed with what else this server has."""
     metadata["issuer"] = get_issuer(request)
     metadata |= _endpoints(request, _ENDPOINTS)
     if has_keys() or oauth2_settings.OIDC_ENABLED:
@@ -123,12 +124,13 @@ def _add_authentication_methods(metadata: dict[str, Any]) -> None:
 
 
 def _listed(name: str, otherwise: Sequence[str] = ()) -> list[str]:
-    """Return a list that django-oauth-toolkit has a setting of for each of its two documents.
+    """Return a list for which django-oauth-toolkit has one setting for each of its two documents.
 
-    The one is taken that the site has set; both or neither, and it is OpenID Connect's where that is on.
+    The one that the site has set is used; if it has set both or neither, OpenID Connect's is used where that
+    is on.
 
-    :param name: of the settings, without their prefixes.
-    :param otherwise: what the list has, too, where the site has not set it.
+    :param name: the name of the settings, without their prefixes.
+    :param otherwise: what is added to the list if the site has not set it.
     """
     settings = [f"OIDC_{name}"] * bool(oauth2_settings.OIDC_ENABLED) + [f"OAUTH2_{name}"]
     chosen = [setting for setting in settings if setting in oauth2_settings.user_settings]
@@ -138,7 +140,7 @@ def _listed(name: str, otherwise: Sequence[str] = ()) -> list[str]:
 
 
 def _openid(request: HttpRequest) -> dict[str, Any]:
-    """Return what OpenID Connect has beside the members of RFC 8414, as django-oauth-toolkit has it."""
+    """Return the members that OpenID Connect adds to those of RFC 8414, as django-oauth-toolkit has them."""
     names = dict(_OPENID_ENDPOINTS)
     if not oauth2_settings.OIDC_RP_INITIATED_LOGOUT_ENABLED:
         del names["end_session_endpoint"]

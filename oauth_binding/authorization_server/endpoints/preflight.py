@@ -12,23 +12,24 @@ from oauthlib.oauth2.rfc6749.utils import is_secure_transport
 from oauth_binding.authorization_server.issuing.presented_name import NAME_HEADER
 from oauth_binding.proof.dpop import DPOP
 
-#: What scripts may send beside what any page may.
+#: What scripts may send in addition to what any page may.
 _ALLOWED_HEADERS: Final = f"{DPOP.header}, {NAME_HEADER}"
 
-#: How long a browser may go by the answer, in seconds.
+#: How long a browser may rely on the answer, in seconds.
 _MAX_AGE: Final = 600
 
-#: The longest origin that is looked for, in characters: a scheme, a host and a port.
+#: The longest origin that is looked up, in characters: a scheme, a host and a port.
 _MAX_LENGTH: Final = 300
 
 
 def allow_origin(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     """Return the answer to an OPTIONS request: which scripts may post, with a proof and a name.
 
-    Which application will ask, a preflight request does not say. So it is allowed to the origins that any has
-    among its ``allowed_origins``; the answer to the token request itself is for those of its application.
+    A preflight request does not say which application is going to ask. So all origins are allowed that any
+    application has among its ``allowed_origins``; the answer to the token request itself can be read only by
+    those of its own application.
 
-    :param response: what others are answered.
+    :param response: the answer for everybody else.
     """
     origin = request.headers.get("Origin", "")
     if "Access-Control-Request-Method" in request.headers and _is_allowed(origin):

@@ -1,7 +1,7 @@
 """Dynamic client registration (RFC 7591, RFC 7592): several grant types, constrained tokens, logout.
 
-django-oauth-toolkit registers one grant type. It is given the primary one here; what it answers and stores is
-completed with the others and with the token policy, and its answer with what RFC 7591 requires.
+django-oauth-toolkit registers one grant type. Here it is given the primary one; what it stores and answers is
+then completed with the others, with the token policy, and with what RFC 7591 requires of an answer.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from oauth_binding.resource_server.bearer import BearerError, add_proof_headers,
 from oauth_binding.resource_server.proven_request import prove, with_proof_challenge
 from oauth_binding.storage.presented import presenting
 
-#: The metadata by which a client has all its tokens sender-constrained (RFC 9449 section 5.2).
+#: The metadata with which a client asks for sender-constrained tokens only (RFC 9449 section 5.2).
 _BOUND_TOKENS: Final = "dpop_bound_access_tokens"
 
-#: That of OpenID Connect Back-Channel Logout 1.0 section 2.2, called as in the token policy: the type, and
-#: how it is called in errors. What is left out is as if it were the empty value.
+#: That of OpenID Connect Back-Channel Logout 1.0 section 2.2, named as in the token policy: the type, and
+#: what errors call it. A member that is left out counts as the empty value.
 _LOGOUT: Final[dict[str, tuple[type[Any], str]]] = {
     "backchannel_logout_uri": (str, "a string"),
     "backchannel_logout_session_required": (bool, "true or false"),
@@ -52,7 +52,7 @@ _RFC_NAMES = {constant: name for name, constant in GRANT_TYPE_MAP.items()}
 
 
 def _rank(name: str) -> int:
-    """Put first what the toolkit refuses, then what needs redirect_uris: it sees just the primary type."""
+    """Put first what the toolkit refuses, then what needs redirect_uris: it sees only the first type."""
     constant = GRANT_TYPE_MAP.get(name)
     if constant is None:
         return 0
@@ -69,9 +69,9 @@ def _metadata(request: HttpRequest) -> dict[str, Any]:
 
 
 def _take_additional_grant_types(request: HttpRequest, metadata: dict[str, Any]) -> str:
-    """Leave just the primary grant type in the request, and return the others as the model keeps them.
+    """Leave only the primary grant type in the request, and return the others as the model keeps them.
 
-    A request that has not several, or is malformed, is left for the toolkit to answer as it is.
+    A request that does not have several, or is malformed, is left as it is for the toolkit to answer.
     """
     names = metadata.get("grant_types")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -93,7 +93,7 @@ def _store_policy(application: Any, metadata: dict[str, Any]) -> None:
 
     It does not lift a demand, which may be the operator's.
 
-    :raises ValidationError: it asks for what can't be, or is demanded what it could not do.
+    :raises ValidationError: it asks for something impossible, or something is demanded that it could not do.
     """
     is_bound = metadata.get(_BOUND_TOKENS)
     if _BOUND_TOKENS in metadata and not isinstance(is_bound, bool):
@@ -107,7 +107,7 @@ def _store_policy(application: Any, metadata: dict[str, Any]) -> None:
         chosen |= {"sender_constraint": DPOP, "require_sender_constraint": Demand.YES}
     for field, value in chosen.items():
         setattr(policy, field, value)
-    # Before it is written: not each value fits into a column.
+    # Before it is written: not every value fits into a column.
     for field, error in policy_problems(application, policy):
         if field in _LOGOUT:
             # An algorithm is for the operator to choose, before the client gets ID tokens.
@@ -121,12 +121,12 @@ def _store_policy(application: Any, metadata: dict[str, Any]) -> None:
 
 
 def _limited(policy: TokenPolicy, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what changes of a policy by the site's limits and by what a client asks for.
+    """Return what the site's limits and the client's request change in a policy.
 
-    The least counts, also of what the policy has: it may be the operator's. What the site has no limit for,
-    clients can't ask for (RFC 7591 section 2: what is not understood is ignored).
+    The least value counts, including the policy's present one, which may be the operator's. Clients can't ask
+    for what the site has no limit for (RFC 7591 section 2: what is not understood is ignored).
 
-    :raises ValidationError: naming the member that is no number of seconds.
+    :raises ValidationError: it names the member that is not a number of seconds.
     """
     changed = {}
     for field, limit in binding_settings.registration_limits.items():
@@ -141,11 +141,11 @@ def _limited(policy: TokenPolicy, metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _logout(policy: TokenPolicy, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return what changes of a policy by where a client wants its logout tokens.
+    """Return what changes in a policy when a client says where it wants its logout tokens.
 
     What is left out is taken away (RFC 7592 section 2.2). Without OpenID Connect, none of it is understood.
 
-    :raises ValidationError: naming the member that has the wrong type.
+    :raises ValidationError: it names the member that has the wrong type.
     """
     changed: dict[str, Any] = {}
     if not oauth2_settings.OIDC_ENABLED:
@@ -181,9 +181,9 @@ def _completed(response: HttpResponse, application: Any) -> HttpResponse:
 
 
 def _tell(event: Event, request: HttpRequest, client_id: str) -> None:
-    """Have the audit log say what has become of a registration."""
+    """Have the audit log say what happened to a registration."""
     if not audit.is_on():
-        return  # whoever else may be signed in is not looked up
+        return  # who else may be signed in is not looked up
     user = getattr(request, "user", None)
     facts = Facts(client_id=client_id, user=None if user is None else user.pk, meta=request.META)
     audit.tell(event, write_alias(get_application_model()), facts)

@@ -15,8 +15,8 @@ from oauth_binding.resource_server.metadata import describe_proofs, find_describ
 class OAuthProtectedResourceMetadataView(views.OAuthProtectedResourceMetadataView):
     """The protected resource metadata (RFC 9728 section 3).
 
-    With a path it is that of the API at this path of the host, wherever these URLs are included, and only of
-    one that takes tokens. django-oauth-toolkit's describes whatever is asked for.
+    With a path, it is the metadata of the API at that path of the host, wherever these URLs are included, and
+    only if that API takes tokens. django-oauth-toolkit's view describes whatever is asked for.
     """
 
     #: The identifier that the metadata is for; None for django-oauth-toolkit's.

@@ -20,7 +20,7 @@ from oauth_binding.core.settings import binding_settings
 from oauth_binding.sessions.given_up import undo_request
 from oauth_binding.storage.attempts import is_given_up
 
-#: The names of parameters (RFC 6749 section 8.2); the length is ours.
+#: The names of parameters (RFC 6749 section 8.2); the limit on the length is ours.
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 #: RFC 8707 section 2, and RFC 8693 section 2.1.
@@ -34,7 +34,7 @@ BASIC: Final = 'Basic realm="client"'
 #: The media type of requests (RFC 6749 appendix B).
 _FORM: Final = "application/x-www-form-urlencoded"
 
-#: What Django reads as a form. Some clients send the other one, and always could.
+#: What Django reads as a form. Some clients send the second one, which has always worked.
 _FORMS: Final = frozenset({_FORM, "multipart/form-data"})
 
 #: What Django raises while it reads a form.
@@ -50,7 +50,7 @@ _View = Callable[..., HttpResponseBase]
 
 
 def form_of(request: HttpRequest) -> QueryDict:
-    """Return the form of a request; an empty one where it can't be read, which may have been answered."""
+    """Return the form of a request; an empty one if it can't be read, which may be answered already."""
     try:
         form: QueryDict = request.POST
     except (*_UNREADABLE, UnreadablePostError):
@@ -69,9 +69,10 @@ def error_response(error: OAuth2Error) -> HttpResponse:
 
 
 def json_errors(view: _View) -> _View:
-    """Decorate a view that clients ask: its errors are JSON, also those that come of Django itself.
+    """Decorate a view for clients: its errors are JSON, including those that come from Django itself.
 
-    What the database has given up for others, wherever in the request, is 503: it may be sent again.
+    Whatever the database gives up for others, anywhere in the request, is answered with 503: it may be sent
+    again.
     """
 
     @functools.wraps(view)
@@ -100,7 +101,7 @@ def json_errors(view: _View) -> _View:
 
 
 def _put_json(response: HttpResponse) -> None:
-    """Give an error a body in JSON, unless it has one and just does not say so."""
+    """Give an error a body in JSON, unless it has one that is only not declared as such."""
     if not response.content.startswith(b"{"):
         response.content = json.dumps(_described(response))
     response["Content-Type"] = "application/json"
@@ -124,10 +125,10 @@ def tried_scheme(request: HttpRequest) -> str:
 def challenge_for(request: HttpRequest, bearer: str | None = None) -> str | None:
     """Return the ``WWW-Authenticate`` of a client that is not authenticated (RFC 6749 section 5.2), or None.
 
-    It is that of the scheme that the client tried, and all that there are where it tried nothing. Credentials
-    in the body are of no scheme: a browser would ask its user for a password.
+    It is the challenge of the scheme that the client tried, or all challenges if it tried none. Credentials
+    in the body belong to no scheme: with a challenge, a browser would ask its user for a password.
 
-    :param bearer: the challenge for access tokens, where they are taken as well.
+    :param bearer: the challenge for access tokens, if they are taken as well.
     """
     scheme = tried_scheme(request)
     if scheme == "bearer":
@@ -138,7 +139,7 @@ def challenge_for(request: HttpRequest, bearer: str | None = None) -> str | None
 
 
 def challenge_as_tried(view: _View) -> _View:
-    """Decorate an endpoint that authenticates clients: its 401 has the challenge of what they tried."""
+    """Decorate an endpoint that authenticates clients: a 401 has the challenge of what they tried."""
 
     @functools.wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -155,7 +156,7 @@ def challenge_as_tried(view: _View) -> _View:
 
 
 def readable_anywhere(view: _View) -> _View:
-    """Decorate a public document: scripts of all sites may read its errors, as they may read it (CORS)."""
+    """Decorate a public document: scripts of all sites may read its errors as well as the document (CORS)."""
 
     @functools.wraps(view)
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -167,9 +168,9 @@ def readable_anywhere(view: _View) -> _View:
 
 
 def check_form(request: HttpRequest) -> None:
-    """Refuse a body that is no form, such as JSON: its parameters would be missing, and the wrong error said.
+    """Refuse a body that is not a form, such as JSON: the error would name missing parameters instead.
 
-    :raises UnsupportedMediaTypeError: naming the media type that is wanted.
+    :raises UnsupportedMediaTypeError: it names the media type that is wanted.
     """
     if request.method != "POST" or request.content_type in _FORMS:
         return
@@ -183,7 +184,7 @@ def check_form(request: HttpRequest) -> None:
 def check_query(request: HttpRequest) -> None:
     """Refuse parameters in the query string (RFC 6749 section 3.2, RFC 7009 section 2.1).
 
-    :raises InvalidRequestError: naming the parameter, where a binder reads it.
+    :raises InvalidRequestError: it names the parameter, if a binder reads it.
     """
     for parameter in binding_settings.binder_parameters:
         if parameter in request.GET:
@@ -192,7 +193,7 @@ def check_query(request: HttpRequest) -> None:
                 description=f"{parameter} must be in the body, not in the query string.",
             )
     if request.META.get("QUERY_STRING"):
-        # oauthlib says the same, but not before it fails to decode some query strings.
+        # oauthlib refuses them, too, but fails to decode some query strings first.
         raise InvalidRequestError(
             Reason.PARAMETER_MISPLACED, description="URL query parameters are not allowed"
         )
@@ -201,9 +202,9 @@ def check_query(request: HttpRequest) -> None:
 def check_repetition(*forms: QueryDict, among: Collection[str] | None = None) -> None:
     """Refuse a parameter that comes more than once (RFC 6749 sections 3.1 and 3.2).
 
-    :param forms: what a request has in its query string and its body, where one parameter may come in either.
+    :param forms: what a request has in its query string and in its body, if a parameter may come in either.
     :param among: the names that count; None for all.
-    :raises InvalidRequestError: naming the parameter.
+    :raises InvalidRequestError: it names the parameter.
     """
     seen: set[str] = set()
     for form in forms:
@@ -226,5 +227,5 @@ def without_content_type(headers: dict[str, str]) -> dict[str, str]:
 
 
 def _printable(name: str) -> str:
-    """Return the name of a parameter, or what stands for one no error can have (RFC 6749 section 5.2)."""
+    """Return the name of a parameter, or a substitute if an error can't contain it (RFC 6749 section 5.2)."""
     return name if _NAME.fullmatch(name) else "A parameter"

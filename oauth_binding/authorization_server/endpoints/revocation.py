@@ -32,7 +32,7 @@ class RevokeTokenView(views.RevokeTokenView):
             check_repetition(request.POST)
         except OAuth2Error as error:
             return error_response(error)
-        # Where the database gives it up for others it is 503 (json_errors), as RFC 7009 section 2.2.1 has it:
-        # the client must take the token for valid, and may ask again.
+        # If the database gives it up for others, the answer is 503 (json_errors), as in RFC 7009 section
+        # 2.2.1: the client must assume that the token is still valid, and may ask again.
         response: HttpResponse = super().post(request, *args, **kwargs)
         return response

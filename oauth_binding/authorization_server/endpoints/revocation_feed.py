@@ -34,13 +34,13 @@ LOOK_UP_INTERVAL: Final = 1
 #: How old the ``iat`` of the head may be, in seconds.
 SIGNING_INTERVAL: Final = 5
 
-#: How long the first moment of the feed is good, in seconds. It takes a look at all that is named.
+#: How long the first moment of the feed is kept, in seconds. Finding it means looking at all that is named.
 FIRST_INTERVAL: Final = 600
 
 
 @method_decorator((login_not_required, json_errors), name="dispatch")
 class RevokedTokensView(View):
-    """Answers the pieces of the feed, each a JWT with the claims ``iss``, ``iat`` and ``exp``.
+    """Serves the pieces of the feed, each a JWT with the claims ``iss``, ``iat`` and ``exp``.
 
     - Without parameters the head: ``first``, before which there is nothing; ``closed``, before which nothing
       is added; ``listed`` and ``slices``, the minutes as of ``listed`` in which something was revoked, each
@@ -79,7 +79,7 @@ class RevokedTokensView(View):
                 answer.text, content_type="application/jwt", headers={"ETag": answer.etag}
             )
         if answer.end is None:
-            # May be kept, and asked for anew each time.
+            # May be kept, but has to be asked for anew each time.
             response["Cache-Control"] = "public, no-cache"
         else:
             age = max(0, answer.end - int(now.timestamp()))
@@ -93,7 +93,7 @@ class _Answer:
 
     etag: str
     text: str
-    #: Until when it stays as it is, in seconds since the epoch; None for one that is not closed.
+    #: Until when it does not change, in seconds since the epoch; None for one that is not closed.
     end: int | None
     #: When the tables were looked into, and when it was signed, on the clock of ``time.monotonic``.
     looked_up: float

@@ -34,14 +34,14 @@ from oauth_binding.core.toolkit_paths import app_authorized
 from oauth_binding.storage.token_values import token_checksum
 from oauth_binding.storage.tokens import access_tokens
 
-# Parameters that are looked up in the database as they come. PostgreSQL refuses NUL there, too.
+# Parameters that are looked up in the database as they are. PostgreSQL refuses NUL there, too.
 _LOOKED_UP: Final = ("code", "device_code")
 
 
 def _check_parameters(request: HttpRequest) -> None:
     """Refuse what django-oauth-toolkit and oauthlib would stumble over.
 
-    :raises InvalidRequestError: naming the parameter.
+    :raises InvalidRequestError: it names the parameter.
     """
     for name in _LOOKED_UP:
         for value in request.POST.getlist(name):
@@ -90,15 +90,15 @@ class TokenView(views.TokenView):
         self, request: HttpRequest, device_code: str, *args: Any, **kwargs: Any
     ) -> HttpResponse:
         # The overridden method looks at the code before the client has authenticated itself. The validator
-        # has the status of the code; like the overridden method this sends no signal.
+        # knows the status of the code; like the overridden method, this sends no signal.
         _url, headers, body, status = self.create_token_response(request)
         return _answer(headers, body, status)
 
     def authorization_flow_token_response(
         self, request: HttpRequest, *args: Any, **kwargs: Any
     ) -> HttpResponse:
-        # As the overridden method, but for a token that was revoked as soon as it was committed, which is no
-        # reason for an error here; and it is not read back where nobody listens.
+        # As the overridden method, except that a token that was revoked as soon as it was committed is no
+        # reason for an error here, and that it is not read back if nobody listens.
         _url, headers, body, status = self.create_token_response(request)
         if status == 200 and app_authorized.has_listeners(self):
             checksum = token_checksum(json.loads(body)["access_token"])

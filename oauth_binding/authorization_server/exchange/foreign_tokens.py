@@ -32,7 +32,7 @@ from oauth_binding.core.trusted_issuers import Issuer, read_issuer
 
 logger = logging.getLogger(__name__)
 
-#: What reading a token raises that somebody else has written.
+#: What is raised while a token that somebody else has written is read.
 _MALFORMED: Final = (jwt.PyJWTError, *MALFORMED)
 
 #: The claims that a token has to have, besides the one that names the user.
@@ -62,9 +62,9 @@ class ForeignToken:
 
     @property
     def act(self) -> dict[str, Any] | None:
-        """Who acts (RFC 8693 section 4.1), or None: of each party ``iss`` and ``sub``, and nothing else.
+        """Who acts (RFC 8693 section 4.1), or None: ``iss`` and ``sub`` of each party, and nothing else.
 
-        What other members say of it would be taken for what this server says of its own clients.
+        Other members would be taken for what this server says about its own clients.
         """
         act: dict[str, Any] | None = None
         for party in reversed(list(_parties(self.claims))):
@@ -76,9 +76,9 @@ class ForeignToken:
 def verify(text: str) -> ForeignToken | None:
     """Return a valid token of a configured issuer, or None; the reason is logged, and never the token.
 
-    It has what RFC 7523 section 3 and RFC 8725 ask for: the signature of a key that the configuration leads
-    to, and never the token; ``iss``, ``sub``, ``aud``, ``exp`` and ``iat``, and the right ones; no ``nbf`` to
-    come; and an accepted ``typ``. What a key of this server has signed is never valid here.
+    It has what RFC 7523 section 3 and RFC 8725 ask for: the signature of a key that the configuration, and
+    never the token, leads to; ``iss``, ``sub``, ``aud``, ``exp`` and ``iat``, and the right ones; no ``nbf``
+    to come; and an accepted ``typ``. What a key of this server has signed is never valid here.
 
     :param text: the token as it was sent; a JWS in the compact serialization (RFC 7515 section 3.1).
     """
@@ -98,9 +98,9 @@ def verify(text: str) -> ForeignToken | None:
 
 
 def _parties(claims: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield who acts by an ``act`` claim, the one that acts now first.
+    """Yield the actors in an ``act`` claim, beginning with the one that acts now.
 
-    :raises InvalidTokenError: one of them is not named by a text.
+    :raises InvalidTokenError: the name of one of them is not a text.
     """
     party = claims.get("act")
     while party is not None:
@@ -113,9 +113,9 @@ def _parties(claims: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _get_issuer(name: Any) -> Issuer:
-    """Return the configured issuer of a name that a token has.
+    """Return the configured issuer that has the name in a token.
 
-    :raises InvalidIssuerError: there is none, or its options are no good (``manage.py check``: E013).
+    :raises InvalidIssuerError: there is none, or its options are wrong (``manage.py check``: E013).
     """
     issuers = binding_settings.token_exchange_issuers
     if not isinstance(name, str) or name not in issuers:
@@ -141,7 +141,7 @@ def _check_claims(issuer: Issuer, claims: dict[str, Any]) -> None:
         raise jwt.InvalidTokenError("its scope is not a string")
     list(_parties(claims))
     now = timezone.now().timestamp()
-    # A new token is to live no longer than this one, so there is no leeway here.
+    # A new token must not live longer than this one, so there is no leeway here.
     if claims["exp"] <= now:
         raise jwt.ExpiredSignatureError("it has expired")
     if valid_from(claims) > now + issuer.leeway:
@@ -158,7 +158,7 @@ def _check_claims(issuer: Issuer, claims: dict[str, Any]) -> None:
 def find_user(token: ForeignToken) -> Any:
     """Return the user that a token names, or None.
 
-    Where the issuer has ``CREATE_USERS`` it may be a new one, which ``save_user`` saves.
+    If the issuer has ``CREATE_USERS``, it may be a new user, whom ``save_user`` saves.
     """
     issuer, value = token.issuer, token.claims[token.issuer.user_claim]
     users = _find_users(issuer.user_field or get_user_model().USERNAME_FIELD, value)
@@ -174,10 +174,10 @@ def find_user(token: ForeignToken) -> Any:
 
 
 def save_user(user: Any) -> Any:
-    """Save a user of ``find_user`` that is new, and return the user that there is now.
+    """Save a new user that ``find_user`` returned, and return the user that exists now.
 
-    :returns: the given user; the one that another request saved first; or None where the database takes the
-        name for that of another user, as MariaDB does without regard to case.
+    :returns: the given user; the one that another request saved first; or None if the database takes the name
+        for that of another user, as MariaDB does because it ignores case.
     """
     if not user._state.adding:
         return user
@@ -195,7 +195,7 @@ def _find_users(field: str, value: str) -> list[Any]:
         users = list(manager.using(_user_database()).filter(**{field: value}))
     except (ValueError, ValidationError):
         return []  # the field can't have such a value
-    # MariaDB compares text without regard to case.
+    # MariaDB ignores case when it compares text.
     return [user for user in users if str(getattr(user, field)) == value]
 
 
@@ -220,7 +220,7 @@ def _user_database() -> str:
 
 
 def _find_key(issuer: Issuer, kid: str | None, algorithm: str) -> jwt.PyJWK:
-    """Return the key that has to have signed a token; without a ``kid``, the only one of its kind.
+    """Return the key that must have signed a token; without a ``kid``, the only one of its kind.
 
     :raises InvalidKeyError: there is no such key or more than one, or it is this server's own.
     """
@@ -240,7 +240,7 @@ def _own_keys() -> list[Any]:
         toolkit_keys = [_public_key(pem) for pem in pems if pem]
         return toolkit_keys + [key.private_key.public_key() for key in key_file.load()]
     except (JWException, UnsupportedAlgorithm, ValueError, key_file.KeyFileError):
-        # What the libraries say of a key may quote it.
+        # The libraries' messages about a key may quote it.
         raise jwt.InvalidKeyError("this server's own keys can't be read") from None
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class TokenExchangeGrant(GrantTypeBase):
-    """Exchanges a token for another one. It is shared by all requests, and keeps nothing of them."""
+    """Exchanges a token for another one. It is shared by all requests, and keeps no state of theirs."""
 
     def create_token_response(self, request: Request, token_handler: Any) -> tuple[Any, str, int]:
         """Return headers, body and status of the answer (RFC 8693 section 2.2)."""
@@ -39,14 +39,14 @@ class TokenExchangeGrant(GrantTypeBase):
         except OAuth2Error as error:
             headers.update(error.headers)
             return headers, error.json, error.status_code
-        request.refresh_token = None  # what a client calls so is not the one to be issued
+        request.refresh_token = None  # what the client calls by this name is not the token to be issued
         token = token_handler.create_token(request, refresh_token=rule.refresh_tokens)
         token["expires_in"] = request.expires_in
         token["issued_token_type"] = issued_token_type(request)
         self.request_validator.save_token(token, request)
         self._announce(request, token["scope"].split())
         if token["issued_token_type"] == TYPE_REFRESH:
-            # The access token of the pair is not answered (RFC 8693 section 2.2.1).
+            # The access token of the pair is not in the answer (RFC 8693 section 2.2.1).
             token["access_token"], token["token_type"] = token.pop("refresh_token"), "N_A"
             del token["expires_in"]
         return headers, json.dumps(token), 200

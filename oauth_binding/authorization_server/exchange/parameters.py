@@ -24,7 +24,7 @@ TYPE_REFRESH: Final = "urn:ietf:params:oauth:token-type:refresh_token"
 
 TYPE_ID: Final = "urn:ietf:params:oauth:token-type:id_token"
 
-#: What each of the parameters that name a type may name.
+#: The types that each parameter that names a type may name.
 _SUPPORTED: Final = {
     "subject_token_type": {TYPE_ACCESS, TYPE_JWT, TYPE_REFRESH, TYPE_ID},
     "actor_token_type": {TYPE_ACCESS, TYPE_JWT},

@@ -42,15 +42,16 @@ from oauth_binding.storage.logins import login_lifetime, login_started
 if TYPE_CHECKING:
     from oauthlib.common import Request
 
-#: How deep ``act`` may be nested: what MariaDB takes for valid JSON, which of all databases keeps the least.
+#: How deeply ``act`` may be nested: as far as MariaDB accepts JSON, which has the lowest limit of all
+#: databases.
 MAX_ACT_DEPTH: Final = 31
 
-#: How long ``act`` may be, in characters of JSON: it is in each JWT, and those are sent in a header.
+#: How long ``act`` may be, in characters of JSON: it is part of each JWT, and JWTs are sent in a header.
 MAX_ACT_LENGTH: Final = 4096
 
 
 def authorize(request: Request) -> TokenExchangeRule:
-    """Prepare a request for issuing what it may get, and return the rule that allows it.
+    """Prepare a request so that what it may get can be issued, and return the rule that allows it.
 
     :param request: a token request whose client is authenticated and may exchange tokens.
     :raises OAuth2Error: the subject or actor token is not valid, or the rules do not allow the exchange.
@@ -89,7 +90,7 @@ def authorize(request: Request) -> TokenExchangeRule:
 
 
 def _login_lifetime_before(subject: Subject) -> int | None:
-    """Return how long the login may last by what the subject token was exchanged from itself, in seconds."""
+    """Return how long the login may last by what the subject token itself was exchanged from, in seconds."""
     lifetime = None if subject.row is None else login_lifetime(None, subject.row.exchange)
     return None if lifetime is None else int(lifetime.total_seconds())
 
@@ -142,9 +143,9 @@ def _find_actor(request: Request, subject: Subject, rule: TokenExchangeRule) -> 
 
 
 def _check_proofs(request: Request, subject: Subject, actor: Subject | None, rule: TokenExchangeRule) -> None:
-    """Check that the keys are proven of sender-constrained tokens (RFC 9449 section 6).
+    """Check that the keys of sender-constrained tokens are proven (RFC 9449 section 6).
 
-    :raises OAuth2Error: one is not, or the proof is no good.
+    :raises OAuth2Error: one is not, or the proof is not valid.
     """
     is_confidential = request.client.client_type == AbstractApplication.CLIENT_CONFIDENTIAL
     check_exchanged_proof(
@@ -154,7 +155,7 @@ def _check_proofs(request: Request, subject: Subject, actor: Subject | None, rul
         accepts_unproven=rule.accept_unproven_subject and is_confidential,
     )
     if actor is not None and actor.confirmation is not None:
-        # A proof names one token alone, and that is the subject's.
+        # A proof names only one token, and that is the subject's.
         check_proof(request, actor.confirmation)
 
 
@@ -175,7 +176,7 @@ def _check_may_act(request: Request, may_act: Any, acting: dict[str, str]) -> No
 
 
 def _act(request: Request, subject: Subject, actor: Subject | None) -> dict[str, Any] | None:
-    """Return the ``act`` claim; who acted before is inside of who acts now (RFC 8693 section 4.1).
+    """Return the ``act`` claim; who acted before is nested inside of who acts now (RFC 8693 section 4.1).
 
     :raises InvalidGrantError: there are too many of them, or another server names one of this server's.
     """
@@ -236,8 +237,8 @@ def _scopes(request: Request, subject: Subject) -> list[str]:
 def _targets(request: Request, subject: Subject, rule: TokenExchangeRule) -> list[str]:
     """Return the audiences and resources of the new token: those asked for, or those of the subject token.
 
-    The client's policy and the rule both have to allow them. A default of the policy counts as far as the
-    rule has it, where that has any.
+    The client's policy and the rule both have to allow them. If the rule lists any, a default of the policy
+    counts only as far as the rule lists it.
     """
     policy, allowed = policy_of(request.client), rule.audiences.split()
     asked: list[str] = []
@@ -264,6 +265,6 @@ def _targets(request: Request, subject: Subject, rule: TokenExchangeRule) -> lis
 
 
 def may_exchange(client: Any) -> bool:
-    """Return whether the settings let a kind of client exchange tokens at all."""
+    """Return whether the settings allow this kind of client to exchange tokens at all."""
     is_public = client.client_type == client.CLIENT_PUBLIC
     return not is_public or binding_settings.token_exchange_public_clients

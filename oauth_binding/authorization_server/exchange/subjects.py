@@ -37,26 +37,26 @@ class Subject:
     user: Any
     #: The application that the token was issued to; None where another server issued it.
     client: Any
-    #: Of another server: its ``iss``; else empty.
+    #: The ``iss`` of another server's token; otherwise empty.
     issuer: str
     scopes: list[str]
-    #: The audiences and resources the token is for; empty where it is for all.
+    #: The audiences and resources that the token is for; empty if it is for all.
     targets: list[str]
-    #: None where it does not expire, as a refresh token may.
+    #: None if it does not expire, which a refresh token need not.
     expires: datetime | None
     binding: TokenBinding | None
     act: dict[str, Any] | None
     may_act: Any
     #: The subject_key().
     key: str
-    #: The access or refresh token itself, where it is one of this server.
+    #: The access or refresh token itself, if this server issued it.
     row: BoundAccessToken | BoundRefreshToken | None = None
-    #: The key that it is good with alone (RFC 7800 section 3.1); None for a bearer token.
+    #: The key without which it is not accepted (RFC 7800 section 3.1); None for a bearer token.
     confirmation: Confirmation | None = None
 
     @property
     def identity(self) -> dict[str, str]:
-        """What ``act`` and ``may_act`` say of it."""
+        """How ``act`` and ``may_act`` refer to it."""
         if self.user is None:
             return client_identity(self.client)
         sub = str(self.user.pk)
@@ -64,7 +64,7 @@ class Subject:
 
 
 def client_identity(client: Any) -> dict[str, str]:
-    """Return what ``act`` and ``may_act`` say of a client itself: no ``sub`` that could be a user's."""
+    """Return how ``act`` and ``may_act`` refer to a client: without a ``sub`` that could be a user's."""
     subject = client_subject(client)
     identity = {"client_id": str(client.client_id)}
     return identity if subject is None else {"sub": subject, **identity}
@@ -84,7 +84,7 @@ def find_subject(request: Request, name: str) -> Subject:
         subject = _find_access_token(text, token_type)
     if subject is None and token_type == TYPE_JWT and name == "subject_token":
         subject = _find_foreign_token(text)
-    # Whether the user is active whom another server's token names, is looked at when the user is saved.
+    # Whether the user that another server's token names is active is checked when the user is saved.
     if subject is None or not (subject.row is None or token_has_standing(subject.row, request)):
         raise InvalidGrantError(
             Reason.SUBJECT_TOKEN_INVALID, description=f"The {name} is not valid.", request=request
@@ -117,7 +117,7 @@ def _find_access_token(text: str, token_type: str) -> Subject | None:
 
 
 def _find_refresh_token(text: str) -> Subject | None:
-    """Return what a refresh token of this server says that can still be used, or None."""
+    """Return what a refresh token of this server says, if it can still be used, or None."""
     tokens = refresh_tokens().select_related("application", "user", "binding", "exchange", "access_token")
     token: BoundRefreshToken | None = tokens.filter(
         token_checksum=token_checksum(text), revoked__isnull=True
@@ -144,10 +144,10 @@ def _find_refresh_token(text: str) -> Subject | None:
 
 
 def _find_id_token(text: str, request: Request) -> Subject | None:
-    """Return what a valid ID token says that this server issued to the requesting client, or None.
+    """Return what a valid ID token that this server issued to the requesting client says, or None.
 
-    Whoever is not its audience must not accept an ID token (OpenID Connect Core 1.0 section 3.1.3.7). It ends
-    with the login that it stands for.
+    Nobody but its audience may accept an ID token (OpenID Connect Core 1.0 section 3.1.3.7). It ends with the
+    login that it stands for.
     """
     token = oauth2_settings.OAUTH2_VALIDATOR_CLASS().find_id_token(text)
     if token is None or not is_live(token.expires) or token.application != request.client:
@@ -194,7 +194,7 @@ def _find_foreign_token(text: str) -> Subject | None:
 
 
 def save_user(request: Request, subject: Subject) -> Any:
-    """Return the user, who may be a new one: created last, so that no refused request creates one.
+    """Return the user, who may be new: created last, so that no refused request creates one.
 
     :raises InvalidGrantError: another request was first, and its user is disabled.
     """
@@ -213,7 +213,7 @@ def _may_act(access_token: BoundAccessToken) -> Any:
 
 
 def _login_expiry(access_token: BoundAccessToken) -> datetime | None:
-    """Return when a login ends that nobody refreshes; None where it does not end by itself."""
+    """Return when a login that nobody refreshes ends; None if it does not end by itself."""
     live = refresh_tokens().select_related("access_token").filter(live_refresh_tokens())
     refresh = live.filter(access_token=access_token).first()
     return access_token.expires if refresh is None else refresh_token_expiry(refresh)

@@ -1,4 +1,4 @@
-"""What the audit log says of requests that were answered a token."""
+"""What the audit log says about requests that were answered with a token."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def tell_answered(plan: Plan, request: Request, token: dict[str, Any]) -> None:
-    """Have the audit log say that a request was answered a token.
+    """Have the audit log say that a request was answered with a token.
 
     :param token: the token response (RFC 6749 section 5.1).
     """
@@ -57,6 +57,6 @@ def _sid_of(plan: Plan, request: Request, state: RequestState) -> Any:
         return None
     context = state.code_context
     session = browser_session(request) if context is None else context.session
-    if session is None:  # that of a login that is refreshed
+    if session is None:  # the session of a login that is refreshed
         session = written(LoginSession).filter(pk=plan.session_id).first()
     return None if session is None else session.sid

@@ -1,4 +1,4 @@
-"""What an application can't be issued by the types that an operator chooses for it."""
+"""Which tokens can't be issued with the types that an operator chooses for an application."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def type_problems(
     token_binding_type: str,
     grant_types: Collection[str] | None,
 ) -> Iterator[tuple[str, ValidationError]]:
-    """Yield what can't work of the types of an application, each with the field that it is said at.
+    """Yield what can't work in the types of an application, each with the field to show it at.
 
-    :param token_type: None where it is not known, as it is no valid one.
+    :param token_type: None if it is not known, because it is not valid.
     :param grant_types: all that the application is allowed; None likewise.
     """
     if token_type == TokenType.JWT.value:

@@ -11,12 +11,12 @@ from oauth_binding.models import TokenPolicy
 
 
 def check_asked(policy: TokenPolicy, asked: Iterable[str], name: str = "resource", **context: Any) -> None:
-    """Refuse what a request asks for that the application's tokens may not be for.
+    """Refuse what a request asks for if the application's tokens may not be for it.
 
     :param asked: audiences or resources.
     :param name: the parameter that they are in.
-    :param context: ``request`` or ``state`` of the error, where it may go to the client's redirect URI.
-    :raises OAuth2Error: ``invalid_target`` (RFC 8707 section 2), naming the parameter.
+    :param context: ``request`` or ``state`` of the error, if it may go to the client's redirect URI.
+    :raises OAuth2Error: ``invalid_target`` (RFC 8707 section 2); it names the parameter.
     """
     if not all(map(policy.allows_audience, asked)):
         raise InvalidTargetError(
@@ -25,12 +25,12 @@ def check_asked(policy: TokenPolicy, asked: Iterable[str], name: str = "resource
 
 
 def inherit(policy: TokenPolicy, granted: list[str], name: str = "resource", **context: Any) -> list[str]:
-    """Return what a token is for whose request asks for nothing.
+    """Return what a token is for if its request asks for nothing.
 
-    That is what was granted before, as far as it is still allowed, or else the default. A token for anything
-    is none of those that a policy with allowed audiences has.
+    That is what was granted before, as far as it is still allowed, or else the default. A policy with allowed
+    audiences allows no token that is for anything.
 
-    :param granted: what the code or token is for that the request presents; empty where it is for anything.
+    :param granted: what the code or token in the request is for; empty if it is for anything.
     :param name: the parameter that could have asked for something.
     :param context: as above.
     :raises OAuth2Error: ``invalid_target``: nothing is left, or the request has to ask for something.
@@ -55,9 +55,9 @@ def inherit(policy: TokenPolicy, granted: list[str], name: str = "resource", **c
 
 
 def could_be_for(policy: TokenPolicy, response_type: str) -> set[str]:
-    """Return what an authorization request can lead to a token for that asks for nothing; empty for anything.
+    """Return what an authorization request that asks for nothing can get a token for; empty for anything.
 
-    :param response_type: that of the request: a code may be redeemed for each resource that is allowed.
+    :param response_type: that of the request; a code may be redeemed for each resource that is allowed.
     """
     if "code" in response_type.split():
         return {*policy.allowed_audiences.split()}

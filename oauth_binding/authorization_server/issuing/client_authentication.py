@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def require_client(validator: RequestValidator, request: Request) -> None:
     """Authenticate the client of a request (RFC 6749 section 2.3); a public one names itself.
 
-    It is ``request.client`` then, and ``request.client_id`` its ID, also where HTTP Basic alone has that.
+    It is then ``request.client``, and ``request.client_id`` is its ID, even if only HTTP Basic gave that.
 
     :raises InvalidClientError: there is no such client, or its secret is wrong.
     """

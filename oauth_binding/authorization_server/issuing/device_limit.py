@@ -1,8 +1,8 @@
-"""How many devices of a user an application allows, and what becomes of one more.
+"""How many devices of a user an application allows, and what happens to one more.
 
-A request of a device that has a live token is never held up. Another one takes the gate (storage/devices.py)
-and counts. Where the limit seems to be reached it begins anew, with the user's row locked alone, as whatever
-ends tokens does, looks again, and signs out the devices that were used least recently.
+A request from a device that has a live token is never held up. Any other takes the gate (storage/devices.py)
+and counts. If the limit seems to be reached, it begins again with an exclusive lock on the user's row, as
+everything that ends tokens does, looks again, and signs out the devices that were used least recently.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 
 class DeviceLimitError(OutdatedError):
-    """A user has as many devices as allowed, as far as can be told while others issue to the user."""
+    """A user has as many devices as allowed, as far as can be told while other requests issue tokens."""
 
 
 def limit_for(plan: BoundPlan, request: Request) -> int | None:
-    """Return how many devices the user of a request may have, or None: it is no request of a new device.
+    """Return how many devices the user of a request may have, or None: it is not from a new device.
 
-    A client that acts for itself has no devices, and what is refreshed or answered again is there already.
+    A client that acts for itself has no devices, and a token that is refreshed or returned again is not new.
     """
     state = state_of(request)
     if plan.binding.user_id is None or state.refresh_token is not None or plan.reused is not None:
@@ -42,14 +42,14 @@ def limit_for(plan: BoundPlan, request: Request) -> int | None:
 
 
 def refuse_beforehand(plan: BoundPlan, request: Request) -> None:
-    """Refuse a request that would lose something where it is refused when it is about to be saved.
+    """Refuse a request early if it would lose something by being refused when it is about to be saved.
 
-    :raises InvalidGrantError: the user has as many devices as the application allows, which refuses more.
+    :raises InvalidGrantError: the user has as many devices as the application allows, and it refuses more.
     """
     state, limit = state_of(request), limit_for(plan, request)
     if limit is None or state.signs_devices_out or not policy_of(request.client).refuses_devices:
         return
-    # All else is undone with the transaction, or was not done yet.
+    # Everything else is undone with the transaction, or has not been done yet.
     if state.proof is None and state.exchange is None and "openid" not in request.scopes:
         return
     if devices.count_marked(plan.binding, limit) == limit:
@@ -57,13 +57,13 @@ def refuse_beforehand(plan: BoundPlan, request: Request) -> None:
 
 
 def make_room(writer: TokenWriter, plan: BoundPlan, request: Request, limit: int) -> None:
-    """Let there be one device less than allowed, or none but others: the request's own may be among them.
+    """Make room for the device of a request, unless it is one of those that are there already.
 
     It is called before the binding is locked.
 
     :param limit: what ``limit_for`` has returned.
     :raises InvalidGrantError: there are as many as allowed, and the application refuses more.
-    :raises DeviceLimitError: what was found has to be seen alone.
+    :raises DeviceLimitError: what was found has to be looked at under an exclusive lock.
     """
     state = state_of(request)
     if devices.lock_and_count(plan.binding, limit) < limit:
@@ -87,9 +87,9 @@ def make_room(writer: TokenWriter, plan: BoundPlan, request: Request, limit: int
 
 
 def _choose(plan: BoundPlan, request: Request, limit: int) -> tuple[list[int], list[int]] | None:
-    """Return the devices that have no live tokens, and those that have to give way; None for a known device.
+    """Return the devices without live tokens, and those that have to give way; None for a known device.
 
-    :raises InvalidGrantError: there is no room, and none is made.
+    :raises InvalidGrantError: there is no room, and the application makes none.
     """
     marked = devices.marked_devices(plan.binding)
     own = plan.binding.key
@@ -98,7 +98,7 @@ def _choose(plan: BoundPlan, request: Request, limit: int) -> tuple[list[int], l
     dead = [device.pk for device in marked if not device.is_live]
     live = [device.pk for device in marked if device.is_live]
     surplus = max(0, len(live) + 1 - limit)
-    # What is exchanged is in use, and what comes of it would end with it.
+    # A token that is being exchanged is in use, and what it is exchanged for would end with it.
     presented = _presented(state_of(request).exchange)
     giving_way = [pk for pk in live if pk not in presented][:surplus]
     if surplus and (policy_of(request.client).refuses_devices or len(giving_way) < surplus):

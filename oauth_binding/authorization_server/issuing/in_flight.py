@@ -1,7 +1,7 @@
-"""Requests in flight: was what they were validated by ended before they save?
+"""Requests in flight: has what they were validated by ended before they save?
 
 What has a row (a refresh token, a code, a token that is exchanged) is consumed or read again in the
-transaction that issues. Where it has none (a password, a browser's session) the user's row is compared.
+transaction that issues. For what has none (a password, a browser's session), the user's row is compared.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 class UserChangedError(OutdatedError):
-    """The password of a user, or just its hash, has changed since the user was authenticated."""
+    """The password of a user, or only its hash, has changed since the user was authenticated."""
 
 
 def check_user(request: Request) -> None:
-    """Check user and login session of a request again, and lock the user's row with others who issue to it.
+    """Check a request's user and login session again, and take a shared lock on the user's row.
 
-    A request that ends tokens of the user itself locks it alone.
+    A request that itself ends tokens of the user takes an exclusive lock.
 
-    What ends the user's tokens waits for this transaction from now on, and then finds what it has issued.
+    Whatever ends the user's tokens waits for this transaction from now on, and then finds what it has issued.
 
     :param request: one that was validated.
-    :raises OAuth2Error: the user is gone or not active any more.
+    :raises OAuth2Error: the user is gone or no longer active.
     :raises UserChangedError: the request was validated by the user's password or session, which has changed.
     """
     user = user_of(request)
@@ -51,7 +51,7 @@ def check_user(request: Request) -> None:
 
 
 def is_as_authenticated(user: Any) -> bool:
-    """Return whether a user is active and has the same password as when the instance was read.
+    """Return whether a user is active and still has the password that the instance was read with.
 
     It locks the user's row as ``check_user`` does.
 

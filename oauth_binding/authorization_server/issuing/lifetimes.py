@@ -1,4 +1,4 @@
-"""How long the tokens of a request live: the least of all that has a say."""
+"""How long the tokens of a request live: the least of all limits that apply."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def with_policy(site: int | Callable[[Request], int]) -> Callable[[Request], int]:
     """Return the lifetime of access tokens as a function of the request, as oauthlib takes one.
 
-    :param site: the site's, in seconds. A number is what applications have that have none of their own; what
-        a function returns, no application goes beyond.
+    :param site: the site's, in seconds. A number holds for applications that have none of their own; what a
+        function returns is a limit for all applications.
     """
 
     def lifetime(request: Request) -> int:
@@ -39,9 +39,9 @@ def with_policy(site: int | Callable[[Request], int]) -> Callable[[Request], int
 def limit_lifetime(request: Request, seconds: int) -> int:
     """Return how long the access token of a request is valid, in seconds.
 
-    :param seconds: what the site's own code or settings say; the application's policy, the login, and what is
-        exchanged may allow less.
-    :raises InvalidGrantError: the login is over, or what is exchanged has expired, or is about to.
+    :param seconds: what the site's own code or settings say; the application's policy, the login, and the
+        token that is exchanged may allow less.
+    :raises InvalidGrantError: the login is over, or the token that is exchanged has expired or is about to.
     """
     own = _own_lifetime(request)
     if own is not None:
@@ -62,14 +62,14 @@ def limit_lifetime(request: Request, seconds: int) -> int:
 
 
 def latest_expiry(request: Request) -> datetime | None:
-    """Return when the tokens of a request must have expired: with their login, and what they come from."""
+    """Return when the tokens of a request have to expire at the latest: with their login and their source."""
     exchange = state_of(request).exchange
     ends = [_end_of_login(request), None if exchange is None else exchange.expires]
     return min((end for end in ends if end is not None), default=None)
 
 
 def continued_login(request: Request) -> datetime | None:
-    """Return when the login began that the tokens of a request go on with; None where it begins with them."""
+    """Return when the login that the tokens of a request continue began; None if it begins with them."""
     state = state_of(request)
     if state.exchange is not None:
         return state.exchange.login_started
@@ -77,7 +77,7 @@ def continued_login(request: Request) -> datetime | None:
 
 
 def check_login(request: Request, refresh_token: BoundRefreshToken) -> None:
-    """Check that the login still goes on that a refresh token is of.
+    """Check that the login that a refresh token belongs to still goes on.
 
     :raises InvalidGrantError: it is over.
     """

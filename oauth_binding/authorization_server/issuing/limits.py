@@ -1,8 +1,8 @@
-"""What a request's parameters may be that are stored: the same on every database.
+"""What those of a request's parameters that are stored may be: the same on every database.
 
-SQLite keeps what a column has no room for; PostgreSQL and MariaDB refuse it, and PostgreSQL refuses NUL.
-A scope, a resource and an audience have no bound there; they end up in rows and in JWTs, and those have to
-fit into a header.
+SQLite keeps what is too long for a column; PostgreSQL and MariaDB refuse it, and PostgreSQL refuses NUL. The
+columns of scopes, resources and audiences have no limit; but they end up in JWTs, which have to fit into a
+header.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_TARGETS: Final = MAX_AUDIENCES
 _TARGETS: Final = ("resource", "audience")
 
-#: In characters, all values of a parameter together.
+#: All values of a parameter together, in characters.
 TOKEN: Final[Mapping[str, int]] = {"scope": 4_096, **dict.fromkeys(_TARGETS, MAX_AUDIENCES_LENGTH)}
 DEVICE_AUTHORIZATION: Final[Mapping[str, int]] = {**TOKEN, "client_id": 100}
 AUTHORIZATION: Final[Mapping[str, int]] = {
@@ -42,8 +42,8 @@ def check_stored(
 
     :param limits: one of the tables above.
     :param parameters: the names and values that were sent.
-    :param request: oauthlib's, where the error may go to the client's redirect URI.
-    :raises InvalidRequestError: naming the parameter.
+    :param request: oauthlib's, if the error may go to the client's redirect URI.
+    :raises InvalidRequestError: it names the parameter.
     """
     lengths = dict.fromkeys(limits, 0)
     targets = dict.fromkeys(_TARGETS, 0)
@@ -52,7 +52,7 @@ def check_stored(
             lengths[name] += len(value)
             check_characters(name, value, request)
         if name in targets:
-            # The page of consent has them in one field, between spaces.
+            # The consent page has them in one field, separated by spaces.
             targets[name] += len(value.split()) or 1
     for name, limit in limits.items():
         if lengths[name] > limit:
@@ -73,7 +73,7 @@ def check_stored(
 def check_characters(name: str, value: str, request: Request | None = None) -> None:
     """Refuse a parameter that has control characters (RFC 6749 appendix A).
 
-    :raises InvalidRequestError: naming it.
+    :raises InvalidRequestError: it names the parameter.
     """
     if any(unicodedata.category(character) == "Cc" for character in value):
         raise InvalidRequestError(
@@ -82,13 +82,13 @@ def check_characters(name: str, value: str, request: Request | None = None) -> N
 
 
 def check_authorization_request(request: Request) -> None:
-    """Refuse a request to the authorization endpoint that has parameters that can't be stored.
+    """Refuse a request to the authorization endpoint with parameters that can't be stored.
 
     :param request: oauthlib's, whose redirect URI has been checked.
-    :raises InvalidRequestError: naming the parameter.
+    :raises InvalidRequestError: it names the parameter.
     """
     check_stored(AUTHORIZATION, request.uri_query_params, request)
-    # After consent they come from the form, as django-oauth-toolkit hands it on.
+    # After consent, they come from the form, which django-oauth-toolkit hands on.
     check_stored(AUTHORIZATION, [*_granted(request)], request)
 
 
@@ -96,5 +96,5 @@ def _granted(request: Request) -> Iterable[tuple[str, str]]:
     for name in AUTHORIZATION:
         value: Any = request.scopes if name == "scope" else getattr(request, name, None)
         if isinstance(value, dict):
-            value = json.dumps(value)  # claims, where nobody is asked
+            value = json.dumps(value)  # these are claims, if nobody is asked
         yield name, " ".join(value) if isinstance(value, list) else value or ""

@@ -1,4 +1,4 @@
-"""What ID tokens say of the browser in which a user has signed in."""
+"""What ID tokens say about the browser in which a user has signed in."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def add_login_session(claims: dict[str, Any], request: Request) -> None:
-    """Complete the claims of an ID token by ``sid`` and ``auth_time``, where it comes from a browser.
+    """Add ``sid`` and ``auth_time`` to the claims of an ID token, if it comes from a browser.
 
-    The application that gets it is kept as one of those that have to be told when the login session ends.
-    Without a browser, ``auth_time`` is as django-oauth-toolkit has it: the user's last login anywhere.
+    The application that gets it is noted as one that has to be told when the login session ends. Without a
+    browser, ``auth_time`` is what django-oauth-toolkit makes it: the user's last login anywhere.
 
     :param claims: those of the ID token (OpenID Connect Core section 2, OpenID Connect Back-Channel Logout
         1.0 section 2.4).
@@ -38,11 +38,11 @@ def add_login_session(claims: dict[str, Any], request: Request) -> None:
 
 
 def _login_of(request: Request) -> tuple[LoginSession | None, datetime | None]:
-    """Return the login session of a request, and when its user has signed in, as far as that is known."""
+    """Return the login session of a request, and when its user signed in, as far as that is known."""
     state = state_of(request)
     if state.refresh_token is not None:
         session = written(LoginSession).filter(pk=state.refresh_token.binding_session_id).first()
-        # That of the login that is refreshed (section 12.2), and not of one since.
+        # That of the login that is refreshed (section 12.2), and not of a later one.
         is_of_login = session is not None and session.authenticated_at <= login_started(state.refresh_token)
         return session, session.authenticated_at if is_of_login else None
     if state.code_context is not None:

@@ -1,7 +1,7 @@
-"""Deciding what a token request is answered.
+"""Deciding how a token request is answered.
 
-A request is planned when oauthlib asks for the access token, because an ID token's ``at_hash`` is signed over
-what is answered then.
+A request is planned when oauthlib asks for the access token, because the ``at_hash`` of an ID token covers
+the one that is answered then.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def _make_plan(request: Request, state: RequestState) -> Plan:
     issued = timezone.now().replace(microsecond=0)
     if state.exchange is not None:
         request.resource = state.exchange.targets
-    # Once more: the site's own code may have asked for longer.
+    # Once again: the site's own code may have asked for longer.
     request.expires_in = limit_lifetime(request, request.expires_in)
     binding = _find_binding(request, state)
     if binding is not None or token_type is TokenType.JWT or policy_of(request.client).restricts_audiences:
@@ -122,7 +122,7 @@ def _find_binding(request: Request, state: RequestState) -> TokenBinding | None:
 def _begin(
     token_type: TokenType, expires: datetime, binding: TokenBinding | None, state: RequestState
 ) -> Plan:
-    """Return a plan that answers a new opaque token."""
+    """Return a plan for answering with a new opaque token."""
     if binding is None:
         plan = Plan(token_type, expires, TokenValue(generate_token()), TokenValue(generate_token()))
     else:
@@ -139,7 +139,7 @@ def _begin(
 def _session_id(request: Request, state: RequestState) -> int | None:
     """Return the primary key of the login session that the tokens come from, or None.
 
-    What is exchanged for another token comes from none: it ends with what it was exchanged from.
+    A token that was got by exchange comes from none: it ends with what it was exchanged from.
     """
     row = state.refresh_token or state.code_context
     if row is None:
@@ -168,16 +168,16 @@ def _plan_refresh(plan: BoundPlan, request: Request, consumed: BoundRefreshToken
         if state_of(request).keeps_refresh_token:
             _keep_presented(plan, request, consumed)
         return
-    # Consumed already: by a request at the same time, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The
-    # answer is what that request was answered, as far as it can be brought back.
+    # Already consumed: by a simultaneous request, or within REFRESH_TOKEN_GRACE_PERIOD_SECONDS. The answer is
+    # the one that the other request got, as far as it can be brought back.
     successor = slots.find(tokens_database(), "source_refresh_token", consumed.pk)
     granted = access_tokens().filter(source_refresh_token=consumed.pk).values_list("scope", "resource")
     row = next(iter(granted), None)
     if successor is None or row is None:
         raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
-    # It may have been answered to a login in another browser since.
+    # Since then, it may have been returned to a login in another browser.
     plan.session_id = successor.binding_session_id
-    # It may be bound to a key that the refresh token was not bound to yet.
+    # It may be bound to a key to which the refresh token was not bound yet.
     check_refresh_proof(request, successor.binding_confirmation)
     proof = state_of(request).proof
     plan.confirmation = None if proof is None else proof.confirmation
@@ -201,9 +201,9 @@ def _keep_presented(plan: BoundPlan, request: Request, presented: BoundRefreshTo
 
 
 def adopt_rotation(request: Request, token: dict[str, Any]) -> None:
-    """Go on with the refresh token of a request that is answered with it again.
+    """Go on with the refresh token of a request, if the answer has that one again.
 
-    Whether there is a new one, oauthlib has asked the validator, after it had asked for the access token.
+    oauthlib asks the validator whether there is a new one only after it has asked for the access token.
 
     :param token: the token response to be (RFC 6749 section 5.1), before it is saved.
     """
@@ -217,10 +217,10 @@ def adopt_rotation(request: Request, token: dict[str, Any]) -> None:
 
 
 def adopt_changes(request: Request, token: dict[str, Any]) -> bool:
-    """Plan again what a site's own code has changed in a token response, and return whether it has.
+    """Plan again if a site's own code has changed a token response, and return whether it has.
 
-    Its word is the last one, in the answer, in the row and in a JWT: it may grant less than was asked for, or
-    for a shorter time.
+    It has the last word on the answer, the row and a JWT: it may grant less than was asked for, or for a
+    shorter time.
 
     :param token: the token response to be (RFC 6749 section 5.1), before it is saved.
     """
@@ -237,16 +237,16 @@ def adopt_changes(request: Request, token: dict[str, Any]) -> bool:
 
 
 def may_reuse(plan: Plan) -> bool:
-    """Return whether a live token is answered again, by the decision table."""
+    """Return whether a live token is returned again, by the decision table."""
     return decide(plan.token_type, live=True) is Decision.REUSE
 
 
 def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
-    """Return the value of a token that can be answered again: a live one whose text can be brought back.
+    """Return the value of a token that can be returned again: a live one whose text can be recovered.
 
-    A token that was exchanged from something else is none, nor is one of another key, or one that lives
-    longer than its login, than what is exchanged, or than a new one would: the site grants less by now. Nor
-    is one that the application's policy replaces, as little is left of it.
+    That rules out a token that was exchanged from something else, one of another key, and one that lives
+    longer than its login, than the token that is exchanged, or than a new one would, because the site now
+    grants less. It also rules out one of which so little is left that the application's policy replaces it.
     """
     if token is None or not token.is_live or not may_reuse(plan):
         return None
@@ -254,7 +254,7 @@ def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
         return None
     if token.binding_confirmation != plan.stored_confirmation:
         return None
-    # The token may be of a host whose clock is ahead.
+    # The token may come from a host whose clock is ahead.
     latest = plan.expires + timedelta(seconds=CLOCK_LEEWAY)
     if token.expires > (latest if plan.latest_expiry is None else min(latest, plan.latest_expiry)):
         return None
@@ -264,11 +264,11 @@ def recover_live(token: SlotToken | None, plan: Plan) -> TokenValue | None:
 
 
 def _has_little_left(token: SlotToken, plan: Plan) -> bool:
-    """Return whether a token, or its login, ends too early for it to be answered again."""
+    """Return whether a token, or its login, ends too early for it to be returned again."""
     wanted = timezone.now() + plan.least_left
     if token.expires < wanted:
         return True
-    # The policy may have made the login shorter than the token by now.
+    # By now, the policy may have made the login shorter than the token.
     end = None if plan.login_lifetime is None else token.login_started + plan.login_lifetime
     return end is not None and end < max(token.expires, wanted)
 

@@ -1,4 +1,4 @@
-"""What a token request presents to be bound to."""
+"""What a token request presents for its tokens to be bound to."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def read_binding_value(request: Request) -> str | None:
 
     A refresh request presents one to the refresh token's binder: see ``check_refresh_binding``.
 
-    :param request: a token request whose client is known; nothing else has to be yet.
+    :param request: a token request whose client is known; nothing else need be known yet.
 
-    :raises OAuth2Error: the value is malformed, or is missing where it is required.
+    :raises OAuth2Error: the value is malformed, or is missing although it is required.
     """
     if request.client.token_binding_type == NO_BINDING:
         return None
@@ -51,13 +51,13 @@ def read_binding_value(request: Request) -> str | None:
 def announces_refresh(request: Request) -> bool:
     """Return whether a token request says that it is a refresh request (RFC 6749 section 6).
 
-    By what was sent: other packages set the ``grant_type`` to ``refresh_token`` where there is none.
+    What was sent counts: other packages set the ``grant_type`` to ``refresh_token`` if there is none.
     """
     return dict(request.decoded_body or ()).get("grant_type") == "refresh_token"
 
 
 def check_refresh_binding(request: Request) -> None:
-    """Check what a refresh request says of its binding against the refresh token's own.
+    """Check what a refresh request says about its binding against the refresh token's own.
 
     :param request: one whose refresh token was found to be valid.
 
@@ -105,7 +105,7 @@ def _present(binder: TokenBinder, request: Request) -> str | None:
 
 
 def _examine(binder: TokenBinder, request: Request) -> tuple[str, str | None]:
-    """Return what is wrong with the value that a request presents, and the value; one of them is empty."""
+    """Return what is wrong with the value that a request presents, and the value; one of the two is empty."""
     if [name for name, _value in request.decoded_body or ()].count(binder.parameter) > 1:
         return "is repeated", None
     value = binder.get_binding_value(request) or None

@@ -1,4 +1,4 @@
-"""What an app calls the device that it runs on, in the header of a token request."""
+"""What an app calls the device that it runs on, in a header of the token request."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 #: The header. Characters beyond ASCII are UTF-8, which may be percent-encoded (RFC 3986 section 2.1).
 NAME_HEADER: Final = "Token-Binding-Name"
 
-#: Where Django's ``META`` has it, which django-oauth-toolkit hands on as oauthlib's headers.
+#: Where it is in Django's ``META``, which django-oauth-toolkit hands on as oauthlib's headers.
 _META_NAME: Final = HttpHeaders.to_wsgi_name(NAME_HEADER)
 
 
 def read_name(request: Request, binding_value: str | None) -> str:
-    """Return the name that a token request has for its device; empty where there is none.
+    """Return the name that a token request gives its device; empty if it gives none.
 
-    :param binding_value: what the request presents to be bound to; without that, there is no device.
+    :param binding_value: what the request presents to be bound to; without it, there is no device.
     :raises InvalidRequestError: it can't be a name.
     """
     sent = str(request.headers.get(_META_NAME, ""))
     try:
-        # As WSGI has the bytes of a header (PEP 3333).
+        # This is how WSGI passes the bytes of a header (PEP 3333).
         name = unquote_to_bytes(sent.encode("latin-1")).decode().strip()
     except UnicodeError:
         raise _refusal("is not UTF-8", request) from None

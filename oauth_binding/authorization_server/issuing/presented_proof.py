@@ -1,4 +1,4 @@
-"""The proof of a token request: by which key its tokens are going to be confirmed (RFC 9449 section 5)."""
+"""The proof of a token request: which key its tokens are going to be confirmed by (RFC 9449 section 5)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def takes_proofs(client: AbstractApplication) -> bool:
-    """Return whether proofs of a client count: its tokens are sender-constrained, or bound to its key."""
+    """Return whether a client's proofs count: its tokens are sender-constrained, or bound to its key."""
     is_bound_to_key = binding_is_public(client.token_binding_type)
     return is_bound_to_key or policy_of(client).sender_constraint != NO_CONSTRAINT
 
@@ -27,12 +27,12 @@ def takes_proofs(client: AbstractApplication) -> bool:
 def check_proof(request: Request, held: Confirmation | None = None, *, may_change: bool = False) -> None:
     """Check the proof of a token request; its tokens are going to be confirmed by the key that it proves.
 
-    A proof that neither the client nor what it presents has a use for is ignored.
+    A proof is ignored if neither the client nor what it presents has a use for it.
 
-    :param request: one whose client is known; nothing else has to be yet.
+    :param request: one whose client is known; nothing else need be known yet.
     :param held: the key of what the request presents: a refresh token, or a code with a ``dpop_jkt``.
     :param may_change: whether another key may take its place.
-    :raises InvalidDPoPProofError: the proof is no good, or is missing where it is needed.
+    :raises InvalidDPoPProofError: the proof is not valid, or is missing although it is needed.
     :raises UseDPoPNonceError: it needs a nonce.
     :raises InvalidGrantError: it proves another key.
     """
@@ -57,7 +57,7 @@ def check_proof(request: Request, held: Confirmation | None = None, *, may_chang
             request=request,
         )
     if state.is_proof_recorded and state.proof is None:
-        # What it presents has got a key since it was looked at.
+        # What it presents was given a key since it was looked at.
         raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
     state.proof = proof
 
@@ -66,7 +66,7 @@ def check_refresh_proof(request: Request, held: str | None) -> None:
     """Check the proof of a refresh request (RFC 9449 section 5).
 
     A public client needs the key of its refresh token; a confidential one, which authenticates itself, may
-    bring another. One that has no key yet gets one.
+    bring another. One that has no key yet is given one.
 
     :param held: the ``binding_confirmation`` of the refresh token, or of what it was refreshed into.
     :raises OAuth2Error: as ``check_proof``.
@@ -81,8 +81,8 @@ def check_exchanged_proof(
     """Check the proof of a token exchange whose subject token may be sender-constrained.
 
     :param token: the subject token, which the proof has to name in its ``ath``.
-    :param held: the key of that; None for a bearer token.
-    :param accepts_unproven: whether another key of the client's own does, too.
+    :param held: the key of the subject token; None for a bearer token.
+    :param accepts_unproven: whether another key, the client's own, will do as well.
     :raises OAuth2Error: as ``check_proof``.
     """
     check_proof(request, held, may_change=accepts_unproven)
@@ -98,7 +98,7 @@ def check_exchanged_proof(
 
 
 def record_proof(request: Request) -> None:
-    """Note that the proof of a request is used: once, when all else is checked, and before anything is saved.
+    """Note that the proof of a request is used: once all else is checked, and before anything is saved.
 
     :raises InvalidDPoPProofError: it was used before.
     :raises ProofStoreError: that can't be told.

@@ -1,8 +1,9 @@
 """Saving what was planned: in one transaction, with the user's row shared and a lock on the binding.
 
-oauthlib saves a token after it has built the answer, and the answer is brought in line with what was saved. A
-plan that another request has outdated by then is made again. Locks are taken in one order everywhere: the
-user, the code or device code, the gate of new devices, the binding, refresh tokens, access tokens.
+oauthlib saves a token after it has built the answer, so the answer is then brought in line with what was
+saved. A plan that another request has made obsolete by then is made again. Locks are taken in one order
+everywhere: the user, the code or device code, the gate of new devices, the binding, refresh tokens, access
+tokens.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ logger = logging.getLogger(__name__)
 
 
 def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> None:
-    """Save what a request is answered, and bring the answer in line with what was saved.
+    """Save what a request is answered with, and bring the answer in line with what was saved.
 
     :param writer: makes the rows.
     :param token: the token response to be (RFC 6749 section 5.1).
@@ -124,19 +125,19 @@ def save_token(writer: TokenWriter, request: Request, token: dict[str, Any]) -> 
 
 
 def _report(missed: Iterable[str], plan: Plan, request: Request) -> None:
-    """Say that a request was answered that is going to be refused.
+    """Report that a request was answered that is going to be refused in future.
 
     :param missed: the demands that it falls short of.
     """
     binding = plan.binding if isinstance(plan, BoundPlan) else None
-    if binding is not None and not binding.pk:  # a token was answered again without looking at its row
+    if binding is not None and not binding.pk:  # a token was returned again without looking at its row
         binding = written(TokenBinding).filter(key=binding.key).first()
     for demand in sorted(missed):
         report(demand, request.client, user_of(request), binding, state_of(request).facts)
 
 
 def renew_answer(writer: TokenWriter, request: Request, token: dict[str, Any]) -> None:
-    """Answer a new token where the site's own code has changed what a request is granted.
+    """Answer with a new token if the site's own code has changed what a request is granted.
 
     :param token: the token response to be.
     """
@@ -144,14 +145,14 @@ def renew_answer(writer: TokenWriter, request: Request, token: dict[str, Any]) -
         return
     plan = get_plan(request)
     token["access_token"] = plan.access.text
-    # Also where the site asks for longer than what is exchanged lives.
+    # Even if the site asks for a longer time than the token that is exchanged lives.
     token["expires_in"] = request.expires_in
     if "id_token" in token:
         writer.sign_id_token_again(token, request)
 
 
 def _authenticate_again(writer: TokenWriter, request: Request) -> None:
-    """Check the password of a user again whose row has changed; a new hash of the same one is no change."""
+    """Check the password again if the user's row has changed; a new hash of the same one is no change."""
     state = state_of(request)
     if state.is_user_changed and not writer.authenticate_user_again(request):
         raise refusal(request)
@@ -161,8 +162,8 @@ def _authenticate_again(writer: TokenWriter, request: Request) -> None:
 def _forget(plan: Plan, request: Request, error: Exception) -> None:
     """Forget a plan that could not be carried out.
 
-    :raises OutdatedError: another request has got the slot since it was looked at, which its unique
-        constraint tells; it may have left the slot again by now.
+    :raises OutdatedError: another request has taken the slot since it was looked at, as its unique constraint
+        tells; by now, the slot may be free again.
     :raises InvalidClientError: the application was deleted meanwhile.
     """
     state = state_of(request)
@@ -194,24 +195,24 @@ def _save_bound(writer: TokenWriter, plan: BoundPlan, request: Request, token: d
 
 
 def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request) -> None:
-    """Lock the binding of a plan; for one that has no live token, after others have made room for it."""
+    """Lock the binding of a plan; if it has no live token, after other devices have made room for it."""
     limit, name = limit_for(plan, request), state_of(request).device_name
     facts = _facts_of_device(plan, request)
     if limit is None:
-        # Where its slot has not been looked up yet, the binding is most likely there.
+        # If its slot has not been looked up yet, the binding most likely exists.
         if not bindings.lock(plan.binding, facts, is_expected=not may_reuse(plan), name=name):
             raise OutdatedError
         return
-    # Whether its slot is taken is known of an opaque token alone.
+    # Whether its slot is taken is only known for an opaque token.
     if may_reuse(plan) or not bindings.lock_occupied(plan.binding, plan.slot, facts):
         make_room(writer, plan, request, limit)
         bindings.lock(plan.binding, facts, is_expected=False, name=name)
 
 
 def _facts_of_device(plan: BoundPlan, request: Request) -> DeviceFacts | None:
-    """Return what is known of the device that a plan's tokens are for, or None: nothing new.
+    """Return what is known about the device that a plan's tokens are for, or None: nothing new.
 
-    That of a login session is the browser, which has not sent this request.
+    For a login session, the device is the browser, which has not sent this request.
     """
     state = state_of(request)
     if plan.binding.binding_type != SSO_SESSION or plan.binding.is_shared:
@@ -221,7 +222,7 @@ def _facts_of_device(plan: BoundPlan, request: Request) -> DeviceFacts | None:
 
 
 def _write(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[str, Any]) -> BoundAccessToken:
-    """Write the rows of what is planned, and return that of the access token."""
+    """Write the planned rows, and return that of the access token."""
     state = state_of(request)
     if plan.reused is not None:
         _check_reused(plan.reused)
@@ -240,13 +241,13 @@ def _write(writer: TokenWriter, plan: BoundPlan, request: Request, token: dict[s
 
 def _save_unbound(writer: TokenWriter, plan: Plan, request: Request, token: dict[str, Any]) -> None:
     """Let django-oauth-toolkit save a token that is bound to nothing."""
-    # What it puts aside of the request while it saves; a second try needs it again.
+    # What it removes from the request while it saves; a second try needs it again.
     refreshed = vars(request).get("refresh_token_instance")
     save_exchange(plan)
     try:
         with tokens_transaction():
             check_user(request)
-            # It reads the code's resources, which are gone with the code.
+            # It reads the code's resources, which are gone once the code is.
             writer.set_resources(request)
             _redeem(request)
             _check_presented(request)
@@ -267,11 +268,11 @@ def _update_response(writer: TokenWriter, plan: BoundPlan, request: Request, tok
     changed = token["access_token"] != plan.access.text
     token["access_token"] = plan.access.text
     if plan.reused is None:
-        token["expires_in"] = request.expires_in  # what lies between iat and exp
+        token["expires_in"] = request.expires_in  # the time between iat and exp
         token["scope"] = " ".join(request.scopes)
     else:
         token["expires_in"] = int(plan.expires.timestamp()) - int(timezone.now().timestamp())
-        token["scope"] = plan.reused.scope  # less than was asked for, where an operator has narrowed it
+        token["scope"] = plan.reused.scope  # less than was asked for, if an operator has narrowed it
     if "refresh_token" in token:
         token["refresh_token"] = plan.refresh.text
     if changed and "id_token" in token:
@@ -288,7 +289,7 @@ def save_exchange(plan: Plan) -> None:
         records = written(TokenExchange)
         records.bulk_create([exchange], ignore_conflicts=True)
         this = records.filter(key=exchange.key)
-        # clearbindings leaves alone what was used just now, but may have deleted it before.
+        # clearbindings leaves alone what has just been used, but may have deleted it before that.
         if not this.update(last_used=timezone.now(), login_lifetime=exchange.login_lifetime):
             raise OutdatedError
         saved: TokenExchange = this.get()
@@ -298,9 +299,9 @@ def save_exchange(plan: Plan) -> None:
 
 
 def _check_presented(request: Request) -> None:
-    """Check again, in the transaction that issues, that what a request exchanges was not ended meanwhile.
+    """Check again, in the transaction that issues, that what a request exchanges has not ended meanwhile.
 
-    It is a write: whoever ends it from now on waits for its row, and then finds what was issued here.
+    The check is a write: whoever ends it from now on waits for its row, and then finds what was issued here.
 
     :raises InvalidGrantError: it was ended, or has expired.
     """
@@ -310,7 +311,7 @@ def _check_presented(request: Request) -> None:
             there = refresh_tokens().filter(pk=row.pk, revoked__isnull=True)
         else:
             there = access_tokens().filter(live_access_tokens(), pk=row.pk)
-        # One that has got a key meanwhile was not proven by it.
+        # One that was given a key meanwhile was not proven by it.
         there = there.filter(binding_confirmation=row.binding_confirmation)
         if not there.update(updated=timezone.now()):
             raise InvalidGrantError(
@@ -338,9 +339,9 @@ def _answer_again(plan: BoundPlan, reused: SlotToken, request: Request, token: d
 
 
 def _confirm(reused: SlotToken) -> SlotToken:
-    """Return what is there now of a token to be answered again.
+    """Return the present state of a token that is to be returned again.
 
-    :raises OutdatedError: it was ended since it was looked up: by another request, or by the site's own code.
+    :raises OutdatedError: it has ended since it was looked up: by another request, or by the site's own code.
     """
     current = slots.find(tokens_database(), "pk", reused.pk)
     if current is None or current.slot != reused.slot or not current.is_live:
@@ -351,9 +352,9 @@ def _confirm(reused: SlotToken) -> SlotToken:
 
 
 def _move_login(plan: BoundPlan, reused: SlotToken, request: Request, token: dict[str, Any]) -> None:
-    """Link a token that is answered again to the browser and the ID token of this answer.
+    """Link a token that is returned again to the browser and the ID token of this answer.
 
-    It stands for this login from now on. One without a browser leaves it to that of the last login in one.
+    From now on it stands for this login. A login without a browser leaves it linked to the last browser.
     """
     moved: dict[str, Any] = {}
     if plan.session_id is not None and plan.session_id != reused.binding_session_id:
@@ -366,7 +367,7 @@ def _move_login(plan: BoundPlan, reused: SlotToken, request: Request, token: dic
 
 
 def _check_reused(reused: SlotToken) -> None:
-    """Check under the lock that the token to be answered is still there, and still lacks a refresh token."""
+    """Check under the lock that the token to be returned still exists, and still lacks a refresh token."""
     if _confirm(reused).has_refresh_token:
         raise OutdatedError
 
@@ -407,9 +408,9 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
 
 
 def _end_presented(plan: BoundPlan, presented: BoundRefreshToken) -> Left:
-    """End the pair of a refresh token in one go, and return what is left: all of it where it is unusual.
+    """End the pair of a refresh token in one go, and return what is left: all of it in unusual cases.
 
-    Unusual is one that was consumed before, goes on, or has lost its access token.
+    A refresh token is unusual if it was consumed before, goes on, or has lost its access token.
     """
     is_usual = presented.revoked is None and plan.kept_refresh is None
     if not is_usual or presented.access_token is None:
@@ -423,10 +424,10 @@ def _end_presented(plan: BoundPlan, presented: BoundRefreshToken) -> Left:
 
 
 def _look_again(plan: BoundPlan, request: Request, presented: BoundRefreshToken) -> BoundRefreshToken:
-    """Return what is there now of a presented refresh token.
+    """Return the present state of a presented refresh token.
 
-    :raises InvalidGrantError: it was ended since it was validated.
-    :raises OutdatedError: it was consumed since, or has got a key.
+    :raises InvalidGrantError: it has ended since it was validated.
+    :raises OutdatedError: it was consumed since, or was given a key.
     """
     consumed: BoundRefreshToken | None = prepared_sql.find(
         tokens_database(), type(presented), "pk", presented.pk, ("access_token", "binding")
@@ -438,12 +439,12 @@ def _look_again(plan: BoundPlan, request: Request, presented: BoundRefreshToken)
     if (consumed.revoked is not None) is not was_consumed:
         raise OutdatedError
     if consumed.binding_confirmation != presented.binding_confirmation:
-        # Another request has given it a key, and it goes on; a plan is made for that.
+        # Another request has given it a key, and it goes on; a new plan takes that into account.
         check_refresh_proof(request, consumed.binding_confirmation)
         raise OutdatedError
     if plan.successor is not None:
         there = access_tokens().filter(pk=plan.successor.pk, source_refresh_token_id=consumed.pk)
-        # Another replay may have given it a key, which this one has not proven.
+        # Another replay may have given it a key that this one has not proven.
         if not there.filter(binding_confirmation=plan.successor.binding_confirmation).exists():
             raise OutdatedError
     elif consumed.access_token_id is None:
@@ -456,7 +457,7 @@ def _look_again(plan: BoundPlan, request: Request, presented: BoundRefreshToken)
 def _empty_slot(plan: BoundPlan, request: Request) -> None:
     """Revoke the access token that has the slot, and its refresh token."""
     _announce_superseded(access_tokens().filter(slot=plan.slot), request)
-    # A client has no refresh tokens of its own (RFC 6749 section 4.4.3).
+    # A client acting for itself has no refresh tokens (RFC 6749 section 4.4.3).
     slots.empty(tokens_database(), plan.slot, has_refresh_tokens=plan.binding.user_id is not None)
 
 

@@ -1,4 +1,4 @@
-"""What issuing asks of the site's validator: rows, and what django-oauth-toolkit knows of a request."""
+"""What issuing asks of the site's validator: rows, and what django-oauth-toolkit knows about a request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TokenWriter(Protocol):
     """Makes the rows of tokens, in the caller's transaction."""
 
     def authenticate_user_again(self, request: Request) -> bool:
-        """Return whether the user of a password request is the one that the password is right for now."""
+        """Return whether the password of a password request is still right for its user."""
 
     def save_unbound_token(self, request: Request, token: dict[str, Any]) -> None:
         """Let django-oauth-toolkit save a token, and bring the answer in line with what it has saved.
@@ -26,13 +26,13 @@ class TokenWriter(Protocol):
         """
 
     def sign_devices_out(self, bindings: Iterable[Any]) -> None:
-        """End all tokens of bindings of a user, whom the caller's transaction has locked alone.
+        """End all tokens of bindings of a user, on whom the caller's transaction has an exclusive lock.
 
         :param bindings: their primary keys.
         """
 
     def set_resources(self, request: Request) -> None:
-        """Make ``request.resource`` the list of what is granted (RFC 8707 section 2.2).
+        """Make ``request.resource`` the list of the granted resources (RFC 8707 section 2.2).
 
         :raises OAuth2Error: the request asks for another resource than was granted.
         """

@@ -13,18 +13,18 @@ from oauth_binding.models import TokenExchange, TokenExchangeRule
 from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
-#: The condition that nothing meets.
+#: The condition that no row meets.
 NOTHING = Q(pk__in=[])
 
 
 def exchanged_from(access: Q, refresh: Q, exchanges: Q = NOTHING) -> list[Any]:
-    """Return the primary keys of the exchanges of some tokens, directly and by way of others.
+    """Return the primary keys of the exchanges made from some tokens, directly and by way of others.
 
-    None where ``TOKEN_EXCHANGE_CASCADE`` is off: what was exchanged lives on then.
+    None if ``TOKEN_EXCHANGE_CASCADE`` is off: what was exchanged then lives on.
 
     :param access: the condition of access tokens.
     :param refresh: the condition of refresh tokens.
-    :param exchanges: the condition of exchanges that are among them, too.
+    :param exchanges: the condition of exchanges to include as well.
     """
     if not binding_settings.token_exchange_cascade or not _may_be_exchanged():
         return []
@@ -45,7 +45,7 @@ def exchanged_from(access: Q, refresh: Q, exchanges: Q = NOTHING) -> list[Any]:
 def _exchanges_of(access: Q, refresh: Q) -> set[Any]:
     families = refresh_tokens().filter(refresh).order_by().values_list("token_family", flat=True).distinct()
     subjects = [subject_key("family", str(family)) for family in families if family is not None]
-    # What was exchanged from an access token without a refresh token, also from one that now has one.
+    # What was exchanged from an access token without a refresh token, even if it has one by now.
     pks = access_tokens().filter(access).values_list("pk", flat=True)
     subjects += [subject_key("access token", str(pk)) for pk in pks]
     return {
@@ -57,7 +57,7 @@ def _exchanges_of(access: Q, refresh: Q) -> set[Any]:
 
 def _may_be_exchanged() -> bool:
     """Return whether there are token exchanges on this server."""
-    # A rule is there before the first exchange, which may be about to be saved.
+    # There is a rule before the first exchange, which may be about to be saved.
     rules, exchanges = (
         written(model).order_by().values("pk") for model in (TokenExchangeRule, TokenExchange)
     )

@@ -1,7 +1,7 @@
-"""What is deleted with a user or an application, however much: in statements about many rows.
+"""What is deleted with a user or an application, however much: in statements that each cover many rows.
 
-Django's own deletion reads all of it into memory first, and tells each token's end by itself. What is here
-goes first, in the same transaction, so that Django finds next to nothing.
+Django's own deletion first reads all of it into memory, and reports the end of each token separately. The
+deletion here goes first, in the same transaction, so that Django finds next to nothing.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def held_by_application(application: Any) -> Iterator[Any]:
     :param application: the application's primary key.
     """
     exchanges = _rows(TokenExchange, Q(client=application) | Q(subject_client=application))
-    # What others have exchanged from its tokens is among them, where there is any.
+    # This includes what others have exchanged from its tokens, if anything.
     exchanged = Q(exchange__in=exchanges.values("pk")) if exchanges.exists() else None
     held = Q(application=application)
     for model in (get_refresh_token_model(), get_access_token_model()):
@@ -78,10 +78,10 @@ def held_by_application(application: Any) -> Iterator[Any]:
 def delete_held(held: Iterable[Any]) -> Counter[str]:
     """Delete what a user or an application holds, and return how many rows of each model.
 
-    JWTs among it are named by the revocation feed. The caller has begun the transaction in which the holder
-    is deleted, too.
+    The revocation feed names the JWTs among it. The caller has begun the transaction in which the holder is
+    deleted, too.
 
-    :param held: what one of the functions above yields.
+    :param held: the querysets that one of the functions above yields.
     """
     counts: Counter[str] = Counter()
     for rows in held:
@@ -92,8 +92,8 @@ def delete_held(held: Iterable[Any]) -> Counter[str]:
 def _delete(rows: Any) -> Counter[str]:
     """Delete the rows of a queryset as Django would, reading no more of them than their primary keys.
 
-    Where somebody else has asked to be told of each, or something refers to them in a way of its own, Django
-    does it.
+    If somebody else has asked to be told of each row, or something refers to the rows in a way of its own,
+    Django deletes them.
     """
     model, counts = rows.model, Counter[str]()
     relations: list[Any] = list(get_candidate_relations_to_delete(model._meta))
@@ -125,7 +125,7 @@ def _delete(rows: Any) -> Counter[str]:
 
 
 def is_heard(model: Any) -> bool:
-    """Return whether somebody but this app is told of each row of a model that is deleted."""
+    """Return whether anybody other than this app is told of each deleted row of a model."""
     signals: tuple[Any, ...] = (pre_delete, post_delete)
     receivers = (
         receiver for signal in signals for kind in signal._live_receivers(model) for receiver in kind
@@ -134,10 +134,10 @@ def is_heard(model: Any) -> bool:
 
 
 def before_token_is_deleted(sender: Any, instance: Any, **kwargs: Any) -> None:
-    """Let the revocation feed name an access token that Django deletes: some revoking is deleting."""
+    """Let the revocation feed name an access token that Django deletes: some ways of revoking delete it."""
     add_to_revocation_feed(instance)
 
 
 def _rows(model: Any, condition: Q) -> Any:
-    # The gates of devices among the bindings, too.
+    # Also the bindings that are only gates of devices.
     return model._base_manager.using(write_alias(model)).filter(condition)

@@ -1,11 +1,11 @@
-"""Ending all of a user, of an application or of some bindings, however much: in steps that can be far apart.
+"""Ending everything of a user, an application or some bindings, however much, in steps that can be far apart.
 
-Each step is a short transaction, and what has been done is a value that a form can carry. So nobody waits
-long for a lock, and whoever stops has ended what is ended.
+Each step is a short transaction, and the progress is a value that a form can carry. So nobody waits long for
+a lock, and if it is stopped, what has ended stays ended.
 
-What was created until one moment ends. Before that moment the codes end, so that no code of before is
-redeemed after it. What is refreshed meanwhile is of a login from before, and ends, too.
-Whoever logs in later stays, but for a device that was there before and whose turn has not come yet.
+What was created up to a certain moment ends. The codes end before that moment, so that no earlier code is
+redeemed after it. What is refreshed meanwhile belongs to an earlier login, and ends, too. Later logins stay,
+except on a device that was there before and has not had its turn yet.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ from oauth_binding.storage.tokens import (
     tokens_database,
 )
 
-#: How many rows a step is about: others wait for it.
+#: How many rows a step covers: others wait for it.
 STEP: Final = 50
 
-#: Where counting stops.
+#: The number at which counting stops.
 MAX_COUNTED: Final = 100_000
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one table that something ends with."""
+    """Rows of one table that end together with something."""
 
-    #: What they are counted as; empty where they are not counted.
+    #: What they are counted as; empty if they are not counted.
     name: str
     rows: Any
-    #: Ends those with some primary keys, and returns how many of what is counted.
+    #: Ends those with the given primary keys, and returns how many were ended of what is counted.
     end: Callable[[list[Any]], int]
-    #: The condition of those that end, by the moment.
+    #: The condition of those that end, given the moment.
     chosen: Callable[[datetime], Any] = lambda moment: Q(created__lte=moment)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far ending has come; all of it can be JSON."""
+    """How far ending has come, as values that JSON can hold."""
 
-    #: The part at hand, and the primary key that was the last one of it, as text; None for none yet.
+    #: The current part, and the last primary key that was handled in it, as text; None for none yet.
     part: int = 0
     after: str | None = None
-    #: The moment (ISO 8601); empty where it has not begun.
+    #: The moment (ISO 8601); empty before it begins.
     moment: str = ""
     #: How many have ended, by the name of the part.
     ended: dict[str, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class EndingAll:
         return [*self.codes, *self.issued]
 
     def count(self) -> dict[str, int]:
-        """Return how many there are, by the name of the part; of a great many, ``MAX_COUNTED`` + 1."""
+        """Return how many there are, by the name of the part; ``MAX_COUNTED`` + 1 stands for any more."""
         counts: dict[str, int] = {}
         for part in self.issued:
             if part.name:
@@ -98,7 +98,7 @@ class EndingAll:
         return progress.part == len(self._parts)
 
     def go_on(self, progress: Progress, seconds: float) -> Progress:
-        """End more of it, for about some time but at least a step, and return how far that has come.
+        """End more of it, for about a given time but at least one step, and return how far that has come.
 
         :raises OperationalError: as ``repeat()`` in storage/attempts.py says.
         """
@@ -125,7 +125,7 @@ class EndingAll:
             return replace(progress, after=str(pks[-1]), ended=ended)
         progress = replace(progress, part=progress.part + 1, after=None)
         if progress.part == len(self.codes):
-            # For what was issued: what codes were redeemed for meanwhile was issued before it.
+            # Only for what was issued: what codes were redeemed for meanwhile was issued before this moment.
             progress = replace(progress, moment=timezone.now().isoformat())
         if self.is_done(progress):
             self.done(ended)
@@ -135,13 +135,13 @@ class EndingAll:
 def all_of_bindings(rows: Any) -> EndingAll:
     """Return what ends with some bindings: all tokens of each, with what was exchanged from them.
 
-    :param rows: a queryset of them, where they are written.
+    :param rows: a queryset of the bindings, from where they are written.
     """
     return EndingAll(codes=[], issued=[_bindings(rows, is_told=True)])
 
 
 def all_of_application(application: Any) -> EndingAll:
-    """Return all that an application has of anybody: tokens, bound or not, and codes that can be redeemed."""
+    """Return all that an application has of anybody: tokens, bound or not, and codes not redeemed yet."""
     held = Q(application=application)
     devices = written(get_device_grant_model()).filter(client_id=application.client_id)
 
@@ -189,11 +189,11 @@ def all_of_user(user: Any) -> EndingAll:
 
 
 def _bindings_of(held: Q, *, is_told: bool) -> list[Part]:
-    """Return the parts of bindings but those of which nothing can be left to end."""
+    """Return the parts of bindings, without those that can have nothing left to end."""
     rows = written(TokenBinding).filter(held)
-    # What was exchanged from one may outlive its own tokens.
+    # What was exchanged from a binding's tokens may outlive them.
     exchanges = written(TokenExchange).filter(subject_binding=OuterRef("pk"))
-    # A refresh token that is too old by the policy of now may be live by that of tomorrow.
+    # A refresh token that is too old by today's policy may be live by tomorrow's.
     unrevoked = refresh_tokens().filter(held, revoked__isnull=True, binding__isnull=False)
     unended = access_tokens().filter(held, not_ended(), binding__isnull=False)
     left = unrevoked.order_by().values("binding").union(unended.order_by().values("binding"))
@@ -234,7 +234,7 @@ def _codes(grants: Any, devices: Any, applications: Q) -> list[Part]:
 
         return Part("", rows, end, **chosen)
 
-    # When a device code was approved is not kept.
+    # It is not kept when a device code was approved.
     approved = devices.filter(status=AbstractDeviceGrant.AUTHORIZED)
     return [of(grants), of(approved, chosen=lambda moment: Q())]
 
@@ -242,8 +242,8 @@ def _codes(grants: Any, devices: Any, applications: Q) -> list[Part]:
 def _unbound_tokens(held: Q, tell: Callable[[set[Any]], None] = lambda holders: None) -> list[Part]:
     """Return the parts of the tokens that are bound to nothing.
 
-    :param tell: called with the primary keys of the users, and None for the client itself, whose tokens a
-        step has ended.
+    :param tell: called with the primary keys of the users whose tokens a step has ended, and None for the
+        client itself.
     """
     held &= Q(binding__isnull=True)
     unrevoked = refresh_tokens().filter(held, revoked__isnull=True)
@@ -256,7 +256,7 @@ def _unbound_tokens(held: Q, tell: Callable[[set[Any]], None] = lambda holders: 
 
     def end_families(pks: list[Any]) -> int:
         rows = list(refresh_tokens().filter(pk__in=pks).values_list("user", "token_family"))
-        # Whatever they are refreshed to until their users are locked.
+        # Including whatever they are refreshed to until their users are locked.
         families = {family for _user, family in rows if family is not None}
         refresh = held & (Q(pk__in=pks) | Q(token_family__in=families))
         access = refresh_tokens().filter(refresh, access_token__isnull=False).values("access_token")
@@ -291,7 +291,7 @@ def _exchanged(application: Any) -> Part:
         return end_of_several(holders, NOTHING, NOTHING, exchanges=Q(pk__in=pks))[0]
 
     def chosen(moment: datetime) -> Any:
-        # When it was exchanged first.
+        # When it was first exchanged.
         older = {"exchange": OuterRef("pk"), "created__lte": moment}
         return Exists(access_tokens().filter(**older)) | Exists(refresh_tokens().filter(**older))
 

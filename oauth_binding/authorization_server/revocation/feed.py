@@ -28,21 +28,21 @@ from oauth_binding.storage import users
 from oauth_binding.storage.ending import CLOCK_LEEWAY
 from oauth_binding.storage.tokens import access_tokens
 
-#: How long an answer may be relied on that is not closed, in seconds.
+#: How long an answer that is not closed may be relied on, in seconds.
 LIFETIME: Final = 600
 
 #: How long an expired token is still named, in seconds: an API whose clock is behind may still accept it.
 LEEWAY: Final = CLOCK_LEEWAY
 
-#: How long something may be added to what was revoked at a moment, in seconds. A transaction that revokes may
-#: be open for so long, and the clocks of the server's hosts so far apart, without a revocation being missed.
+#: How long something may be added to what was revoked at a moment, in seconds. A revoking transaction may be
+#: open for that long, and the clocks of the server's hosts that far apart, without a revocation being missed.
 OVERLAP: Final = 300
 
-#: The head says of each minute whether it has changed, in seconds.
+#: The head says for each slice of this length whether it has changed, in seconds.
 MINUTE: Final = 60
 
-#: For how long the head also lists the minutes that are closed, in seconds. Who asks in the meantime has seen
-#: them as they stay.
+#: How long the head also lists minutes that are closed, in seconds. Whoever asks within that time has seen
+#: them in their final state.
 CLOSED_LISTED: Final = 120
 
 #: How much time a piece may cover, in seconds, from the most to the least. It begins at a multiple of that.
@@ -61,11 +61,11 @@ class Piece:
 
     start: int
     until: int
-    #: What differs as soon as something is added within its minute; None where it is closed.
+    #: A value that changes as soon as something is added within its minute; None if the piece is closed.
     state: str | None
     #: The ``exp`` of each token by its ``jti``.
     revoked: dict[str, int]
-    #: When the last of them has long expired, for one that is closed; None where there is none.
+    #: For a closed piece, when the last of them has long expired; None if there is none.
     end: int | None
 
 
@@ -90,10 +90,10 @@ def read_first(now: datetime) -> int:
 
 
 def read_states(starts: range) -> dict[int, str]:
-    """Return what differs as soon as something is added to what was revoked within a minute.
+    """Return, by minute, a value that changes as soon as something revoked in that minute is added.
 
     :param starts: the beginnings of the minutes.
-    :returns: by beginning, of those in which something was revoked.
+    :returns: the values by beginning, for the minutes in which something was revoked.
     """
     cases = [When(_within(start, MINUTE), then=Value(start)) for start in starts]
     between = Q(revoked__gte=min(map(moments.at, starts)))
@@ -109,12 +109,12 @@ def read_states(starts: range) -> dict[int, str]:
 
 
 def read_listed(now: int) -> tuple[int, dict[int, str]]:
-    """Return the first minute that the head lists, and the states of all, as ``read_states`` does.
+    """Return the first minute that the head lists, and the states of all listed, as ``read_states`` does.
 
     :param now: what time it is, in seconds since the epoch.
     """
     start = closed_until(now) - CLOSED_LISTED
-    # Also what hosts have revoked whose clocks are ahead.
+    # Also what was revoked by hosts whose clocks are ahead.
     return start, read_states(range(start, now + CLOCK_LEEWAY + 1, MINUTE))
 
 
@@ -154,9 +154,9 @@ def _unexpired(now: datetime) -> Any:
 def read_suspended(now: datetime) -> dict[str, int]:
     """Return the ``exp`` of each live token without standing, by its ``jti``.
 
-    That are those of users who are not active, and those bound to login sessions that have expired, with what
-    was exchanged from them. Such tokens are not ended: when the user is active again, or the login session is
-    prolonged, they are, too.
+    These are the tokens of users who are not active, and those bound to login sessions that have expired,
+    with what was exchanged from them. Such tokens have not ended: they are good again when the user is active
+    again, or the login session is prolonged.
 
     :param now: what time it is.
     """
@@ -185,7 +185,7 @@ def state_of_suspended(suspended: dict[str, int]) -> str | None:
 def sign(key: SigningKey, claims: dict[str, Any]) -> str:
     """Return an answer of the feed.
 
-    :param key: what signs it.
+    :param key: the key that signs it.
     :param claims: what it says.
     """
     headers = {"typ": REVOKED_TOKENS_TYPE, "kid": key.kid}

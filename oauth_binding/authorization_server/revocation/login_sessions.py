@@ -32,15 +32,15 @@ ENDS_WITH_SESSION: Final = Q(token_policy__revoke_on_logout=RevokeOnLogout.SESSI
 #: The condition of applications whose tokens are bound to login sessions.
 IS_BOUND: Final = Q(token_binding_type=SSO_SESSION)
 
-#: The condition of applications for which a code is of no use any more once its login session was ended.
+#: The condition of applications for which a code is useless once its login session has ended.
 FOLLOWS_SESSION: Final = ENDS_WITH_SESSION | IS_BOUND | Q(token_policy__backchannel_logout_uri__gt="")
 
 
 def end_session(session: LoginSession, reason: TerminationReason) -> None:
     """End a login session for good.
 
-    Tokens that are bound to it end, and so do those that came from it of applications that have it so
-    (``revoke_on_logout``), with the authorization codes that are not redeemed yet. Applications with a
+    Tokens that are bound to it end. For applications that have chosen so (``revoke_on_logout``), those that
+    came from it end, too, with the authorization codes that are not redeemed yet. Applications with a
     ``backchannel_logout_uri`` are told.
 
     :param session: one that may have ended already; nothing happens then.
@@ -59,7 +59,7 @@ def end_sessions_of(user: Any, reason: TerminationReason, *, keep: Iterable[int]
 
 
 def end_sessions(user: Any, pks: Iterable[int], reason: TerminationReason) -> None:
-    """End login sessions of a user, as ``end_session`` does, each few in a transaction of their own.
+    """End login sessions of a user, as ``end_session`` does, a few in each transaction.
 
     :param user: the user's primary key.
     :param pks: their primary keys.
@@ -109,7 +109,7 @@ def _offline_tokens(sessions: list[LoginSession]) -> list[Any]:
 
 
 def _families_of(offline: list[Any]) -> list[Any]:
-    """Return the families of pairs that go on: what was exchanged from these is of one that was used up, too.
+    """Return the families of pairs that go on: an exchange may also come from a pair that was used up.
 
     :param offline: the primary keys of the access tokens.
     """

@@ -1,4 +1,4 @@
-"""Logouts: whatever ends Django's session ends the login session, whichever engine keeps it."""
+"""Logouts: whatever ends Django's session ends the login session, whatever engine keeps the former."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from oauth_binding.storage import login_sessions
 def connect() -> None:
     """Have login sessions end and expire with Django's sessions.
 
-    Those are flushed by a logout, by the login of another user in the same browser, and where the password
-    has changed elsewhere. Of all these, only the first sends a signal while it is known what ends.
+    Django's sessions are flushed by a logout, by the login of another user in the same browser, and after the
+    password was changed elsewhere. Only the first of these sends a signal while it is known what ends.
     """
     store: Any = import_module(settings.SESSION_ENGINE).SessionStore
     flush, aflush = store.flush, store.aflush
 
     @functools.wraps(flush)
     def end_and_flush(session: Any) -> None:
-        # Before: where it fails, nobody is told to be logged out, and may try again.
+        # Before it happens: if this fails, the user is not told that they are logged out, and may try again.
         sid = sid_to_end(session)
         has_begun = _end(sid)
         flush(session)
         if not has_begun:
-            _end(sid)  # another request may have begun it before that
+            _end(sid)  # another request may have begun it before this one
 
     @functools.wraps(aflush)
     async def end_and_aflush(session: Any) -> None:

@@ -1,4 +1,4 @@
-"""What ends tokens without anybody asking for it: changes and deletions of users and applications."""
+"""What ends tokens without being asked to: changes and deletions of users and applications."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENDS: dict[str, Q | None] = {"bound": BINDS, "all": EVERYTHING, "off": None}
 
 
 def connect() -> None:
-    """Have changes and deletions of users and applications end what they end."""
+    """Have changes and deletions of users and applications end the tokens that they should end."""
     _end_when_saved(get_user_model())
     _delete_what_is_held(get_user_model(), _delete_what_user_holds)
     _delete_what_is_held(get_application_model(), _delete_what_application_holds)
@@ -41,9 +41,9 @@ def connect() -> None:
 
 
 def _end_when_saved(model: Any) -> None:
-    """Let saving a user end tokens in one transaction with what is saved.
+    """Let saving a user end tokens in the same transaction.
 
-    The signal ``post_save`` is sent after that transaction, hence the method that sends it is wrapped.
+    The signal ``post_save`` is sent after that transaction, so the method that sends it is wrapped.
     """
     save_base = model.save_base
 
@@ -65,26 +65,26 @@ def _end_when_saved(model: Any) -> None:
 
 
 def _ending(user: Any, update_fields: Any) -> tuple[str, Q | None] | None:
-    """Return why something ends with what is about to be saved of a user, and of which applications."""
+    """Return why something ends when a user is saved, and for which applications."""
 
     def is_saved(name: str) -> bool:
         return update_fields is None or name in update_fields
 
     if not getattr(user, "is_active", True) and is_saved("is_active"):
         return "deactivation", EVERYTHING
-    # Django forgets the password again where it only renews the hash of one, at a login.
+    # At a login, where Django only renews the hash, it forgets the password again.
     if vars(user).get("_password") is not None and is_saved("password"):
         return "password_change", _ENDS.get(binding_settings.password_change_ends)
     return None
 
 
 def _delete_what_is_held(model: Any, prepare: Callable[[Any], Counter[str]]) -> None:
-    """Let deleting a user or an application delete what they hold first, in one transaction.
+    """Let deleting a user or an application first delete what they hold, in one transaction.
 
-    Django reads all that it is going to delete before it sends a signal, hence the method is wrapped. Where
-    a queryset is deleted, the signal alone does the same.
+    Django reads all that it is going to delete before it sends a signal, so the method is wrapped. If a
+    queryset is deleted, the signal does the same by itself.
 
-    :param prepare: deletes what they hold, and returns how many rows of each model.
+    :param prepare: deletes what they hold, and returns how many rows of each model there were.
     """
     delete = model.delete
 
@@ -93,7 +93,7 @@ def _delete_what_is_held(model: Any, prepare: Callable[[Any], Counter[str]]) -> 
         pk = instance.pk
 
         def once() -> tuple[int, dict[str, int]]:
-            instance.pk = pk  # which Django takes away with the row, also where that is undone
+            instance.pk = pk  # Django clears it with the row, even if the deletion is undone
             counts = Counter() if pk is None else prepare(instance)
             counts.update(delete(instance, *args, **kwargs)[1])
             return counts.total(), dict(counts)
@@ -104,7 +104,7 @@ def _delete_what_is_held(model: Any, prepare: Callable[[Any], Counter[str]]) -> 
 
 
 def _before_user_is_deleted(sender: Any, instance: Any, **kwargs: Any) -> None:
-    # What was issued since Django has looked what to delete with the user.
+    # What was issued since Django looked up what to delete with the user.
     _delete_what_user_holds(instance)
 
 

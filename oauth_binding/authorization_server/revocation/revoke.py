@@ -31,7 +31,7 @@ from oauth_binding.storage.tokens import (
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
 
-#: The condition that everything meets.
+#: The condition that every row meets.
 EVERYTHING: Final = Q()
 
 #: The condition of applications that bind.
@@ -41,8 +41,9 @@ BINDS: Final = ~Q(token_binding_type=NO_BINDING)
 def revoke_binding(binding: TokenBinding) -> int:
     """Revoke all access and refresh tokens of a binding: sign a device out.
 
-    A request that is being answered for the same binding is waited for, and its tokens are revoked, too.
+    This waits for a request that is being answered for the same binding, and revokes its tokens, too.
 
+    :param binding: the row of the device; it stays.
     :returns: how many tokens were ended, with those that were exchanged from them.
     """
     held = Q(binding=binding)
@@ -54,7 +55,7 @@ def revoke_binding(binding: TokenBinding) -> int:
 
 
 def revoke_bindings(pks: Iterable[Any]) -> None:
-    """Revoke all access and refresh tokens of bindings of one user, as ``revoke_binding`` does of one.
+    """Revoke all access and refresh tokens of one user's bindings, as ``revoke_binding`` does for one.
 
     :param pks: their primary keys.
     """
@@ -71,8 +72,11 @@ def revoke_bindings(pks: Iterable[Any]) -> None:
 def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> None:
     """Revoke all access and refresh tokens of a user and an application that are bound to nothing.
 
-    With them end the authorization codes and device codes that the application has of the user. It takes
+    The authorization codes and device codes that the application has of the user end with them. It takes
     several transactions, unless it is called in one.
+
+    :param user: whose tokens they are.
+    :param application: the client that they were issued to.
     """
     unbound = Q(user=user, application=application, binding__isnull=True)
     if end_in_batches(user.pk, unbound & not_registration_token(), unbound, codes_for=Q(pk=application.pk)):
@@ -82,7 +86,7 @@ def revoke_unbound_tokens(user: AbstractBaseUser, application: models.Model) -> 
 def revoke_token(token: str, application: models.Model) -> None:
     """Revoke an access or refresh token and the one it was issued with (RFC 7009 section 2.1).
 
-    Does nothing where the application has no such token.
+    Does nothing if the application has no such token.
     """
     lookup = {"token_checksum": token_checksum(token), "application": application}
     access = access_tokens().filter(**lookup).first()
@@ -95,13 +99,19 @@ def revoke_token(token: str, application: models.Model) -> None:
 
 
 def revoke_access_token(token: BoundAccessToken) -> None:
-    """Revoke an access token and its refresh token."""
+    """Revoke an access token and its refresh token (RFC 7009 section 2.1).
+
+    :param token: the row, live or not; nothing happens to one that has ended.
+    """
     if end(token.user_id, Q(pk=token.pk), Q(access_token=token.pk)):
         _tell_revoked_token(token)
 
 
 def revoke_refresh_token(token: BoundRefreshToken) -> None:
-    """Revoke a refresh token and its access token."""
+    """Revoke a refresh token and its access token (RFC 7009 section 2.1).
+
+    :param token: the row, live or not; nothing happens to one that has ended.
+    """
     if end(token.user_id, _access_tokens_of(Q(pk=token.pk)), Q(pk=token.pk)):
         _tell_revoked_token(token)
 
@@ -109,9 +119,9 @@ def revoke_refresh_token(token: BoundRefreshToken) -> None:
 def revoke_tokens_of_clients(
     user: AbstractBaseUser, *, client_types: Collection[str], grant_types: Collection[str]
 ) -> None:
-    """Revoke and delete the tokens of a user that some kinds of applications have, as DOT does at a logout.
+    """Revoke and delete the tokens of a user at some kinds of applications, as DOT does at a logout.
 
-    Left alone are applications that have their own word on what a logout ends (``revoke_on_logout``).
+    Applications that decide for themselves what a logout ends (``revoke_on_logout``) are left alone.
 
     :param client_types: the ``client_type`` of the applications.
     :param grant_types: the ``authorization_grant_type`` of the applications.
@@ -150,10 +160,10 @@ def revoke_family(user: Any, family: Any, access_token: Any = None, *, reason: R
 def end_with_cause(user: AbstractBaseUser, cause: str, *, applications: Q | None) -> None:
     """End the tokens, codes and login sessions of a user for good, in one transaction.
 
-    :param cause: what the signal ``user_signed_out`` is sent with, where there was a token to end. The caller
-        saves it in the same transaction.
+    :param cause: what the signal ``user_signed_out`` is sent with, if there was a token to end. The caller
+        saves the cause in the same transaction.
     :param applications: the condition of the applications whose tokens end; bound tokens of others do, too.
-        None where nothing ends but the login sessions, and what ends with them.
+        None if nothing ends except the login sessions, and what ends with them.
     """
     end_sessions_of(user.pk, TerminationReason(cause))
     if applications is None:
@@ -179,7 +189,7 @@ def sign_out_user(
 
     It takes several transactions, unless it is called in one.
 
-    :param cause: what the signal ``user_signed_out`` is sent with, where there was a token to end.
+    :param cause: what the signal ``user_signed_out`` is sent with, if there was a token to end.
     :param keep: the condition of access and refresh tokens that stay.
     :param keep_sessions: the primary keys of login sessions that go on.
     """

@@ -43,7 +43,8 @@ def encode(
     :param jti: the claim of that name (RFC 7519 section 4.1.7).
     :param resources: resource indicators (RFC 8707) for ``aud``; without any, the issuer is the audience
         (RFC 9068 section 3 asks for a default).
-    :param user_claims: those that the application's policy has; the site's validator may say otherwise.
+    :param user_claims: the claims that the application's policy chooses; the site's validator may override
+        them.
     :param provenance: ``binding_type`` and ``binding_ref`` of a bound token, ``act`` of a delegated one.
     :raises MisconfiguredError: the site has no usable signing key (``manage.py check``: E008, E009, E015).
     """
@@ -81,9 +82,9 @@ def audience(issuer: str, resources: list[str]) -> str | list[str]:
 
 
 def read_claims(token: str) -> dict[str, Any] | None:
-    """Return the claims of an access token without verifying it, or None where it is not a JWT access token.
+    """Return the claims of an access token without verifying it, or None if it is not a JWT access token.
 
-    Only for a token that this server's database knows.
+    Only for a token that is in this server's database.
     """
     return jws.unverified_claims(token) if is_jwt_access_token(token) else None
 

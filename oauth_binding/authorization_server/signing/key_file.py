@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 PrivateKey: TypeAlias = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 
-#: Later dates are none that Python knows, or milliseconds.
+#: Later dates are beyond what Python knows, or are milliseconds.
 _MAX_DATE: Final = 10**11
 
 
@@ -58,11 +58,11 @@ class FileKey(SigningKey):
     jwk: dict[str, Any]
     #: The JWK to publish: what a verifier needs, and nothing else.
     public_jwk: dict[str, Any]
-    #: ``nbf``: signs from then on, unless a newer one does.
+    #: ``nbf``: it signs from then on, unless a newer one does.
     used_from: int
-    #: ``exp``: signs no more from then on. None while there is no end to it.
+    #: ``exp``: it no longer signs from then on. None while no end is set.
     used_until: int | None
-    #: ``published_until``: leaves the JWK set then. None together with ``exp``.
+    #: ``published_until``: it leaves the JWK set then. None together with ``exp``.
     published_until: int | None
 
     def retire(self, used_until: int, published_until: int) -> FileKey:
@@ -80,7 +80,8 @@ def generate(algorithm: str, used_from: int) -> FileKey:
 def parse(jwk: Any) -> FileKey:
     """Return the key that a private JWK is (RFC 7517 section 4, RFC 7518 section 6, RFC 8037 section 2).
 
-    :raises ValueError: it is not one, or too weak; the text completes "a key that ...", and has no secret.
+    :raises ValueError: it is not one, or is too weak; the text completes "a key that ...", and contains no
+        secret.
     """
     if not isinstance(jwk, dict):
         raise ValueError("is not a JSON object")
@@ -114,7 +115,7 @@ def _parse_private_key(jwk: dict[str, Any], algorithm: str) -> PrivateKey:
     try:
         key = jwt.PyJWK(jwk, algorithm).key
     except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, RecursionError):
-        key = None  # what the libraries say of it may quote it
+        key = None  # the libraries' messages may quote it
     if isinstance(key, RSAPrivateKey) and key.key_size < MIN_RSA_BITS:
         raise ValueError(f"has {key.key_size} bits, fewer than {MIN_RSA_BITS}")
     if isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
@@ -160,9 +161,9 @@ def read(path: Path) -> tuple[FileKey, ...]:
 
 
 def load() -> tuple[FileKey, ...]:
-    """Return the keys in the file of this site as it is now; none where it has no file.
+    """Return the keys in this site's file as it is now; none if it has no file.
 
-    A file that has become unreadable leaves those in use that were read before, and says so in the log.
+    If the file has become unreadable, the keys that were read before stay in use, and the log says so.
 
     :raises KeyFileError: the file can't be used, and never could in this process (``manage.py check``: E015).
     """
@@ -171,12 +172,12 @@ def load() -> tuple[FileKey, ...]:
 
 
 class _LiveFile:
-    """A file that is read again when it has changed, by one request for the others of this process."""
+    """A file that is read again when it has changed, by one request for all others of this process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lock = threading.Lock()
-        #: What was read last, by its stamp, be it well or malformed. None: nothing could be read.
+        #: What was read last, by the file's stamp, well-formed or not. None: nothing could be read.
         self.stamp: tuple[int, ...] | None = None
         self.problem = ""
         self.good: tuple[FileKey, ...] | None = None
@@ -201,7 +202,7 @@ class _LiveFile:
         return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def _read_file(self) -> None:
-        stamp = self._get_stamp()  # taken first: what changes meanwhile is read again
+        stamp = self._get_stamp()  # taken first, so that what changes meanwhile is read again
         try:
             self.good, problem = read(self.path), ""
         except (OSError, ValueError) as error:
@@ -218,7 +219,7 @@ _files: dict[Path, _LiveFile] = {}
 
 
 def current_key(keys: Iterable[FileKey], algorithm: str, now: int) -> FileKey | None:
-    """Return the key that signs at a moment: the newest of those of an algorithm that are in use then."""
+    """Return the key that signs at a moment: the newest key of the algorithm that is in use then."""
     usable = [
         key
         for key in keys
@@ -230,13 +231,13 @@ def current_key(keys: Iterable[FileKey], algorithm: str, now: int) -> FileKey | 
 
 
 def announced_key(keys: Iterable[FileKey], algorithm: str, now: int) -> FileKey | None:
-    """Return the key of an algorithm that is used next, after a moment."""
+    """Return the key of the algorithm that is used next, after a moment."""
     announced = [key for key in keys if key.algorithm == algorithm and key.used_from > now]
     return min(announced, key=lambda key: key.used_from, default=None)
 
 
 def is_published(key: FileKey, now: int) -> bool:
-    """Return whether a key is in the JWK set at a moment: from when it is made on."""
+    """Return whether a key is in the JWK set at a moment: from the time it is made."""
     return key.published_until is None or now < key.published_until
 
 
@@ -247,7 +248,7 @@ def is_published(key: FileKey, now: int) -> bool:
 def lock(path: Path) -> Iterator[None]:
     """Let one process at a time change a file: the others wait.
 
-    :raises OSError: the lock can't be had. It is a file beside the other one, which is replaced.
+    :raises OSError: the lock can't be taken. It is a second file, because the first one is replaced.
     """
     with open(f"{path}.lock", "w", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
         locks.lock(file, locks.LOCK_EX)
@@ -255,13 +256,13 @@ def lock(path: Path) -> Iterator[None]:
 
 
 def write(path: Path, keys: Iterable[FileKey]) -> None:
-    """Replace a file, or make it, such that readers see the old one or the new one.
+    """Replace a file, or make it, so that readers see either the old one or the new one.
 
-    A new file can be read by its owner alone; one that is replaced leaves its owner, group and mode.
+    A new file can be read only by its owner; a replaced one passes on its owner, group and mode.
 
-    :raises OSError: it can't be written, and is as it was.
+    :raises OSError: it can't be written, and is left as it was.
     """
-    path = Path(os.path.realpath(path))  # a link stays
+    path = Path(os.path.realpath(path))  # a link stays a link
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with open(descriptor, "w") as file:

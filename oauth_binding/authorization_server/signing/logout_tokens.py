@@ -12,21 +12,21 @@ from oauth2_provider.models import AbstractApplication
 
 from oauth_binding.models import LogoutNotification
 
-#: The member of the claim ``events`` by which a JWT is a logout token.
+#: The member of the claim ``events`` that makes a JWT a logout token.
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 
-#: How long one is good: sent at once, it needs no longer than clocks are apart.
+#: How long one is valid: it is sent at once, so it only needs to allow for clocks that differ.
 LIFETIME: Final = timedelta(minutes=2)
 
 
 def encode(notification: LogoutNotification, application: Any) -> str:
     """Return a logout token, signed as django-oauth-toolkit signs the application's ID tokens.
 
-    :param notification: what it says; its ``jti`` is that of each token that is made of it.
-    :param application: that of the notification; it gives audience, algorithm and key.
+    :param notification: what it says; each token that is made from it has its ``jti``.
+    :param application: that of the notification; it determines audience, algorithm and key.
     :raises ImproperlyConfigured: the application has no algorithm, or a secret that is hashed; or the site
         has no key.
-    :raises JWException: its secret is too short a key.
+    :raises JWException: its secret is too short for a key.
     :raises ValueError: the site's key can't be read (``manage.py check``: E008).
     """
     now = timezone.now()

@@ -1,4 +1,4 @@
-"""What an application's access tokens say of the user: the claims that its operator has ticked."""
+"""What an application's access tokens say about the user: the claims that its operator has ticked."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 def user_claims(application: Any, user: Any) -> dict[str, Any]:
-    """Return the claims of an application's policy, by what their sources say now.
+    """Return the claims that an application's policy chooses, with what their sources say now.
 
     :param application: whose token it is.
-    :param user: whose token it is; None for a client's own, which says nothing of a user.
+    :param user: whose token it is; None for a client's own, which says nothing about a user.
     :raises ClaimSourceError: a source has failed.
     """
     if user is None:
@@ -32,7 +32,7 @@ def _read(name: str, application: Any, user: Any) -> Any:
     try:
         return claim_sources.read(binding_settings.claim_sources[name], user)
     except Exception as error:
-        # Not the text of the error, which may quote what is known of the user.
+        # Not the text of the error, which may quote what is known about the user.
         logger.error(
             "The claims of a token of client %s can't be read: the source of the claim %s failed (%s)",
             one_line(application.client_id),

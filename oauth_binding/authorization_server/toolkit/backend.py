@@ -36,8 +36,8 @@ from oauth_binding.resource_server.proven_request import prove, with_proof_chall
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
-#: What oauthlib and django-oauth-toolkit keep on oauthlib's Request, or ask it for: it answers with a
-#: parameter of the same name. None is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
+#: What oauthlib and django-oauth-toolkit keep on oauthlib's Request, or ask it for: it would return a
+#: parameter of the same name. None of these is an OAuth parameter, so all are ignored (RFC 6749 section 3.2).
 SERVER_ATTRIBUTES: Final = frozenset(
     {
         "body",
@@ -65,9 +65,9 @@ SERVER_ATTRIBUTES: Final = frozenset(
     }
 )
 
-#: Parameters of the token endpoint and those like it, which mean nothing at the authorization endpoint
-#: (RFC 6749 section 3.1). oauthlib's Request has one set of attributes for all endpoints, and a token that is
-#: issued at the authorization endpoint would be one of the client itself with grant_type=client_credentials.
+#: Parameters of the token endpoint and those like it, which mean nothing at the authorization endpoint (RFC
+#: 6749 section 3.1). oauthlib's Request has one set of attributes for all endpoints, so that with
+#: grant_type=client_credentials a token from the authorization endpoint would be one of the client itself.
 TOKEN_REQUEST_PARAMETERS: Final = frozenset(
     {
         "access_token",
@@ -95,7 +95,7 @@ TOKEN_REQUEST_PARAMETERS: Final = frozenset(
 #: The grants whose answers oauthlib lets scripts of an application's ``allowed_origins`` read.
 _CORS_GRANTS: Final = frozenset({"authorization_code", "refresh_token"})
 
-# Marks requests to the authorization endpoint in their META; no HTTP header has a dot in WSGI.
+# Marks requests to the authorization endpoint in their META; in WSGI, no HTTP header has a dot.
 _AUTHORIZING: Final = "oauth_binding.authorizing"
 
 # Marks requests to the userinfo endpoint likewise.
@@ -103,17 +103,19 @@ _ASKING_USERINFO: Final = "oauth_binding.asking_userinfo"
 
 
 class BindingOAuthLibCore(OAuthLibCore):
-    """Hands requests to oauthlib with every value of a binder's parameter, so that a repetition is seen.
+    """Hands requests to oauthlib with every value of a binder's parameter, so that repetition is noticed.
 
     Parameters without a value count as omitted (RFC 6749 sections 3.1 and 3.2), and so does a ``scope`` of
     white space: oauthlib takes it for a malformed one.
 
     Token requests are marked, because oauthlib's request itself does not tell which endpoint it came to.
+
+    :param server: oauthlib's server; None for one by the settings.
     """
 
     def __init__(self, server: Any = None) -> None:
         super().__init__(server)
-        # The device authorization endpoint has a server of its own, which issues none.
+        # The device authorization endpoint has a server of its own, which issues no tokens.
         bearer = getattr(self.server, "default_token_type", None)
         if isinstance(bearer, BearerToken):
             bearer.expires_in = with_policy(bearer.expires_in)
@@ -122,14 +124,14 @@ class BindingOAuthLibCore(OAuthLibCore):
         path: str = super()._get_escaped_full_path(request)
         dropped = _meaningless(request)
         if oauth2_settings.COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT:
-            # django-oauth-toolkit refuses it in verify_request() alone; the userinfo endpoint would take it.
+            # django-oauth-toolkit refuses it only in verify_request(); the userinfo endpoint would take it.
             dropped |= {"access_token"}
         address = urlsplit(path)
         parameters = []
         for parameter in address.query.split("&"):
             sent, _equals, value = parameter.partition("=")
             name = unquote_plus(sent)
-            # What is escaped, oauthlib may refuse.
+            # oauthlib may refuse what is escaped.
             if name not in dropped and (_has_value(name, unquote_plus(value)) or "%" in sent):
                 parameters.append(parameter)
         return urlunsplit(address._replace(query="&".join(parameters)))
@@ -137,7 +139,7 @@ class BindingOAuthLibCore(OAuthLibCore):
     def _extract_params(self, request: HttpRequest) -> Any:
         uri, method, body, headers = super()._extract_params(request)
         if _ASKING_USERINFO in request.META:
-            # As verify_request() has it, or no token that is for something would be for this endpoint.
+            # As in verify_request(); otherwise, a token for a resource would never be for this endpoint.
             uri = request.build_absolute_uri(uri)
         return uri, method, body, headers
 
@@ -152,7 +154,7 @@ class BindingOAuthLibCore(OAuthLibCore):
         if request.POST.get("grant_type") == GRANT_TYPE:
             repeatable = [name for name in request.POST if name not in dropped | {"resource"}]
         for parameter in repeatable:
-            # django-oauth-toolkit passes on the last value, but all of resource (RFC 8707).
+            # django-oauth-toolkit passes on only the last value, except for resource (RFC 8707).
             body += [(parameter, value) for value in request.POST.getlist(parameter)[:-1]]
         return body
 
@@ -176,7 +178,7 @@ class BindingOAuthLibCore(OAuthLibCore):
         return url, headers, body, status
 
     def _let_clients_authenticate_first(self) -> None:
-        """Take what looks a device code up before anything else out of the grant.
+        """Remove the check that looks a device code up before anything else from the grant.
 
         Our validator finds the user and the scopes of a device code itself.
         """
@@ -190,9 +192,9 @@ class BindingOAuthLibCore(OAuthLibCore):
     def validate_device_authorization_request(self, request: HttpRequest) -> OAuthlibRequest:
         """Return what a device asks for (RFC 8628 section 3.1), with the ``client`` and the ``scopes``.
 
-        oauthlib's endpoint does not take HTTP Basic alone, and lets all clients in.
+        oauthlib's endpoint does not accept HTTP Basic alone, and lets all clients in.
 
-        :raises OAuth2Error: the client is not authenticated, or may not have that.
+        :raises OAuth2Error: the client is not authenticated, or may not have what it asks for.
         """
         asking, validator = self.oauthlib_request(request), self.server.request_validator
         require_client(validator, asking)
@@ -203,15 +205,15 @@ class BindingOAuthLibCore(OAuthLibCore):
 
     @deciding()
     def cors_headers(self, request: HttpRequest) -> dict[str, str]:
-        """Return what lets a browser show an error to its client, where it would show a token (CORS).
+        """Return the headers that let a browser show an error to a client that would be shown a token (CORS).
 
-        oauthlib has it in the answers of two grants, but not in their errors.
+        oauthlib has them in the answers of two grants, but not in their errors.
         """
         origin, client_id = request.headers.get("Origin"), request.POST.get("client_id")
         if request.POST.get("grant_type") not in _CORS_GRANTS or not origin or not client_id:
             return {}
         asking = self.oauthlib_request(request)
-        asking.headers.pop(ISSUING, None)  # nothing is read of the binding, which may be what is wrong
+        asking.headers.pop(ISSUING, None)  # the binding is not read, as it may be what is wrong
         asking.client = self.server.request_validator.find_application(client_id)
         is_allowed = (
             asking.client is not None
@@ -253,7 +255,7 @@ class BindingOAuthLibCore(OAuthLibCore):
             return None, dict(refused.items()), refused.content.decode(), refused.status_code
 
     def _answer_userinfo(self, request: HttpRequest) -> Any:
-        """Return the answer, of which all that is wrong with a token of the scheme DPoP is raised.
+        """Return the answer; what is wrong with a token of the scheme DPoP is raised instead.
 
         :raises BearerError: it is refused.
         """
@@ -261,7 +263,7 @@ class BindingOAuthLibCore(OAuthLibCore):
         asked = request if proven is None else proven.request
         answer = super().create_userinfo_response(asked)
         if answer[-1] == 401:
-            # oauthlib calls a token invalid also where all that it lacks is the scope (RFC 6750 section 3.1).
+            # oauthlib calls a token invalid even if all that it lacks is the scope (RFC 6750 section 3.1).
             if super().verify_request(asked, scopes=[])[0]:
                 raise InsufficientScopeError("The access token does not have the scope.", scopes=["openid"])
             if proven is not None:
@@ -278,7 +280,7 @@ class BindingOAuthLibCore(OAuthLibCore):
     def verify_request(self, request: HttpRequest, scopes: Any) -> Any:
         """Return whether a request has a valid access token with some scopes, and oauthlib's request.
 
-        A token of the scheme DPoP counts, too (RFC 9449 section 7.1), which oauthlib does not know.
+        A token of the scheme DPoP (RFC 9449 section 7.1), which oauthlib does not know, counts, too.
         """
         try:
             proven = prove(request)
@@ -323,6 +325,6 @@ def _has_value(name: str, value: str) -> bool:
 
 
 def _meaningless(request: HttpRequest) -> frozenset[str]:
-    """Return the names of the parameters that are kept from oauthlib."""
+    """Return the names of the parameters that oauthlib does not get to see."""
     is_authorizing = _AUTHORIZING in request.META
     return SERVER_ATTRIBUTES | TOKEN_REQUEST_PARAMETERS if is_authorizing else SERVER_ATTRIBUTES

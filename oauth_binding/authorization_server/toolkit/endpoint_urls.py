@@ -10,7 +10,7 @@ from oauth_binding.core.addresses import endpoint_url
 
 
 class EndpointURLsMixin:
-    """Goes before a metadata view of django-oauth-toolkit's: finds endpoints wherever the site has them."""
+    """Precedes one of django-oauth-toolkit's metadata views: finds endpoints wherever the site has them."""
 
     def _get_endpoint_url(self, request: HttpRequest, view_name: str, required: bool = False) -> Any:
         return endpoint_url(request, view_name)

@@ -1,6 +1,6 @@
-"""What django-oauth-toolkit reckons in UTC, on a site that keeps local times (``USE_TZ = False``).
+"""What django-oauth-toolkit computes in UTC, on a site that keeps local times (``USE_TZ = False``).
 
-With it alone, the device grant and registration tokens that never expire are a 500 on such a site.
+Without this, the device grant and registration tokens that never expire are a 500 on such a site.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from oauth_binding.core import moments
 
 
 def connect() -> None:
-    """Have device grants and registration tokens expire as the site keeps moments."""
+    """Have device grants and registration tokens expire by the kind of moments that the site keeps."""
     if settings.USE_TZ:
         return
     grants = get_device_grant_model()

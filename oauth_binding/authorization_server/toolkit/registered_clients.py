@@ -12,7 +12,7 @@ from oauth_binding.models import TokenPolicy
 
 
 def connect() -> None:
-    """Have the applications limited that register themselves, or whose metadata document was read."""
+    """Limit the applications that register themselves, or whose metadata document was read."""
     post_save.connect(_limit, sender=get_application_model())
 
 

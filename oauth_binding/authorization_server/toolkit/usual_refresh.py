@@ -1,7 +1,7 @@
-"""The usual refresh, of a token that is good and was not used: as django-oauth-toolkit has it, but quicker.
+"""The usual refresh, with a token that is good and unused: as django-oauth-toolkit does it, but quicker.
 
-All else is left to django-oauth-toolkit: a token that comes again, has expired or is none, and whatever a
-site has replaced in it by its own.
+Everything else is left to django-oauth-toolkit: a token that comes again, has expired or does not exist, and
+sites that have replaced the methods involved with their own.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 
 def is_toolkits_own(method: Any) -> bool:
-    """Return whether a method of the validator is django-oauth-toolkit's, and not that of a class mixed in.
+    """Return whether a method of the validator is django-oauth-toolkit's, and not that of a mixed-in class.
 
-    :param method: what ``super()`` has.
+    :param method: the method of ``super()``.
     """
     return getattr(method, "__func__", None) is getattr(OAuth2Validator, method.__name__)
 
 
 def find_good(text: str, client: Any) -> BoundRefreshToken | None:
-    """Return a refresh token of a client that django-oauth-toolkit finds good, or None: it is to say itself.
+    """Return a client's refresh token that django-oauth-toolkit finds good, or None: it has to decide.
 
     It comes with its access token, user and binding, all in one query.
 
     :param text: the refresh token.
-    :param client: the application, which it gets, too.
+    :param client: the application, which the row gets, too.
     """
     row: BoundRefreshToken | None = prepared_sql.find(
         tokens_database(),
@@ -65,7 +65,7 @@ def find_good(text: str, client: Any) -> BoundRefreshToken | None:
 def end_as_toolkit(refresh_token: BoundRefreshToken) -> bool:
     """Revoke a refresh token and delete its access token, if that is all that django-oauth-toolkit would do.
 
-    Return whether that was done; nothing has changed where it was not.
+    Return whether that was done; if not, nothing has changed.
 
     :param refresh_token: one that was found to be good.
     """
@@ -80,7 +80,7 @@ def end_as_toolkit(refresh_token: BoundRefreshToken) -> bool:
 
 
 def _is_plain() -> bool:
-    """Return whether only the tables notice that a refresh token is revoked and an access token deleted."""
+    """Return whether nothing but the tables notices that the tokens are revoked and deleted."""
     access, refresh = get_access_token_model(), get_refresh_token_model()
     own = (
         refresh.revoke is AbstractRefreshToken.revoke,

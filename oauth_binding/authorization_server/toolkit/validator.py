@@ -132,7 +132,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The loopback interface and a port, which is any at the time of the request (RFC 8252 section 7.3).
+#: The loopback interface and a port, which may be any at the time of the request (RFC 8252 section 7.3).
 _LOOPBACK: Final = re.compile(r"(?<=^http://)(127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=[/?]|$)")
 
 #: The status of a device grant that a user has approved; others are error codes (RFC 8628 section 3.5).
@@ -149,15 +149,15 @@ _OPENID: Final = "openid"
 class BindingOAuth2Validator(OAuth2Validator):
     """django-oauth-toolkit's validator with token types and token binding.
 
-    A site with a validator of its own derives it from this one. For bound tokens ``save_bearer_token``
-    does not call ``_save_bearer_token``, because it needs the transaction for itself; the rows of all tokens
-    are made by ``_create_access_token`` and ``_create_refresh_token``.
+    A site with a validator of its own derives it from this one. For bound tokens, ``save_bearer_token`` does
+    not call ``_save_bearer_token``, because it needs a transaction of its own; the rows of all tokens are
+    made by ``_create_access_token`` and ``_create_refresh_token``.
     """
 
     def get_additional_access_token_claims(self, request: Request) -> dict[str, Any]:
         """Return a site's own claims for JWT access tokens.
 
-        Registered claims (``REGISTERED_CLAIMS`` in core/claim_sources.py) can't be set. Others override
+        Registered claims (``REGISTERED_CLAIMS`` in core/claim_sources.py) can't be set. All others override
         those of the application's policy.
 
         :param request: the token request, whose ``user``, ``client`` and ``scopes`` are known.
@@ -172,7 +172,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None
         if not isinstance(request.client, model):
             found = self.find_application(client_id)
-            # django-oauth-toolkit loads those itself whose metadata document it has to read again.
+            # django-oauth-toolkit itself loads those whose metadata document it has to read again.
             is_own = found is not None and found.registration_source != model.RegistrationSource.CIMD
             request.client = found if is_own else None
             if found is None and not oauth2_settings.CIMD_ENABLED:
@@ -180,13 +180,16 @@ class BindingOAuth2Validator(OAuth2Validator):
         client = super()._load_application(client_id, request)
         audit.note_request(request)
         if client is not None and state_of(request).is_token_request and not announces_refresh(request):
-            # Here, as it is the last moment before any credential is checked.
+            # Here, because this is the last moment before any credential is checked.
             check_proof(request)
             read_binding_value(request)
         return client
 
     def find_application(self, client_id: str) -> Any:
-        """Return the application that has a client ID, or None; whether it is usable is not asked."""
+        """Return the application that has a client ID, or None; whether it is usable is not asked.
+
+        :param client_id: what a client has sent as its ID (RFC 6749 section 2.2).
+        """
         model = get_application_model()
         if not _could_be_client_id(client_id):
             return None
@@ -205,9 +208,9 @@ class BindingOAuth2Validator(OAuth2Validator):
         return False
 
     def _check_one_client(self, request: Request) -> None:
-        """Refuse a request in which HTTP Basic names another client than the body (RFC 6749 section 2.3).
+        """Refuse a request in which HTTP Basic names a different client from the body (RFC 6749 section 2.3).
 
-        A name that is no client's is somebody else's business, such as that of a proxy.
+        A name that belongs to no client is meant for somebody else, such as a proxy.
 
         :raises InvalidClientError: it does.
         """
@@ -232,7 +235,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return True
         named = vars(request).get("client")
         if named is None and not request.client_id:
-            # For the audit log: the name of a client that there is not.
+            # For the audit log: the name of a client that does not exist.
             request.client_id = (_basic_credentials(request) or (None,))[0]
             audit.note_request(request)
         return _refused(
@@ -249,7 +252,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return False
         hasher = preferred_hasher(provided_secret, stored_secret, oauth2_settings.CLIENT_SECRET_HASHER)
         if hasher is not None:
-            # By what was found, which has a salt of its own: a secret that was changed meanwhile stays.
+            # By the hash that was found, which has its own salt: a secret that was changed meanwhile stays.
             found = written(get_application_model()).filter(client_secret=stored_secret)
             renewed = make_password(provided_secret, hasher=hasher)
             in_transaction(lambda: found.update(client_secret=renewed))
@@ -259,7 +262,8 @@ class BindingOAuth2Validator(OAuth2Validator):
         self, username: str, password: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
         validate = super().validate_user
-        # psycopg refuses NUL. The method may renew the hash, and be given up for another transaction.
+        # psycopg refuses NUL. The method may renew the hash, which the database may give up for another
+        # transaction.
         valid = "\x00" not in username and repeat(
             lambda: validate(username, password, client, request, *args, **kwargs)
         )
@@ -281,7 +285,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             ):
                 # The overridden method would end the family.
                 return _refused(InvalidGrantError, Reason.REFRESH_TOKEN_REUSE)
-            # It may revoke the family, and be given up for another transaction.
+            # It may revoke the family, which the database may give up for another transaction.
             valid = repeat(lambda: validate(refresh_token, client, request, *args, **kwargs))
             if not valid or _is_used_up(request.refresh_token_instance):
                 if audit.is_attempted():
@@ -290,12 +294,12 @@ class BindingOAuth2Validator(OAuth2Validator):
                     _end_reused(refresh_token, client)
                 return False
             refreshed = request.refresh_token_instance
-            refreshed.application = client  # it is the one, and has its policy
+            refreshed.application = client  # it is the same one, and comes with its policy
         fault = next(token_faults(refreshed, request), None)
         if fault is not None:
             return _refused(InvalidGrantError, fault)
         check_login(request, refreshed)
-        # Once it is used, it has no access token any more, and its grace period.
+        # Once it is used, it has no access token any more, but a grace period.
         if refreshed.access_token is not None and not is_live(refresh_token_expiry(refreshed)):
             return _refused(InvalidGrantError, Reason.REFRESH_TOKEN_EXPIRED)
         state_of(request).refresh_token = refreshed
@@ -314,12 +318,12 @@ class BindingOAuth2Validator(OAuth2Validator):
         return bool(super().validate_scopes(client_id, scopes, client, request, *args, **kwargs))
 
     def get_default_scopes(self, client_id: str, request: Request, *args: Any, **kwargs: Any) -> list[str]:
-        """Return what a request is granted that asks for no scope: ``openid`` only where it can be used."""
+        """Return what a request that asks for no scope is granted: ``openid`` only if it can be used."""
         scopes = super().get_default_scopes(client_id, request, *args, **kwargs)
         return _usable_scopes(scopes, request.client)
 
     def rotate_refresh_token(self, request: Request) -> bool:
-        """Return whether a refresh is answered with a new refresh token: as the application has it."""
+        """Return whether a refresh is answered with a new refresh token, as the application's policy says."""
         rotates = policy_of(request.client).rotate_refresh_tokens
         return bool(super().rotate_refresh_token(request)) if rotates is None else rotates
 
@@ -358,7 +362,7 @@ class BindingOAuth2Validator(OAuth2Validator):
                 return False
         except ValueError:
             return False  # urlsplit() could not parse it, for instance "https://["
-        # The overridden method compares what urlsplit() makes of them: without regard to case, for instance.
+        # The overridden method compares what urlsplit() makes of them, and so ignores case, for instance.
         application = request.client
         has_own_rule = (
             type(application).redirect_uri_allowed is not AbstractApplication.redirect_uri_allowed
@@ -370,7 +374,7 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_silent_login(self, request: Request) -> bool:
         """Return whether a user is signed in, with ``prompt=none`` (OpenID Connect Core section 3.1.2.1).
 
-        The authorization endpoint answers ``login_required`` itself where nobody is.
+        If nobody is, the authorization endpoint itself answers ``login_required``.
         """
         return True
 
@@ -394,7 +398,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         return challenge
 
     def get_code_challenge_method(self, code: str, request: Request) -> Any:
-        # If the next question is not answered with yes; whoever refuses later has a reason of their own.
+        # In case the answer to the next question is no; whoever refuses later gives their own reason.
         _refused(InvalidGrantError, Reason.CODE_VERIFIER_WRONG)
         with _while_it_is_there(code, request):
             return super().get_code_challenge_method(code, request)
@@ -435,10 +439,10 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_response_type(
         self, client_id: str, response_type: str, client: Any, request: Request, *args: Any, **kwargs: Any
     ) -> bool:
-        # The first question that oauthlib asks once it knows where errors go.
+        # The first thing that oauthlib asks once it knows where errors go.
         check_authorization_request(request)
         if "token" in response_type.split():
-            # No request to this endpoint names a binding, or proves a key for an access token.
+            # Requests to this endpoint can't name a binding, or prove a key for an access token.
             policy = policy_of(client)
             if takes_token_requests_alone(client, policy):
                 return False
@@ -449,7 +453,12 @@ class BindingOAuth2Validator(OAuth2Validator):
     def validate_device_code(
         self, client_id: str, device_code: str, request: Request, *args: Any, **kwargs: Any
     ) -> str | None:
-        """Return the status of a device grant (RFC 8628 section 3.5), or None: the client has no such one."""
+        """Return the status of a device grant (RFC 8628 section 3.5), or None: the client has no such grant.
+
+        :param client_id: the ID of the client that asks.
+        :param device_code: what it has sent as its device code.
+        :param request: oauthlib's token request, which gets the user and the scopes of an approved grant.
+        """
         grants = written(get_device_grant_model()).select_related("user")
         grant = grants.filter(device_code=device_code, client_id=client_id).first()
         if grant is None:
@@ -470,7 +479,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         if grant.status == grant.DENIED:
             _refused(AccessDenied, Reason.DEVICE_DENIED)
             return str(AccessDenied.error)
-        # Only while nothing is decided: nobody who asks too often keeps the answer from a device.
+        # Only while nothing is decided: asking too often can't keep the answer from a device.
         in_time = codes.note_poll(grant)
         return str(AuthorizationPendingError.error if in_time else SlowDownError.error)
 
@@ -497,7 +506,7 @@ class BindingOAuth2Validator(OAuth2Validator):
     # Issuing
 
     def save_bearer_token(self, token: dict[str, Any], request: Request, *args: Any, **kwargs: Any) -> None:
-        """Save what a request is answered.
+        """Save what a request is answered with.
 
         A token that the site's own code has made, without a token request, is saved as it is, and unbound.
 
@@ -536,21 +545,21 @@ class BindingOAuth2Validator(OAuth2Validator):
         try:
             super()._save_bearer_token(token, request, *args, **kwargs)
         except (get_access_token_model().DoesNotExist, get_refresh_token_model().DoesNotExist):
-            # What was there when the request was validated; django-oauth-toolkit reads it again, with a lock.
+            # The state when the request was validated; django-oauth-toolkit reads it again, with a lock.
             raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request) from None
         if not token["access_token"]:
-            # A replay within the grace period, of which redacted storage has kept nothing to answer.
+            # A replay within the grace period, for which redacted storage has kept nothing to answer with.
             raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
         plan = get_plan(request)
         if refreshed is not None:
             _confirm_refreshed(refreshed, plan, request, token)
         if refreshed is not None and (plan.token_type is TokenType.JWT or plan.latest_expiry is not None):
-            # Without rotation django-oauth-toolkit rewrites the row, with an expiry of its own reckoning.
+            # Without rotation, django-oauth-toolkit rewrites the row, with an expiry that it computes itself.
             rows = access_tokens().filter(token_checksum=token_checksum(plan.access.text))
             rows.update(expires=plan.expires)
 
     def _save_refreshed(self, token: dict[str, Any], request: Request, refreshed: BoundRefreshToken) -> None:
-        """Save the pair that a refresh is answered, as the overridden method does; the old one has ended."""
+        """Save the pair that answers a refresh, as the overridden method does; the old one has ended."""
         request.refresh_token_instance = None
         expires = timezone.now() + timedelta(
             seconds=token.get("expires_in", oauth2_settings.ACCESS_TOKEN_EXPIRE_SECONDS)
@@ -609,7 +618,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             expires = plan.expires  # what the exp claim says
         if not isinstance(plan, BoundPlan):
             if source_refresh_token is not None and source_refresh_token.revoked is not None:
-                # Revoked since it was validated, and not by a request that has refreshed with it.
+                # Revoked since it was validated, but not by a request that refreshed with it.
                 raise InvalidGrantError(Reason.TOKEN_ENDED_MEANWHILE, request=request)
             row: BoundAccessToken = super()._create_access_token(
                 expires, request, token, source_refresh_token
@@ -633,15 +642,16 @@ class BindingOAuth2Validator(OAuth2Validator):
             binding_session_id=plan.session_id,
         )
         if plan.token_type is TokenType.JWT:
-            # It is never answered again, so only its checksum is kept (see TokenChecksumField).
+            # It is never returned again, so only its checksum is kept (see TokenChecksumField).
             row._raw_token = plan.access.text
             _keep_claims(row, plan.access.text)
         else:
             self._set_token_value(row, plan.access.text)
         if plan.successor is not None:
-            # In its row: a new one that refers to a revoked refresh token may meet cleartokens deleting that.
+            # In the same row: a new one that refers to a revoked refresh token may meet cleartokens deleting
+            # that token.
             row.pk, row.created = plan.successor.pk, timezone.now()
-        # Django takes one for new whose primary key has a default, such as a UUID.
+        # Django takes a row for new if its primary key has a default, such as a UUID.
         row.save(force_update=plan.successor is not None)
         return row
 
@@ -691,7 +701,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             check_asked(policy, request.resource, request=request)
         else:
             request.resource = inherit(policy, request.resource, request=request)
-        # From here on it is no longer known what was asked for.
+        # From here on, what was asked for is no longer known.
         state.audiences = request.resource
 
     def create_access_token(
@@ -740,7 +750,7 @@ class BindingOAuth2Validator(OAuth2Validator):
         return signed
 
     def _save_id_token(self, jti: str, request: Request, expires: datetime, *args: Any, **kwargs: Any) -> Any:
-        # django-oauth-toolkit takes the scope that the request asks for, and redeeming a code asks for none.
+        # django-oauth-toolkit takes the scope that the request asks for; but redeeming a code asks for none.
         id_token = super()._save_id_token(jti, request, expires, *args, **kwargs)
         granted = " ".join(request.scopes)
         if id_token.scope != granted:
@@ -751,7 +761,8 @@ class BindingOAuth2Validator(OAuth2Validator):
     def sign_id_token_again(self, token: dict[str, Any], request: Request) -> None:
         """Replace the ID token of a token response whose access token has changed.
 
-        :param token: the token response; its ``access_token`` is the one to be answered.
+        :param token: the token response; its ``access_token`` is the one to answer with.
+        :param request: oauthlib's token request, which has the code or the refresh token of the login.
         """
         unsigned = state_of(request).unsigned_id_token
         if unsigned is not None:
@@ -771,7 +782,7 @@ class BindingOAuth2Validator(OAuth2Validator):
     def revoke_token(
         self, token: str, token_type_hint: str, request: Request, *args: Any, **kwargs: Any
     ) -> None:
-        # Not as the overridden method, which deletes rows, and knows nothing of what is issued meanwhile.
+        # Unlike the overridden method, which deletes rows, and knows nothing of what is issued meanwhile.
         revoke_token(token, request.client)
 
     # Protected resources
@@ -792,15 +803,18 @@ class BindingOAuth2Validator(OAuth2Validator):
         return row
 
     def find_access_token(self, text: str) -> BoundAccessToken | None:
-        """Return the access token that has a text, whether or not it is live, or None.
+        """Return the access token with a given text, whether or not it is live, or None.
 
         It comes with its application's policy.
+
+        :param text: what a client has sent as a token, opaque or JWT.
         """
         return self._find_access_token(text, "application__token_policy")
 
     def _get_key_for_token(self, token: str) -> Any:
-        # For all who read ID tokens. The overridden method is not guarded against junk; and who has the key
-        # of one application could sign in the name of another, by the jti of a token of that one.
+        # For all code that reads ID tokens. The overridden method is not guarded against junk; and whoever
+        # has the key of one application could sign in the name of another, with the jti of one of the other's
+        # tokens.
         try:
             header, claims = jws.unverified_header(token), jws.unverified_claims(token)
             if not jws.is_jwt(token) or not isinstance(header.get("alg"), str) or "crit" in header:
@@ -815,14 +829,17 @@ class BindingOAuth2Validator(OAuth2Validator):
             return None
 
     def find_id_token(self, text: str) -> Any:
-        """Return the row of an ID token that this server has signed, or None."""
+        """Return the row of an ID token that this server has signed, or None.
+
+        :param text: what a client has sent as an ID token.
+        """
         try:
             return self._load_id_token(text)
         except (JWException, ImproperlyConfigured, ValueError, KeyError):
             return None  # django-oauth-toolkit's reading of it is not guarded against junk
 
     def validate_bearer_token(self, token: str, scopes: list[str], request: Request) -> bool:
-        # Whether the token is backed, and presented as its application demands, it is asked itself.
+        # The token itself is asked whether it is backed, and presented as its application demands.
         with presenting(request.headers) as presentation:
             valid = super().validate_bearer_token(token, scopes, request)
         if not valid:
@@ -851,7 +868,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             return False
         if not valid:
             return False
-        # Not by its exp alone, which a client writes itself where the key is its secret.
+        # Not by its exp alone, which a client can write itself if the key is its secret.
         login = find_login(request.access_token) if is_live(request.access_token.expires) else None
         if login is None or not token_has_standing(login, request):
             _refuse_token(request)
@@ -864,14 +881,14 @@ class BindingOAuth2Validator(OAuth2Validator):
 
 
 def _refused(error: type[OAuth2Error], reason: Reason) -> bool:
-    """Return False, which has oauthlib refuse a request with an error of its own, and note why it is one."""
+    """Note why a request is refused, and return False, which makes oauthlib refuse it with its own error."""
     audit.note(str(error.error), reason)
     return False
 
 
 def _could_be_client_id(text: str) -> bool:
-    # Too long a one django-oauth-toolkit would save, as the address of a metadata document; and psycopg
-    # refuses NUL, not as it expects.
+    # django-oauth-toolkit would save one that is too long, as the address of a metadata document; and psycopg
+    # refuses NUL with an error that it does not expect.
     longest = get_application_model()._meta.get_field("client_id").max_length or 0
     return "\x00" not in text and len(text) <= longest
 
@@ -891,7 +908,7 @@ def _without_port(redirect_uri: str) -> str:
 
 
 def _still_offered(granted: list[str], request: Request) -> list[str]:
-    """Return those of the granted scopes that the server still offers.
+    """Return the granted scopes that the server still offers.
 
     :raises InvalidScopeError: none is left.
     """
@@ -902,7 +919,7 @@ def _still_offered(granted: list[str], request: Request) -> list[str]:
 
 
 def _has_id_tokens(application: Any) -> bool:
-    """Return whether an application's ``openid`` can be answered; with OIDC off it is a scope like others."""
+    """Return whether an application can have ID tokens; with OIDC off, ``openid`` is a scope like others."""
     return not oauth2_settings.OIDC_ENABLED or application.algorithm != AbstractApplication.NO_ALGORITHM
 
 
@@ -935,7 +952,7 @@ def _refuse_presented(request: Request, presentation: Presentation) -> None:
 
 
 def _is_made_by_site(request: Request) -> bool:
-    """Return whether nobody has asked for a token with a request: it has one that the site has made."""
+    """Return whether a token was not asked for with a token request: the site has made the request itself."""
     state = state_of(request)
     return state.plan is None and not state.is_token_request
 
@@ -945,7 +962,7 @@ def _is_access_token(row: Any) -> TypeGuard[BoundAccessToken]:
 
 
 def _keep_claims(row: BoundAccessToken, text: str) -> None:
-    """Keep what has to be known of a JWT, whose text is not kept; of an opaque token there is nothing."""
+    """Keep what has to be known about a JWT, whose text is not kept; for an opaque token, that is nothing."""
     claims = read_claims(text) or {}
     row.jti = claims.get("jti")
     may_act = claims.get("may_act")
@@ -953,7 +970,7 @@ def _keep_claims(row: BoundAccessToken, text: str) -> None:
 
 
 def _complete(row: BoundAccessToken | BoundRefreshToken, plan: Plan | None) -> None:
-    """Give a row that django-oauth-toolkit has made what it does not know of."""
+    """Add what django-oauth-toolkit does not know of to a row that it has made."""
     if plan is None:
         return
     fields = []
@@ -971,9 +988,9 @@ def _complete(row: BoundAccessToken | BoundRefreshToken, plan: Plan | None) -> N
 def _confirm_refreshed(
     refreshed: BoundRefreshToken, plan: Plan, request: Request, token: dict[str, Any]
 ) -> None:
-    """Have the rows of a refreshed token say by which key they are confirmed.
+    """Record in the rows of a refreshed token by which key they are confirmed.
 
-    :raises InvalidGrantError: another request was answered the token, and that is another key's.
+    :raises InvalidGrantError: another request was answered with the token, which belongs to that one's key.
     """
     confirmation = plan.stored_confirmation
     rows = access_tokens().filter(token_checksum=token_checksum(token["access_token"]))
@@ -987,8 +1004,8 @@ def _confirm_refreshed(
 
 
 def _continue_login(row: BoundAccessToken | BoundRefreshToken) -> None:
-    """Let a row be of the login that it goes on with: when that began, and in which browser."""
-    # A refresh token goes with an access token, which was made a moment before.
+    """Record in a row which login it continues: when that began, and in which browser."""
+    # A refresh token belongs to an access token, which was made a moment before.
     source = row.source_refresh_token if _is_access_token(row) else row.access_token
     if source is None:
         return
@@ -999,9 +1016,9 @@ def _continue_login(row: BoundAccessToken | BoundRefreshToken) -> None:
 
 
 def _follows_ended(session: LoginSession, application: Any) -> bool:
-    """Return whether a login session has ended, and an application has nothing more of it then.
+    """Return whether a login session has ended, and an application may get nothing more from it then.
 
-    That it has only expired ends what is bound to it.
+    If it has only expired, what is bound to it ends.
     """
     if application.token_binding_type == SSO_SESSION:
         return not session.is_live
@@ -1028,16 +1045,16 @@ def _why_not_refreshed(refresh_token: str, client: Any) -> Reason:
         return Reason.REFRESH_TOKEN_OF_OTHER_CLIENT
     if row.revoked is None:
         return Reason.REFRESH_TOKEN_EXPIRED
-    # What it was refreshed into came later.
+    # What it was refreshed to came later.
     later = refresh_tokens().filter(token_family=row.token_family, created__gt=row.created)
     was_used = row.token_family is not None and later.exists()
     return Reason.REFRESH_TOKEN_REUSE if was_used else Reason.REFRESH_TOKEN_REVOKED
 
 
 def _is_used_up(refresh_token: BoundRefreshToken) -> bool:
-    """Return whether a refresh token was used that has no grace period, whenever that was by any clock.
+    """Return whether a refresh token without a grace period was used, whenever that was by any clock.
 
-    To django-oauth-toolkit it is as if it was used within the period, where another host's clock is ahead.
+    If another host's clock is ahead, django-oauth-toolkit would think that it was used within the period.
     """
     return refresh_token.revoked is not None and not oauth2_settings.REFRESH_TOKEN_GRACE_PERIOD_SECONDS
 
@@ -1067,9 +1084,9 @@ def _while_it_is_there(code: str, request: Request) -> Iterator[None]:
 
 
 def _end_replayed(code: str, request: Request) -> None:
-    """End what an authorization code was redeemed for that comes again (RFC 6749 section 4.1.2).
+    """End what an authorization code was redeemed for if it comes again (RFC 6749 section 4.1.2).
 
-    Only on the word of the client that has it: the right ``code_verifier``, or without one its secret.
+    Only if the client that it was issued to says so: with the right ``code_verifier``, or else its secret.
     """
     context = codes.find_redeemed(code, request.client)
     if context is None:

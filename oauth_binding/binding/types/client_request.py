@@ -21,6 +21,6 @@ class ClientRequestBinder(TokenBinder):
     parameter = "tokenBindingId"
 
     def get_binding_value(self, request: Request) -> str | None:
-        """Return the ``tokenBindingId`` as sent, or None where it is absent, empty or only white space."""
+        """Return the ``tokenBindingId`` as sent, or None if it is absent, empty or only white space."""
         value = dict(request.decoded_body or ()).get(self.parameter, "")
         return value if value.strip() else None

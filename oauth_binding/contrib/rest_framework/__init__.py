@@ -1,7 +1,7 @@
 """Django REST framework APIs that access tokens open; the only part that needs the package.
 
-It works in the project of the server and in others. It hands on the permissions of django-oauth-toolkit
-that ask for scopes: its next release may have them only for a project where it is an installed app.
+It works in the project of the server and in others. It hands on those permissions of django-oauth-toolkit
+that ask for scopes: the latter's next release may have them only in projects where it is an installed app.
 """
 
 from oauth_binding.contrib.rest_framework.authentication import BearerAuthentication

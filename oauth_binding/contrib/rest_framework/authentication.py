@@ -21,23 +21,24 @@ from oauth_binding.resource_server.bearer import (
 class BearerAuthentication(OAuth2Authentication):
     """Authenticates requests by their access token, in place of django-oauth-toolkit's class.
 
-    It is a bearer token (RFC 6750), or comes with a proof of the key that it is constrained to (RFC 9449).
+    The token is a bearer token (RFC 6750), or comes with a proof of the key that it is constrained to (RFC
+    9449).
 
     ``request.auth`` is the access token, and ``request.auth.binding`` what it is bound to, or None.
-    ``request.user`` is its user; for a token that a client has of its own, an AnonymousUser, or what else the
+    ``request.user`` is its user; for a client's own token, it is an AnonymousUser, or whatever else the
     setting ``UNAUTHENTICATED_USER`` of Django REST framework makes.
 
-    A request whose token is not valid is refused, also where a view lets anonymous requests in, and also
-    where another class comes first in ``authentication_classes``.
+    A request whose token is not valid is refused, even if the view lets anonymous requests in, and even if
+    another class comes first in ``authentication_classes``.
 
-    It works also in a project that is not the server; see the setting ``OAUTH_RESOURCE_SERVER``.
+    It also works in a project that is not the server; see the setting ``OAUTH_RESOURCE_SERVER``.
     """
 
     #: Where to look for the protected resources of a site.
     takes_bearer_tokens = True
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        """Return user and access token, or None where the request presents no bearer token.
+        """Return user and access token, or None if the request presents no token.
 
         :raises BearerAPIException: what it presents is not valid here and now.
         """
@@ -51,7 +52,7 @@ class BearerAuthentication(OAuth2Authentication):
             return None
         if token.user is not None:
             return token.user, token
-        # AnonymousUser, if the project does not say otherwise, as one without django.contrib.auth has to.
+        # AnonymousUser, unless the project says otherwise, as one without django.contrib.auth has to.
         no_user: Any = api_settings.UNAUTHENTICATED_USER
         return no_user() if no_user else None, token
 
@@ -66,11 +67,11 @@ class BearerAuthentication(OAuth2Authentication):
 
     @staticmethod
     def takes_proofs_alone(view: Any) -> bool:
-        """Return whether a view lets no bearer tokens in, as far as its permission classes tell.
+        """Return whether a view refuses bearer tokens, as far as its permission classes tell.
 
         :param view: what ``as_view()`` returned.
         """
-        # Not above: Django REST framework loads the classes of its settings while it loads its views.
+        # Not at the top: Django REST framework loads the classes of its settings while it loads its views.
         from rest_framework.views import APIView
 
         if view.cls.get_permissions is not APIView.get_permissions:
@@ -80,7 +81,7 @@ class BearerAuthentication(OAuth2Authentication):
 
 
 def _answer_with(request: Request, headers: dict[str, str]) -> None:
-    """Give the answer to a request some headers, whether it is refused or not."""
+    """Add headers to the answer to a request, whether it is refused or not."""
     view = (request.parser_context or {}).get("view")
     if view is not None:
-        view.headers.update(headers)  # which APIView.finalize_response() puts into its answer
+        view.headers.update(headers)  # APIView.finalize_response() puts these into its answer

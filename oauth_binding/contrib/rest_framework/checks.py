@@ -1,4 +1,4 @@
-"""System checks: what of Django REST framework's settings leaves something out that tokens are for."""
+"""System checks: settings of Django REST framework that leave out something that tokens need."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_rest_framework(app_configs: Sequence[AppConfig] | None, **kwargs: Any)
 
 @register(Tags.security)
 def check_device_scopes(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """W012: where there is the API of the devices, clients can ask for the scopes that open it."""
+    """W012: if there is the API for devices, clients can ask for the scopes that open it."""
     if "SCOPES_BACKEND_CLASS" in oauth2_settings.user_settings or not getattr(settings, "ROOT_URLCONF", None):
         return []  # it may have its scopes in the database; it has no URLs
     try:

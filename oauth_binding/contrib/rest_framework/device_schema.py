@@ -1,4 +1,4 @@
-"""What drf-spectacular says of the API for devices; loaded where it is installed."""
+"""What drf-spectacular says about the API for devices; loaded if it is installed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ _ID: Final = OpenApiParameter("id", str, OpenApiParameter.PATH, description="The
 def _name() -> dict[str, Any]:
     """Return what naming a device takes.
 
-    By hand, because drf-spectacular lists the empty name apart, and "oneOf" lets just one of the two match.
+    By hand, because drf-spectacular lists the empty name separately, and "oneOf" lets only one of the two
+    match.
     """
     name = {
         "type": "string",
@@ -52,16 +53,16 @@ def _name() -> dict[str, Any]:
 def _misleading() -> str:
     """Return the misleading characters as ranges of a regular expression (ECMA-262).
 
-    Without its flag "u" that has characters of the basic plane alone, and halves of the others.
+    Without the flag "u", these know only characters of the basic plane, and halves of the others.
     """
     codes = [code for code in range(0x10000) if not 0xD800 <= code < 0xE000 and is_misleading(chr(code))]
-    # In a row, a code is as far from its place in the list as the one before.
+    # Within a range, each code is as far from its index in the list as the one before.
     rows = [list(row) for _, row in groupby(enumerate(codes), key=lambda each: each[1] - each[0])]
     return "".join(rf"\u{row[0][1]:04x}-\u{row[-1][1]:04x}" for row in rows)
 
 
 class DeviceViewSetExtension(OpenApiViewExtension):  # type: ignore[no-untyped-call]
-    """Adds what can't be told from the classes: the errors, and the answers of signing out."""
+    """Adds what can't be told from the classes: the errors, and the answers to signing out."""
 
     target_class = "oauth_binding.contrib.rest_framework.devices.DeviceViewSet"
     match_subclasses = True

@@ -46,7 +46,7 @@ from oauth_binding.sessions.browser import current
 from oauth_binding.sessions.given_up import undo_request
 from oauth_binding.storage.attempts import is_given_up
 
-#: The number of devices on a page where the site has no ``PAGE_SIZE``.
+#: The number of devices on a page if the site has no ``PAGE_SIZE``.
 DEFAULT_PAGE_SIZE: Final = 50
 
 #: What the cache is asked for.
@@ -97,7 +97,7 @@ class DeviceNameSerializer(serializers.Serializer[Any]):
 
 
 class MomentField(serializers.DateTimeField):
-    """A moment with its offset from UTC (RFC 3339 section 5.6), also where the site keeps local times."""
+    """A moment with its offset from UTC (RFC 3339 section 5.6), even if the site keeps local times."""
 
     def default_timezone(self) -> Any:
         return super().default_timezone() or timezone.get_default_timezone()
@@ -129,7 +129,7 @@ class SignedInDeviceSerializer(serializers.Serializer[Device]):
         read_only=True, help_text="The place of its last token request, as far as the site keeps it."
     )
     can_be_named = serializers.BooleanField(read_only=True)
-    # As in introspection, which says neither of what counts as unbound.
+    # As in introspection, which has neither for what counts as unbound.
     binding_type = serializers.CharField(
         source="binding.claims.binding_type", read_only=True, allow_null=True
     )
@@ -146,7 +146,7 @@ class SignedInDeviceSerializer(serializers.Serializer[Device]):
 
 
 class DevicePagination(PageNumberPagination):
-    """Numbered pages whatever the site's pagination is, of the site's ``PAGE_SIZE`` where it has one."""
+    """Numbered pages, whatever the site's pagination is, of the site's ``PAGE_SIZE`` if it has one."""
 
     django_paginator_class = LivePaginator
 
@@ -154,12 +154,12 @@ class DevicePagination(PageNumberPagination):
         return api_settings.PAGE_SIZE or DEFAULT_PAGE_SIZE
 
     def get_page_number(self, request: Request, paginator: Any) -> int | str:
-        # An empty number is refused like any other that is none.
+        # An empty number is refused like anything else that is not a number.
         return request.query_params.get(self.page_query_param, 1)
 
 
 class _Counts:
-    """Django's default cache, as throttles ask it."""
+    """Django's default cache, with the interface that throttles use."""
 
     def get(self, key: str, default: Any) -> Any:
         with asking(DEFAULT_CACHE_ALIAS, _LIMIT):
@@ -173,7 +173,7 @@ class _Counts:
 class DeviceRateThrottle(UserRateThrottle):
     """As many requests of a user as ``DEFAULT_THROTTLE_RATES["devices"]`` says, if it says so.
 
-    Where the cache that counts them does not answer there is no limit: who has lost a device has to be able
+    If the cache that counts them does not answer, there is no limit: whoever has lost a device has to be able
     to sign it out.
     """
 
@@ -211,7 +211,7 @@ class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Gener
 
     @property
     def current_device_id(self) -> str | None:
-        """The id of the device that calls; None for a browser with a session, which is no device."""
+        """The id of the device that calls; None for a browser with a session, which is not a device."""
         return None if self.request.auth is None else device_id_of(self.request.auth)
 
     def handle_exception(self, exc: Exception) -> Response:
@@ -230,7 +230,7 @@ class DeviceViewSet(ListModelMixin, RetrieveModelMixin, DestroyModelMixin, Gener
     def get_object(self) -> Device:
         """Return the device of the address.
 
-        :raises NotFound: the user is signed in on none that has this id.
+        :raises NotFound: the user is not signed in on a device with this id.
         """
         device = find_device(self.user, self.kwargs["id"], live_only=True)
         if device is None:

@@ -12,8 +12,8 @@ from oauth_binding.resource_server.bearer import BearerError
 class BearerAPIException(APIException):
     """A request that is refused for its bearer token.
 
-    It is no ``AuthenticationFailed``: that is answered with the challenge of the first of a view's
-    authentication classes, or with 403 where it has none.
+    It is not an ``AuthenticationFailed``: that is answered with the challenge of the first of a view's
+    authentication classes, or with 403 if that has none.
     """
 
     def __init__(self, error: BearerError, request: Request) -> None:

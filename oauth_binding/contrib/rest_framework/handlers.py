@@ -14,7 +14,7 @@ from oauth_binding.resource_server.bearer import InsufficientScopeError
 
 
 def exception_handler(exception: Exception, context: dict[str, Any]) -> Response | None:
-    """Handle exceptions as Django REST framework does, and say what a token lacks that is refused.
+    """Handle exceptions as Django REST framework does, and say what a refused token lacks.
 
     For ``REST_FRAMEWORK["EXCEPTION_HANDLER"]``. Without it a request whose token lacks a scope, or is not
     bound, is refused just as well, but without the challenge of RFC 6750 section 3.
@@ -38,6 +38,6 @@ def _what_is_missing(request: Any, view: Any) -> InsufficientScopeError | None:
     for permission in view.get_permissions():
         for each in combined(permission):
             if isinstance(each, IsBound) and not each.has_permission(request, view):
-                # The only code that RFC 6750 section 3.1 has for a token that is valid, and not enough.
+                # The only code that RFC 6750 section 3.1 has for a token that is valid but not enough.
                 return InsufficientScopeError(each.challenge)
     return None

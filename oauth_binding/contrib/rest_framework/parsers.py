@@ -22,7 +22,7 @@ class BoundedJSONParser(JSONParser):
         """Return what the body says.
 
         :raises RequestDataTooBig: it is longer.
-        :raises ParseError: it is no JSON, or nested deeper than can be read.
+        :raises ParseError: it is not JSON, or is nested more deeply than can be read.
         """
         context = {**(parser_context or {}), "encoding": "utf-8"}
         try:

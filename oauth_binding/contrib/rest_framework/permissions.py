@@ -42,7 +42,10 @@ class IsBound(BasePermission):
 
     @classmethod
     def to(cls, *binding_types: str) -> type[IsBound]:
-        """Return a permission for tokens that are bound to one of some binding types."""
+        """Return a permission for tokens that are bound by one of the given binding types.
+
+        :param binding_types: the ``type`` of each binder that counts.
+        """
         return type(cls.__name__, (cls,), {"binding_types": binding_types})
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -52,11 +55,11 @@ class IsBound(BasePermission):
 class PresentsBinding(BasePermission):
     """Refuses requests that do not name what their access token is bound to.
 
-    They name it in the header that the setting ``BINDING_HEADER`` has, by default ``Token-Binding-Id``; it is
-    compared in constant time. Who stole a token does not know it: no token says it, only its digest.
+    They name it in the header that is set with ``BINDING_HEADER``, by default ``Token-Binding-Id``; it is
+    compared in constant time. Whoever stole a token does not know it: a token contains only its digest.
 
-    A token without it is refused as not valid (401 ``invalid_token``), as RFC 8705 section 3 has it for
-    certificates, and not by a mere no; so it can't be combined with ``|``.
+    A token without it is refused as not valid (401 ``invalid_token``), as in RFC 8705 section 3 for
+    certificates, rather than by just returning False; so this can't be combined with ``|``.
     """
 
     def has_permission(self, request: Request, view: Any) -> bool:
@@ -76,7 +79,7 @@ class PresentsBinding(BasePermission):
 class IsSenderConstrained(BasePermission):
     """Refuses requests whose access token is not constrained to a key (RFC 9449).
 
-    Of one that is, each request has to prove the key, whatever the permissions of a view are. A bearer token
+    If it is, each request has to prove the key anyway, whatever the permissions of a view are. A bearer token
     is refused as not valid (401 ``invalid_token``), so this can't be combined with ``|``.
     """
 

@@ -1,4 +1,4 @@
-"""What drf-spectacular says of ``BearerAuthentication``; loaded where it is installed."""
+"""What drf-spectacular says about ``BearerAuthentication``; loaded if it is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from oauth_binding.core.addresses import endpoint_path
 from oauth_binding.core.toolkit_paths import get_scopes_backend
 from oauth_binding.resource_server.bearer import get_authenticator
 
-#: The grant types that the schema has words for: the flow, the endpoints, and which gate closes it.
+#: The grant types that the schema can describe: the flow, the endpoints, and the setting that refuses it.
 _FLOWS: Final = {
     "authorization_code": ("authorizationCode", ["authorizationUrl", "tokenUrl"], None),
     "implicit": ("implicit", ["authorizationUrl"], "COMPLIANT_BCP_RFC9700_IMPLICIT_GRANT"),
@@ -23,14 +23,14 @@ _FLOWS: Final = {
     "client_credentials": ("clientCredentials", ["tokenUrl"], None),
 }
 
-#: As drf-spectacular calls that of django-oauth-toolkit, which it knows of one layout only.
+#: The name that drf-spectacular gives to django-oauth-toolkit's, which it knows in one layout only.
 _OAUTH2: Final = "oauth2"
 
 _ENDPOINTS: Final = {"authorizationUrl": "authorize", "tokenUrl": "token"}
 
 
 def refusal(description: str) -> OpenApiResponse:
-    """Return what a schema says of a request that is refused, for ``extend_schema(responses=...)``."""
+    """Return what a schema says about a refused request, for ``extend_schema(responses=...)``."""
     error = {"type": "object", "properties": {"detail": {"type": "string"}}, "required": ["detail"]}
     return OpenApiResponse(error, description)
 
@@ -45,18 +45,17 @@ REFUSALS: Final = {
 class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """An OAuth 2.0 scheme with the flows of the server, and the scopes that each operation asks for.
 
-    The setting ``OAUTH2_FLOWS`` of drf-spectacular and its neighbours come first. Where there are none, and
-    the URLs of the project have no endpoints either, all that can be said is that it takes a bearer
-    token.
+    The setting ``OAUTH2_FLOWS`` of drf-spectacular and its neighbours come first. If they are not set, and
+    the URLs of the project have no endpoints either, all that can be said is that it takes a bearer token.
     """
 
-    # Those of an operation; drf-spectacular reads them after it has asked what the operation wants.
+    # The schemes of an operation; drf-spectacular reads them after it has asked what the operation wants.
     name: list[str]
     target_class = "oauth_binding.contrib.rest_framework.authentication.BearerAuthentication"
     match_subclasses = True
 
     def get_security_requirement(self, auto_schema: Any) -> list[dict[str, list[str]]]:
-        """Return the sets of scopes of which the operation wants one, with what else it wants."""
+        """Return the sets of scopes, one of which the operation needs, with what else it needs."""
         view = auto_schema.view
         schemes = _schemes(view)
         self.name = [*schemes]
@@ -71,7 +70,7 @@ class BearerAuthenticationScheme(OpenApiAuthenticationExtension):  # type: ignor
 
 
 def _schemes(view: Any) -> dict[str, dict[str, Any]]:
-    """Return the schemes that a view wants all of, by their names."""
+    """Return the schemes, all of which a view needs, by their names."""
     asked = [each for permission in view.get_permissions() for each in combined(permission)]
     is_constrained = takes_proofs_alone(asked)
     schemes: dict[str, dict[str, Any]] = {}
@@ -97,7 +96,7 @@ def _schemes(view: Any) -> dict[str, dict[str, Any]]:
 
 
 def _chosen_flows() -> dict[str, dict[str, Any]]:
-    """Return the flows that the site's settings of drf-spectacular have."""
+    """Return the flows in the site's settings for drf-spectacular."""
     endpoints = {
         "authorizationUrl": spectacular_settings.OAUTH2_AUTHORIZATION_URL,
         "tokenUrl": spectacular_settings.OAUTH2_TOKEN_URL,

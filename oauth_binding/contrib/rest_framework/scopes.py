@@ -1,4 +1,4 @@
-"""What the permissions of a view ask of an access token, also where ``&``, ``|`` and ``~`` combine them."""
+"""What the permissions of a view ask of an access token, even if ``&``, ``|`` and ``~`` combine them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from oauth_binding.core.toolkit_paths import (
 def alternative_scopes(request: Request, view: Any) -> list[list[str]]:
     """Return the sets of scopes each of which is enough for the permissions of a view.
 
-    An empty one stands for permissions that ask for no scope: of a token, or of a request at all.
+    An empty set stands for permissions that ask for no scope, whether of a token or of any request.
     """
     found = _all_of([_alternatives(permission, request, view) for permission in view.get_permissions()])
     return [scopes for number, scopes in enumerate(found) if scopes not in found[:number]]
@@ -31,7 +31,7 @@ def required_scopes(request: Request, view: Any) -> list[str]:
 
 
 def missing_scopes(request: Request, view: Any) -> list[str]:
-    """Return the scopes that the token of a request lacks one of, and was refused for; or none."""
+    """Return the scopes for lack of which the token of a request was refused; or none."""
     return next(
         (
             scopes
@@ -44,7 +44,7 @@ def missing_scopes(request: Request, view: Any) -> list[str]:
 
 
 def takes_proofs_alone(permissions: Iterable[Any]) -> bool:
-    """Return whether some permissions of a view let no bearer token in (RFC 9449)."""
+    """Return whether some permissions of a view refuse bearer tokens (RFC 9449)."""
     return any(
         getattr(each, "takes_proofs_alone", False)
         for permission in permissions
@@ -80,7 +80,7 @@ def _alternatives(permission: Any, request: Request, view: Any) -> list[list[str
 
 
 def _all_of(alternatives: list[list[list[str]]]) -> list[list[str]]:
-    """Return the unions of one set of scopes of each, without repetitions."""
+    """Return all unions of one set of scopes from each, without repetitions."""
     return [
         list(dict.fromkeys(scope for scopes in chosen for scope in scopes))
         for chosen in product(*alternatives)
@@ -88,11 +88,11 @@ def _all_of(alternatives: list[list[list[str]]]) -> list[list[str]]:
 
 
 def _missing(permission: Any, request: Request, view: Any) -> Iterator[list[str]]:
-    """Yield sets of scopes of which the token of a request lacks some, and a permission asks for one."""
+    """Yield the sets of scopes that a permission asks for and the token of a request does not have."""
     token: Any = request.auth
     for each in combined(permission):
         if isinstance(each, OR) and each.has_permission(request, view):
-            continue  # the other side was enough
+            continue  # the other operand was enough
         for scopes in _alternatives(each, request, view):
             if not token.allow_scopes(scopes):
                 yield scopes

@@ -1,4 +1,4 @@
-"""What drf-spectacular says of the token endpoint, which is no view of Django REST framework's."""
+"""What drf-spectacular says about the token endpoint, which is not one of Django REST framework's views."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _TOKEN_PARAMETERS: Final = (
 def describe_token_endpoint(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     """Add the token endpoint (RFC 6749 section 3.2) to a schema, with what tokens can be bound to.
 
-    For ``SPECTACULAR_SETTINGS["POSTPROCESSING_HOOKS"]``, in the project of the server: clients that are made
-    of the schema, and Swagger UI, can send ``tokenBindingId`` then.
+    For ``SPECTACULAR_SETTINGS["POSTPROCESSING_HOOKS"]``, in the project of the server: clients that are
+    generated from the schema, and Swagger UI, can then send ``tokenBindingId``.
 
     :param result: the schema.
     """

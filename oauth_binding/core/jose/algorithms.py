@@ -15,13 +15,13 @@ class Algorithm:
 
     #: The ``kty`` of its keys.
     key_type: str
-    #: The ``crv`` of its keys (RFC 7518 section 3.4); empty where it is for any, or they have none.
+    #: The ``crv`` of its keys (RFC 7518 section 3.4); empty if any will do, or they have none.
     curve: str = ""
-    #: How a new key is made; None where others may sign with it, but this server does not.
+    #: How a new key is made; None if others may sign with it, but this server does not.
     generate: Mapping[str, Any] | None = None
 
 
-#: None is symmetric: a published key must never be a secret (RFC 8725 section 2.1).
+#: No algorithm is symmetric: a published key must never be a secret (RFC 8725 section 2.1).
 ALGORITHMS: Final[Mapping[str, Algorithm]] = {
     "RS256": Algorithm("RSA", generate={"kty": "RSA", "size": 2048}),
     **dict.fromkeys(["RS384", "RS512", "PS256", "PS384", "PS512"], Algorithm("RSA")),
@@ -34,7 +34,7 @@ ALGORITHMS: Final[Mapping[str, Algorithm]] = {
 #: Those that sign here.
 SIGNING_ALGORITHMS: Final = [name for name, algorithm in ALGORITHMS.items() if algorithm.generate]
 
-#: Those that sign proofs of possession, as far as a site does not say otherwise (RFC 9449 section 4.2).
+#: Those that sign proofs of possession, unless a site says otherwise (RFC 9449 section 4.2).
 PROOF_ALGORITHMS: Final = ("ES256", "EdDSA", "PS256")
 
 #: The rule of a setting that lists algorithms of proofs.

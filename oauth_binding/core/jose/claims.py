@@ -1,4 +1,4 @@
-"""Claims of JWTs that somebody else has written: their types, the moment, and for whom they are."""
+"""Claims of JWTs that somebody else has written: their types, when they hold, and whom they are for."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from oauth_binding.core.setting_rules import is_number, is_text, is_text_or_list
 #: The claims that are dates (RFC 7519 section 4.1).
 _DATES: Final = ("exp", "iat", "nbf")
 
-#: The last second that Python has a date for.
+#: The last second for which Python has a date.
 LAST_DATE: Final = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 def check_types(claims: Mapping[str, Any], texts: Collection[str]) -> None:
-    """Check that the claims that are there are of their types: dates, ``aud``, and some texts.
+    """Check that the claims that are present have the right types: dates, ``aud``, and some texts.
 
     A date is a number of seconds from the epoch on, with or without a fraction (RFC 7519 section 2,
-    NumericDate); true is none, nor is a text with digits.
+    NumericDate); true is not one, nor is a text with digits.
 
-    :param texts: the names of those that have to be texts, and not empty ones.
-    :raises ValueError: one is not of its type; the message has its name.
+    :param texts: the names of those that have to be texts that are not empty.
+    :raises ValueError: one has the wrong type; the message has its name.
     """
     for name in texts:
         if name in claims and not is_text(claims[name]):
@@ -35,7 +35,7 @@ def check_types(claims: Mapping[str, Any], texts: Collection[str]) -> None:
 
 
 def valid_from(claims: Mapping[str, Any]) -> float:
-    """Return from when on a token is valid, in seconds since the epoch: the later of ``iat`` and ``nbf``.
+    """Return from when a token is valid, in seconds since the epoch: the later of ``iat`` and ``nbf``.
 
     :param claims: of the right types; without these two, it is valid from the epoch on.
     """

@@ -28,7 +28,7 @@ class JWKSet:
 
     def __init__(self, document: Any) -> None:
         """
-        :param document: the set as JSON has it (RFC 7517 section 5).
+        :param document: the set as a JSON value (RFC 7517 section 5).
         :raises ValueError: it is not a JWK set, or has no public keys for signatures.
         """
         # Not PyJWT's PyJWKSet, which does not tell whether a key names its algorithm.
@@ -39,7 +39,7 @@ class JWKSet:
         self._parsed: dict[tuple[str | None, str], jwt.PyJWK] = {}
 
     def find_key(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
-        """Return the key that has to have signed a JWT.
+        """Return the key that must have signed a JWT.
 
         :param kid: the ``kid`` of its header; without one, None, the only key of its kind is taken.
         :param algorithm: the ``alg`` of its header, one of ``ALGORITHMS``.
@@ -55,7 +55,7 @@ class JWKSet:
             raise error(f"{len(found)} keys of its issuer could have signed it")
         try:
             key = jwt.PyJWK(found[0], algorithm)
-        except (UnsupportedAlgorithm, TypeError):  # a member that is no text
+        except (UnsupportedAlgorithm, TypeError):  # a member that is not a text
             raise jwt.InvalidKeyError("the key of its issuer is of a kind that can't be used here") from None
         if ALGORITHMS[algorithm].key_type == "RSA" and key.key.key_size < MIN_RSA_BITS:
             raise jwt.InvalidKeyError("the key of its issuer is too short")
@@ -63,7 +63,7 @@ class JWKSet:
 
 
 def _is_usable(key: Any) -> bool:
-    # A private key ("d") that is published can be anybody's.
+    # A private key ("d") that is published can be used by anybody.
     return (
         isinstance(key, dict)
         and key.get("kty") in ("RSA", "EC", "OKP")
@@ -73,7 +73,7 @@ def _is_usable(key: Any) -> bool:
 
 
 def _is_suited(key: dict[str, Any], kid: str | None, algorithm: str) -> bool:
-    # RFC 8725 section 3.1: a key is for one algorithm, where it says for which.
+    # RFC 8725 section 3.1: a key is for one algorithm, if it says which.
     known = ALGORITHMS.get(algorithm)
     return (
         known is not None
@@ -85,7 +85,7 @@ def _is_suited(key: dict[str, Any], kid: str | None, algorithm: str) -> bool:
 
 
 class RemoteJWKSet(RemoteDocument):
-    """The JWK set at an address. A set that is there serves through an outage."""
+    """The JWK set at an address. A set that was fetched is used through an outage."""
 
     name = "JWK set"
 
@@ -99,13 +99,13 @@ class RemoteJWKSet(RemoteDocument):
         self.keys = JWKSet(read_object(answer.body))
 
     def find_key(self, kid: str | None, algorithm: str) -> jwt.PyJWK:
-        """Return the key that has to have signed a JWT; where none has, the set may have got new ones.
+        """Return the key that must have signed a JWT; if there is none, the set may have new ones by now.
 
         :raises UnknownKeyError: there is no such key.
         :raises KeysUnavailableError: there is no set.
         :raises InvalidKeyError: there is more than one, or it can't be used.
         """
-        # A set that is there serves the others while one thread fetches it.
+        # The others use the present set while one thread fetches it.
         self.refresh(SET_LIFETIME, wait=self.keys is None)
         try:
             return self._find_key(kid, algorithm)
@@ -124,5 +124,5 @@ _remote: dict[str, RemoteJWKSet] = {}
 
 
 def remote_jwk_set(url: str) -> RemoteJWKSet:
-    """Return the JWK set at an address, which everybody in this process shares."""
+    """Return the JWK set at an address, which the whole process shares."""
     return _remote.setdefault(url, RemoteJWKSet(url))

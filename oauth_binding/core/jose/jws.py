@@ -19,7 +19,7 @@ REVOKED_TOKENS_TYPE: Final = "revoked-tokens+jwt"
 
 _BASE64URL: Final = re.compile("[A-Za-z0-9_-]+")
 
-#: What the last character may be, by how many there are beyond groups of four (RFC 4648 section 3.5).
+#: What the last character may be, by the number of characters beyond groups of four (RFC 4648 section 3.5).
 _LAST: Final = {2: "AQgw", 3: "AEIMQUYcgkosw048"}
 
 
@@ -30,14 +30,14 @@ def read(
     algorithms: Collection[str],
     find_key: Callable[[str | None, str], jwt.PyJWK],
 ) -> dict[str, Any]:
-    """Return the claims of a JWT whose signature is right; they are not looked at here.
+    """Return the claims of a JWT whose signature is right; the claims themselves are not checked here.
 
     :param text: in the compact serialization (RFC 7515 section 3.1).
-    :param types: what its ``typ`` header has to be one of (RFC 8725 section 3.11), in the form of
-        ``media_type``; empty for a missing one.
-    :param algorithms: what its ``alg`` header has to be one of.
+    :param types: the allowed values of its ``typ`` header (RFC 8725 section 3.11), in the form of
+        ``media_type``; an empty text stands for a missing one.
+    :param algorithms: the allowed values of its ``alg`` header.
     :param find_key: returns the key for a ``kid``, or None, and an ``alg``.
-    :raises jwt.PyJWTError, ValueError, RecursionError: it is not such a JWT; or what ``find_key`` raises.
+    :raises jwt.PyJWTError, ValueError, RecursionError: it is not such a JWT; also what ``find_key`` raises.
     """
     parts = split(text)
     header = read_header(parts[0], types=types, algorithms=algorithms)
@@ -45,9 +45,9 @@ def read(
 
 
 def split(text: str) -> list[str]:
-    """Return header, payload and signature of a JWT; nothing is looked at but their base64url.
+    """Return header, payload and signature of a JWT; nothing but their base64url is checked.
 
-    :raises jwt.DecodeError: it has not these three.
+    :raises jwt.DecodeError: it does not have these three.
     """
     parts = text.split(".")
     if len(parts) != 3 or not all(map(is_base64url, parts)):
@@ -56,10 +56,10 @@ def split(text: str) -> list[str]:
 
 
 def read_header(part: str, *, types: Collection[str], algorithms: Collection[str]) -> dict[str, Any]:
-    """Return the header of a JWT; its signature is not looked at here.
+    """Return the header of a JWT; its signature is not checked here.
 
-    :param part: the first one.
-    :raises jwt.PyJWTError, ValueError, RecursionError: it is none of such a JWT as ``read`` has.
+    :param part: the first part of the JWT.
+    :raises jwt.PyJWTError, ValueError, RecursionError: it is not the header of a JWT that ``read`` accepts.
     """
     header = read_object(_decode(part))
     if header.keys() & {"crit", "b64"}:  # RFC 7515 section 4.1.11, RFC 7797 section 6
@@ -75,14 +75,14 @@ def read_header(part: str, *, types: Collection[str], algorithms: Collection[str
 
 
 def read_payload(parts: list[str], key: jwt.PyJWK) -> dict[str, Any]:
-    """Return the claims of a JWT whose header was read; they are not looked at if its signature is wrong.
+    """Return the claims of a JWT whose header was read; they are not parsed if its signature is wrong.
 
-    :param parts: all three.
-    :param key: what has to have signed it.
-    :raises jwt.PyJWTError, ValueError, RecursionError: it has not, or these are no claims.
+    :param parts: all three parts of the JWT.
+    :param key: the key that must have signed it.
+    :raises jwt.PyJWTError, ValueError, RecursionError: the key has not signed it, or these are not claims.
     """
     header_part, payload_part, signature_part = parts
-    # Not by PyJWT's decode(), which would read the parts once more, and in Python byte by byte.
+    # Not with PyJWT's decode(), which would read the parts once more, byte by byte in Python.
     signed = f"{header_part}.{payload_part}".encode()
     if not key.Algorithm.verify(signed, key.key, _decode(signature_part)):
         raise jwt.InvalidSignatureError("its signature is wrong")
@@ -112,7 +112,7 @@ def is_jwt(text: str) -> bool:
 
 
 def unverified_header(text: str) -> dict[str, Any]:
-    """Return the header of what may be a JWT; nothing else is looked at.
+    """Return the header of what may be a JWT; nothing else is checked.
 
     :raises ValueError, RecursionError: it has none.
     """
@@ -120,7 +120,7 @@ def unverified_header(text: str) -> dict[str, Any]:
 
 
 def unverified_issuer(text: str) -> Any:
-    """Return the ``iss`` claim of what may be a JWT: it says whose keys have to have signed it.
+    """Return the ``iss`` claim of what may be a JWT: it says whose keys must have signed it.
 
     :raises jwt.DecodeError, ValueError, RecursionError: it is not a JWT.
     """
@@ -140,6 +140,6 @@ def _decode(part: str) -> bytes:
 
 
 def is_base64url(part: str) -> bool:
-    """Return whether a text is base64url without padding, in the one form that bytes have (RFC 4648)."""
+    """Return whether a text is base64url without padding, in the only form for its bytes (RFC 4648)."""
     rest = len(part) % 4
     return bool(_BASE64URL.fullmatch(part)) and (rest == 0 or part[-1] in _LAST.get(rest, ""))

@@ -1,4 +1,4 @@
-"""Documents at configured addresses: fetched within a time, and kept for the other threads of a process."""
+"""Documents at configured addresses: fetched within a time limit, and kept for all threads of a process."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ logger = logging.getLogger(__name__)
 #: How long one attempt may take altogether, in seconds.
 TIMEOUT: Final = 5
 
-#: The largest answer that is read where no other limit is given, in bytes.
+#: The largest answer that is read if no other limit is given, in bytes.
 MAX_SIZE: Final = 1024 * 1024
 
 #: How long to leave a server alone after an attempt to fetch a document, in seconds.
 PAUSE: Final = 10
 
-#: What reading something raises that somebody else has written and that is not what it has to be. There is no
-#: TypeError, as types are looked at first: one is a mistake of this app.
+#: What is raised while something that somebody else has written is read, if it is not what it has to be.
+#: There is no TypeError, as types are checked first: one would be a mistake of this app.
 MALFORMED: Final = (ValueError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server has answered."""
+    """What a server answered."""
 
     body: bytes
     #: Its validator (RFC 9110 section 8.8.3), or None.
@@ -49,13 +49,13 @@ def now() -> float:
 def download(
     url: str, headers: Mapping[str, str], form: bytes | None = None, *, max_size: int = MAX_SIZE
 ) -> Answer:
-    """Return what is at an address of the configuration. Redirects are not followed.
+    """Return what is at an address from the configuration. Redirects are not followed.
 
-    :param url: https, or http on the machine itself; system checks see to it.
+    :param url: https, or http on the machine itself; system checks ensure that.
     :param headers: of the request.
     :param form: what to POST, encoded; None for a GET request.
     :param max_size: the largest body that is read, in bytes.
-    :raises urllib.error.HTTPError: the server has answered with another status than 2xx.
+    :raises urllib.error.HTTPError: the server has answered with a status other than 2xx.
     :raises OSError, HTTPException: there is no answer, or not all of it within ``TIMEOUT``.
     :raises ValueError: it is too large.
     """
@@ -77,7 +77,7 @@ def download(
 class RemoteDocument:
     """The document at an address, fetched by one thread at a time and kept for the others of this process.
 
-    An attempt that fails leaves in place what was fetched before.
+    A failed attempt leaves in place what was fetched before.
     """
 
     #: What it is called in the log.
@@ -91,12 +91,12 @@ class RemoteDocument:
 
     @property
     def age(self) -> float:
-        """How long ago what is kept was asked for, in seconds; infinite where nothing is kept."""
+        """How long ago what is kept was asked for, in seconds; infinite if nothing is kept."""
         return now() - self._fetched
 
     @property
     def is_out_of_reach(self) -> bool:
-        """Whether the last attempt has failed."""
+        """Whether the last attempt failed."""
         return self._tried > self._fetched
 
     @property
@@ -107,13 +107,13 @@ class RemoteDocument:
     def load(self) -> None:
         """Fetch the document and keep it.
 
-        :raises OSError, HTTPException: it can't be had.
+        :raises OSError, HTTPException: it can't be fetched.
         :raises ValueError, OverflowError, RecursionError: it is not what it has to be.
         """
         raise NotImplementedError
 
     def refresh(self, max_age: float, *, wait: bool) -> None:
-        """Fetch the document where that is due.
+        """Fetch the document if that is due.
 
         :param max_age: how old it may be without being fetched again, in seconds.
         :param wait: whether to wait for another thread that fetches it.

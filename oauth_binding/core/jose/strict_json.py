@@ -1,4 +1,4 @@
-"""JSON that somebody else has written: what could be read in two ways, or not be kept, is refused."""
+"""JSON that somebody else has written: what could be read in two ways, or could not be kept, is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
     value = _decoder.decode(raw.decode())
     if not isinstance(value, dict):
         raise ValueError("it is not a JSON object")
-    if b"\\" in raw:  # other than by an escape, there is no way in for a NUL or half a pair
+    if b"\\" in raw:  # a NUL or half a pair can only come from an escape
         written = json.dumps(value, ensure_ascii=False)
         written.encode()
         if "\\u0000" in written:
@@ -26,7 +26,7 @@ def read_object(raw: bytes) -> dict[str, Any]:
 
 
 def depth(value: Any) -> int:
-    """Return how deep objects and arrays are nested in a value; 0 for any other value."""
+    """Return how deeply objects and arrays are nested in a value; 0 for any other value."""
     levels, items = 0, [value]
     while items := [item for item in items if isinstance(item, dict | list)]:
         levels += 1

@@ -1,7 +1,7 @@
 """HTTP requests that end in time as a whole, whatever the server does.
 
-The time-out of Python's sockets is for each piece alone: a server that sends a byte now and then, of a header
-or of a handshake, would hold a thread for ever.
+The time-out of Python's sockets is for each single read or write: a server that sends a byte of a header or a
+handshake now and then would hold a thread for ever.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from urllib.request import (
 
 from oauth_binding.core.setting_rules import is_loopback
 
-#: When the request at hand has to be over, on the clock of ``time.monotonic``.
+#: When the current request has to be over, on the clock of ``time.monotonic``.
 _deadline: ContextVar[float] = ContextVar("oauth_binding_deadline")
 
-#: Whether the request at hand may connect to an address; None where it may to any.
+#: Whether the current request may connect to an address; None if it may connect to any.
 _allows: ContextVar[Callable[[str], bool] | None] = ContextVar("oauth_binding_allows", default=None)
 
 
@@ -42,9 +42,9 @@ class AddressNotAllowedError(OSError):
 
 
 def _remaining() -> float:
-    """Return how many seconds the request at hand has left.
+    """Return how many seconds the current request has left.
 
-    :raises TimeoutError: none.
+    :raises TimeoutError: there are none left.
     """
     seconds = _deadline.get() - monotonic()
     if seconds <= 0:
@@ -53,7 +53,7 @@ def _remaining() -> float:
 
 
 class _InTime:
-    """Lets each piece that a socket receives or sends wait for as long only as the request has left."""
+    """Lets each read or write of a socket wait only as long as the request has left."""
 
     def recv_into(self, *args: Any) -> int:
         self.settimeout(_remaining())  # type: ignore[attr-defined]
@@ -81,8 +81,8 @@ class _TLSSocket(_InTime, ssl.SSLSocket):
 def _look_up(host: str, port: int) -> list[Any]:
     """Return the addresses of a host.
 
-    :raises OSError: there are none, or not in time. The resolver can't be told how long it may take; it is
-        left to a thread that ends when it gives up.
+    :raises OSError: there are none, or not in time. The resolver can't be told how long it may take, so it
+        runs in a thread that ends when the resolver gives up.
     """
     future: Future[list[Any]] = Future()
 
@@ -117,9 +117,9 @@ def _connect(address: tuple[str, int], *args: Any) -> socket.socket:
 
 
 def _allowed(found: list[Any]) -> list[Any]:
-    """Return the addresses that may be connected to: those themselves, so that no name is looked up again.
+    """Return the addresses that may be connected to: as addresses, so that no name is looked up again.
 
-    :raises AddressNotAllowedError: there is none.
+    :raises AddressNotAllowedError: there are none.
     """
     allows = _allows.get()
     if allows is None:
@@ -149,7 +149,7 @@ class _HTTP(HTTPHandler):
 
 class _HTTPS(HTTPSHandler):
     def __init__(self) -> None:
-        # Kept, as it takes long to load the certificates that are trusted.
+        # Kept, because loading the trusted certificates takes long.
         self.context = ssl.create_default_context()
         self.context.set_alpn_protocols(["http/1.1"])
         self.context.sslsocket_class = _TLSSocket
@@ -160,7 +160,7 @@ class _HTTPS(HTTPSHandler):
 
 
 class _Proxies(ProxyHandler):
-    """The proxies of the environment; but what is on the machine itself is never asked of another."""
+    """The proxies of the environment; but requests to the machine itself never go through one."""
 
     def proxy_open(self, request: Request, proxy: str, type: str) -> Any:
         if is_loopback(urlsplit(request.full_url).hostname or ""):
@@ -176,7 +176,7 @@ class _NoProxies(ProxyHandler):
 
 
 class _NoRedirects(HTTPRedirectHandler):
-    """Only the address that is configured is asked."""
+    """Only the configured address is asked."""
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
@@ -194,11 +194,12 @@ def open_in_time(
     """Enter with the answer to a request. Redirects are not followed.
 
     :param request: to an http or https URL.
-    :param seconds: how long all of it may take, with reading the answer.
+    :param seconds: how long all of it may take, including reading the answer.
     :param allows: whether an address may be connected to, for a URL that somebody else has chosen: it is
-        asked of those that the host is found to have. The proxies of the environment are not used then.
-    :raises urllib.error.HTTPError: the server has answered with another status than 2xx.
-    :raises OSError, HTTPException: there is no answer, or not in time; also while it is read.
+        called with the addresses that the host turns out to have. The proxies of the environment are then not
+        used.
+    :raises urllib.error.HTTPError: the server has answered with another status than 2xx. :raises OSError,
+        HTTPException: there is no answer, or not in time; also while it is read.
     """
     opener = _get_opener() if allows is None else _get_opener(_NoProxies)
     previous = _deadline.set(monotonic() + seconds)

@@ -28,10 +28,10 @@ from oauth_binding.models import TokenBinding
 from oauth_binding.storage.chunks import CHUNK_SIZE, in_pages
 from oauth_binding.storage.devices import has_live_tokens
 
-#: Bindings that are ended between two lines of progress.
+#: How many bindings are ended between two lines of progress.
 PROGRESS_INTERVAL: Final = 1000
 
-#: The options that leave bindings out, beside the user.
+#: The options besides the user that leave bindings out.
 _FILTERS: Final = ("application", "type", "unused_for", "live", "ended")
 
 
@@ -94,13 +94,13 @@ class Command(BaseCommand):
             try:
                 self._list(rows, _as_json if options["json"] else _as_text)
             except BrokenPipeError:
-                # Who reads has seen enough, such as head. Python flushes it once more at the end.
+                # The reader, such as head, has seen enough. Python flushes the output once more at the end.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _answer_user(self, options: dict[str, Any]) -> None:
-        """Do what a user may ask of what is kept of them.
+        """Do what a user may ask for about what is kept of theirs.
 
-        :raises CommandError: it is not said of whom, or there is no such user.
+        :raises CommandError: no user is given, or there is no such user.
         """
         if options["user"] is None or any(options[name] for name in _FILTERS):
             raise CommandError("--export and --forget are for all of one --user, and take no other filter.")
@@ -120,7 +120,7 @@ class Command(BaseCommand):
                 self.stdout.write(show(binding, application, users.get(binding.user_id)))
 
     def _end(self, rows: QuerySet[Any], interactive: bool) -> None:
-        # What is made meanwhile was not asked for: a device that signs in again stays.
+        # What is made meanwhile is not included: a device that signs in again stays.
         last = rows.order_by("-pk").values_list("pk", flat=True).first()
         if last is None:
             self.stdout.write("There are no such token bindings.")
@@ -132,7 +132,7 @@ class Command(BaseCommand):
         ended = looked_at = 0
         for batch in in_pages(rows, CHUNK_SIZE):
             for binding in batch:
-                # Each in a transaction of its own, so that no request waits long for one.
+                # Each in its own transaction, so that no request waits long for one.
                 ended += bool(revoke_binding(binding))
                 looked_at += 1
                 if looked_at % PROGRESS_INTERVAL == 0:
@@ -149,7 +149,7 @@ class Command(BaseCommand):
 
 
 def _find(options: dict[str, Any]) -> QuerySet[Any]:
-    """Return the bindings that meet all filters, each with whether it ``is_live``.
+    """Return the bindings that meet all filters, each with ``is_live``.
 
     :raises CommandError: there is no such user, application or token binding type.
     """
@@ -172,7 +172,7 @@ def _find_user(text: str) -> Any:
     users = model._base_manager.using(write_alias(model))
     found: set[Any] = set()
     for field in (model.USERNAME_FIELD, "pk"):
-        with suppress(ValueError, ValidationError):  # it can't be one
+        with suppress(ValueError, ValidationError):  # it can't be a primary key
             found |= set(users.filter(**{field: text}).values_list("pk", flat=True))
     if not found:
         raise CommandError(f"There is no user with the user name or primary key {one_line(text)!r}.")
@@ -193,7 +193,7 @@ def _find_application(client_id: str) -> Any:
 
 def _find_type(name: str) -> str:
     installed = sorted(binding_settings.binders)
-    # A binder that is not installed any more may have left some.
+    # A binder that is no longer installed may have left some.
     if name not in installed and not written(TokenBinding).filter(binding_type=name).exists():
         raise CommandError(
             f"There is no token binding type {one_line(name)!r}; there are: {', '.join(installed)}."
@@ -223,7 +223,7 @@ def _as_text(binding: Any, application: str, user: str | None) -> str:
         "live" if binding.is_live else "ended",
         f"last used {_show(binding.last_used)}",
     ]
-    # Users have chosen some of it.
+    # Some of it was chosen by users.
     return "  ".join(map(one_line, fields))
 
 
@@ -245,7 +245,7 @@ def _as_json(binding: Any, application: str, user: str | None) -> str:
 
 
 def _show(moment: datetime) -> str:
-    """Return a moment of a row in UTC, to the second, also where rows have local times."""
+    """Return a moment of a row in UTC, to the second, even if rows have local times."""
     aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
     return aware.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

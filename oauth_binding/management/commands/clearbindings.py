@@ -37,16 +37,16 @@ from oauth_binding.storage.ending import not_ended, revoke_refresh_tokens
 from oauth_binding.storage.liveness import outlived_refresh_tokens
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
 
-#: Bindings that are locked and deleted in one transaction.
+#: How many bindings are locked and deleted in one transaction.
 BATCH_SIZE = 1000
 
-#: How long it is known what an authorization code was redeemed for.
+#: How long is kept what an authorization code was redeemed for.
 CODE_LIFETIME = timedelta(days=1)
 
-#: How long it is known which logout tokens were delivered, and which were given up.
+#: How long is kept which logout tokens were delivered, and which were given up.
 NOTIFICATION_LIFETIME = timedelta(days=30)
 
-#: Bindings that are looked at between two lines of progress.
+#: How many bindings are looked at between two lines of progress.
 PROGRESS_INTERVAL = 100_000
 
 
@@ -98,7 +98,7 @@ class Command(BaseCommand):
         if dry_run:
             count, verb = rows.count(), "would be revoked"
         else:
-            # Not those whose policy was changed meanwhile.
+            # Except those whose policy was changed meanwhile.
             batches = (in_transaction(partial(_revoke_outlived, batch)) for batch in _batches(rows))
             count, verb = sum(batches), "revoked"
         if count:
@@ -107,7 +107,7 @@ class Command(BaseCommand):
             )
 
     def _end_of_inactive_users(self, dry_run: bool) -> None:
-        """End for good what users hold who are not active, whoever has made them so."""
+        """End for good what users who are not active hold, however they became so."""
         inactive = Q(user__in=users.inactive())
         holders = {
             user
@@ -140,7 +140,7 @@ class Command(BaseCommand):
             self.stdout.write(self.style.SUCCESS(f"{count} expired login sessions {verb}."))
 
     def _clear_sessions(self, moment: datetime, dry_run: bool) -> None:
-        """Forget login sessions that ended long ago, and of which no token is left."""
+        """Forget login sessions that ended long ago and have no tokens left."""
         rows = written(LoginSession).filter(terminated_at__lt=moment, expires__lt=moment)
         unheld = rows.filter(
             *(
@@ -151,7 +151,7 @@ class Command(BaseCommand):
         self._remove(unheld, "ended login sessions", dry_run)
 
     def _forget_whereabouts(self, dry_run: bool) -> None:
-        """Forget addresses and places where the site keeps none any more."""
+        """Forget addresses and places if the site no longer keeps any."""
         nowhere: dict[str, Any] = {}
         if binding_settings.device_addresses == "off":
             nowhere |= {"first_address": None, "last_address": None}
@@ -192,11 +192,11 @@ class Command(BaseCommand):
         self._remove(expired, f"expired {model._meta.verbose_name_plural}", dry_run)
 
     def _remove(self, rows: QuerySet[Any], names: str, dry_run: bool, verb: str = "deleted") -> None:
-        """Delete rows in batches, and say how many they are."""
+        """Delete rows in batches, and say how many there are."""
         if dry_run:
             count, verb = rows.count(), f"would be {verb}"
         else:
-            # Not what goes with them.
+            # Not counting what goes with them.
             label = rows.model._meta.label
             batches = (rows.filter(pk__in=batch).delete()[1] for batch in _batches(rows))
             count = sum(deleted.get(label, 0) for deleted in batches)
@@ -205,7 +205,7 @@ class Command(BaseCommand):
 
 
 def _batches(rows: QuerySet[Any]) -> Iterator[list[int]]:
-    # Rows that still have tokens are passed over once, not at each batch.
+    # Rows that still have tokens are skipped once, not in every batch.
     return in_pages(rows.values_list("pk", flat=True), BATCH_SIZE)
 
 
@@ -214,14 +214,15 @@ def _revoke_outlived(batch: list[Any]) -> int:
 
 
 def _all(model: type[models.Model]) -> QuerySet[Any]:
-    # Also the rows of bindings that were never used, and are there to be locked (see storage/devices.py).
+    # Including rows of bindings that were never used and are only there to be locked (see
+    # storage/devices.py).
     return model._base_manager.using(write_alias(model))
 
 
 def _delete(unused: QuerySet[Any], batch: list[int], field: str, moment: datetime) -> int:
     def delete() -> int:
-        # Issuing locks the row and marks it as used before it adds tokens, so under the lock neither what is
-        # unused nor what has tokens changes.
+        # Issuing locks the row and marks it as used before it adds tokens. So under the lock, neither whether
+        # it is unused nor whether it has tokens can change.
         locked = list(
             unused.select_for_update().filter(pk__in=batch).order_by("pk").values_list("pk", flat=True)
         )
@@ -236,6 +237,6 @@ def _delete(unused: QuerySet[Any], batch: list[int], field: str, moment: datetim
 def _without_tokens(rows: QuerySet[Any], field: str, moment: datetime) -> QuerySet[Any]:
     held = {field: OuterRef("pk")}
     # With reuse protection, cleartokens keeps used refresh tokens as long as they could be valid, which is
-    # for ever where they do not expire. They go with the row.
+    # for ever if they do not expire. They go with the row.
     refresh = get_refresh_token_model().objects.filter(**held).exclude(revoked__lt=moment)
     return rows.filter(~Exists(get_access_token_model().objects.filter(**held)), ~Exists(refresh))

@@ -1,6 +1,6 @@
-"""``manage.py createapplication``: django-oauth-toolkit's command, with all that operators set here.
+"""``manage.py createapplication``: django-oauth-toolkit's command, with all that this app lets operators set.
 
-Of two apps with a command of one name, Django takes that of the first one in ``INSTALLED_APPS``.
+If two apps have a command of the same name, Django uses that of the first in ``INSTALLED_APPS``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Command(createapplication.Command):
         policy_names = {field.name for field in _policy_fields()}
         policy = TokenPolicy(**{name: options[name] for name in policy_names if options[name] is not None})
         model = get_application_model()
-        # As django-oauth-toolkit does: what is not given is as by default.
+        # As in django-oauth-toolkit: what is not given has its default.
         names = {field.name for field in model._meta.fields} - policy_names
         given = {
             "user_id" if name == "user" else name: value
@@ -68,7 +68,7 @@ class Command(createapplication.Command):
 
 
 def _add_option(parser: Any, field: Any) -> None:
-    """Add the option of a field of a model; None stands for what is not given."""
+    """Add the option for a field of a model; None means that it is not given."""
     kind: dict[str, Any] = {}
     if isinstance(field, models.BooleanField):
         kind["action"] = BooleanOptionalAction if field.null else "store_true"
@@ -78,13 +78,13 @@ def _add_option(parser: Any, field: Any) -> None:
         kind |= {"type": int, "metavar": "NUMBER"}
     else:
         kind["metavar"] = "TEXT"
-    # A per cent sign would begin a placeholder of argparse's.
+    # A percent sign would begin a placeholder for argparse.
     text = str(field.help_text).replace("%", "%%")
     parser.add_argument(f"--{field.name.replace('_', '-')}", default=None, help=text, **kind)
 
 
 def _problems(application: Any, policy: TokenPolicy) -> dict[str, list[str]]:
-    """Return what can't work of an application and its token policy, by field: as the admin's form says it.
+    """Return what can't work in an application and its token policy, by field, as the admin's form says it.
 
     :param application: one that is not saved.
     :param policy: likewise, without its application.
@@ -107,7 +107,7 @@ def _problems(application: Any, policy: TokenPolicy) -> dict[str, list[str]]:
 
 
 def _note(found: dict[str, list[ValidationError]], clean: Any) -> bool:
-    """Validate something, note what is found by field, and return whether that is nothing."""
+    """Validate something, note faults by field, and return whether there are none."""
     try:
         clean()
     except ValidationError as error:

@@ -15,10 +15,10 @@ from oauth_binding.core.databases import deciding, written
 from oauth_binding.core.log_lines import one_line
 from oauth_binding.management.explanations import Explanation, explain_binding, explain_token
 
-#: The status of the process where what is explained is not good.
+#: The exit status if what is explained is not good.
 NOT_GOOD: Final = 1
 
-#: And where it is asked wrongly, as that of wrong options.
+#: The exit status if the question is wrong, the same as for wrong options.
 USAGE: Final = 2
 
 
@@ -58,7 +58,7 @@ class Command(BaseCommand):
 def _find(client_id: str, name: str | None) -> tuple[Any, Any]:
     """Return an application and a user.
 
-    :raises CommandError: there is no such one.
+    :raises CommandError: there is no such application or user.
     """
     applications = written(get_application_model()).select_related("token_policy")
     application = applications.filter(client_id=client_id).first()
@@ -90,5 +90,5 @@ def _as_text(found: Explanation) -> str:
 def _value(value: Any) -> str:
     if value is None or value == [] or value == {}:
         return "-"
-    # Users and clients have chosen some of it.
+    # Some of it was chosen by users and clients.
     return one_line(value) if isinstance(value, str) else json.dumps(value)

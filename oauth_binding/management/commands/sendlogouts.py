@@ -15,7 +15,7 @@ class Command(BaseCommand):
         "Run it every minute, even where the site has a task backend: it finds what the backend has "
         "lost. Several can run at the same time."
     )
-    # As it runs each minute, and a mistake elsewhere need not keep anybody logged in.
+    # Because it runs every minute, and a mistake elsewhere need not keep anybody logged in.
     requires_system_checks = []
 
     def handle(self, *args: Any, **options: Any) -> None:

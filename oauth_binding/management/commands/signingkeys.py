@@ -16,8 +16,8 @@ from oauth_binding.authorization_server.signing.key_file import FileKey
 from oauth_binding.core.jose.algorithms import SIGNING_ALGORITHMS
 from oauth_binding.core.settings import binding_settings
 
-#: Added to how long a JWK set is cached, and to how long a token lives, in seconds: for clocks that are
-#: apart, for requests under way, and for answers of the revocation feed, which are relied on for a while.
+#: Added to how long a JWK set is cached, and to how long a token lives, in seconds: for clocks that differ,
+#: for requests under way, and for answers of the revocation feed, which are relied on for a while.
 MARGIN: Final = 900
 
 _DAY: Final = 24 * 60 * 60
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         "List, create and rotate the keys in OAUTH_BINDING['SIGNING_KEYS'], which sign JWT access tokens. "
         "A new key is announced first: it is in the JWK set, and signs nothing until verifiers have it."
     )
-    # It makes the file whose lack is an error.
+    # It makes the file whose absence is an error.
     requires_system_checks = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -123,7 +123,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"{key.algorithm}: {key.kid} is removed.")
         for algorithm in [options["algorithm"]] if options["algorithm"] else SIGNING_ALGORITHMS:
             old = [key for key in _lasting(keys) if key.algorithm == algorithm]
-            # Negative where one is announced.
+            # Negative if one is announced.
             age = min((_now() - key.used_from for key in old), default=-1)
             if age < options["older_than"] * _DAY:
                 continue
@@ -138,7 +138,7 @@ class Command(BaseCommand):
 
     def _announce(self, algorithm: str, options: dict[str, Any]) -> FileKey:
         minutes = options["announce_for"]
-        # A cache may serve a JWK set for as long once more, while it fetches a new one (RFC 5861 section 3).
+        # A cache may serve a JWK set for the same time again while it fetches a new one (RFC 5861 section 3).
         default = 2 * oauth2_settings.OIDC_JWKS_MAX_AGE_SECONDS + MARGIN
         key = key_file.generate(algorithm, _now() + (default if minutes is None else minutes * 60))
         self.stdout.write(f"{algorithm}: {key.kid} is announced, and used from {_show(key.used_from)}.")
@@ -146,12 +146,12 @@ class Command(BaseCommand):
 
 
 def _lasting(keys: Iterable[FileKey]) -> list[FileKey]:
-    """Return the keys whose end is not set; the others are on their way out, with or without a successor."""
+    """Return the keys without an end; the others are on their way out, with or without a successor."""
     return [key for key in keys if key.used_until is None]
 
 
 def _publication(options: dict[str, Any]) -> int:
-    """Return how long a key is published after its use, in seconds."""
+    """Return how long a key is still published after it stops signing, in seconds."""
     if options["publish_for"] is not None:
         return int(options["publish_for"]) * 60
     lifetime = oauth2_settings.server_kwargs["token_expires_in"]

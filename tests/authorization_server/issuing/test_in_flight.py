@@ -55,7 +55,7 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], 
             return both
 
         monkeypatch.setattr(issuing, "tokens_transaction", first(attempts.tokens_transaction))
-        # Where a token is answered again without a transaction.
+        # Where a token is returned again without a transaction.
         monkeypatch.setattr(issuing, "_confirm", first(issuing._confirm))
         for module in (toolkit, device_authorization):
             monkeypatch.setattr(module, "in_transaction", first(attempts.in_transaction))

@@ -405,7 +405,7 @@ def test_reuse_ends_a_login_where_the_application_has_it_so(
     assert site.active(refreshed.refresh) is not ends
 
 
-# What is answered again
+# What is returned again
 
 
 def test_a_token_with_little_left_is_replaced(make_bound: Callable[..., Site], clock: Clock) -> None:

@@ -96,7 +96,7 @@ LIFETIMES = (
     *("access_token_lifetime", "client_token_lifetime", "login_lifetime", "refresh_token_lifetime"),
     *("reuse_min_lifetime", "rotate_refresh_tokens"),
 )
-#: How far clocks may be apart: a token that lives for so much longer is answered again.
+#: How far clocks may be apart: a token that lives for so much longer is returned again.
 LEEWAY = timedelta(seconds=300)
 
 

@@ -53,7 +53,7 @@ PROFILE = hypothesis_settings(
 
 LIFETIME = 3600
 
-#: How much longer a token may live that is answered again: hosts' clocks differ.
+#: How much longer a token may live that is returned again: hosts' clocks differ.
 LEEWAY = 300
 
 ISSUER = "https://idp.example"

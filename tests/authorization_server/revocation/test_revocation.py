@@ -126,7 +126,7 @@ def test_it_goes_through_batches_and_says_how_far_it_is(site: Site, monkeypatch:
 
 
 def test_using_a_device_keeps_it(site: Site) -> None:
-    """Also where nothing is issued: the live token is answered again."""
+    """Also where nothing is issued: the live token is returned again."""
     for binding in ("gone", "signed in"):
         site.bound(binding)
     TokenBinding.objects.update(last_used=timezone.now() - timedelta(days=91))

@@ -17,13 +17,13 @@ from oauth_binding.core.log_lines import one_line
 from oauth_binding.core.setting_rules import is_number
 from oauth_binding.resource_server.explanations import explain
 
-#: The status of the process where the token is not good.
+#: The exit status if the token is not good.
 NOT_GOOD: Final = 1
 
-#: And where there is none.
+#: The exit status if there is none.
 USAGE: Final = 2
 
-#: What is said of a good token, and of one that is not as far as its signature is right.
+#: What is said about a good token, and about one that is not good but rightly signed.
 _SAID: Final[tuple[str, ...]] = (
     *("iss", "client_id", "sub", "aud", "scope", "iat", "exp"),
     *("jti", "binding_type", "binding_ref", "cnf"),
@@ -64,8 +64,8 @@ def _as_text(said: dict[str, Any], faults: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-# Django takes the command of the app that comes first in INSTALLED_APPS. Where the server is in this project,
-# too, it is the server's in either order, which knows all tokens.
+# Django uses the command of the app that comes first in INSTALLED_APPS. If the server is in this project,
+# too, it is the server's command in either order, which knows all tokens.
 Command: Any = (
     import_string("oauth_binding.management.commands.explain.Command")
     if apps.is_installed("oauth_binding")
