@@ -20,7 +20,7 @@ Each process keeps this for itself, in memory.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import time
 from typing import Any, Final
 from urllib.error import HTTPError
@@ -47,8 +47,9 @@ SERVER_DELAY: Final = 1
 #: How long to pause if there is more to read than one request can, in seconds: until the next one.
 _SHORT_PAUSE: Final = 0.1
 
-#: The head lists minutes, in seconds.
+#: The head lists minutes in which something was revoked, and hours in which tokens expire, in seconds.
 MINUTE: Final = 60
+HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,22 @@ class Head:
     etag: str | None
 
 
+@dataclass(slots=True)
+class Suspended:
+    """Tokens of users who are not active, that expire within an hour."""
+
+    #: Until when they are read, in seconds since the epoch.
+    until: int
+    tokens: TokenDigests = field(default_factory=TokenDigests)
+    #: Those of the pieces that have named them: several where they have changed meanwhile.
+    states: set[str | None] = field(default_factory=set)
+
+    @property
+    def state(self) -> str | None:
+        """The state of all of them; None where they have to be read again."""
+        return next(iter(self.states)) if len(self.states) == 1 else None
+
+
 class RevocationFeed(remote_document.RemoteDocument):
     """The revocation feed at an address."""
 
@@ -73,9 +90,9 @@ class RevocationFeed(remote_document.RemoteDocument):
         self.head: Head | None = None
         #: The tokens that are revoked.
         self.revoked = TokenDigests()
-        #: Those of users who are not active, and the state of the piece that named them.
-        self.suspended = TokenDigests()
-        self._state_of_suspended: str | None = None
+        #: Those of users who are not active, by the beginning of the hour in which they expire.
+        self._suspended: dict[int, Suspended] = {}
+        self._being_read: dict[int, Suspended] = {}
         #: The moment up to which what is closed was read, in seconds since the epoch; None for nothing yet.
         self._position: int | None = None
         #: The states of the listed minutes, as they were when they were read.
@@ -106,7 +123,7 @@ class RevocationFeed(remote_document.RemoteDocument):
             raise ExpiredTokenError
         if claims["jti"] in self.revoked:
             raise RefusedTokenError("it is revoked")
-        if claims["jti"] in self.suspended:
+        if any(claims["jti"] in suspended.tokens for suspended in list(self._suspended.values())):
             raise RefusedTokenError("its user is not active")
 
     def load(self) -> None:
@@ -126,33 +143,42 @@ class RevocationFeed(remote_document.RemoteDocument):
         if known is not None and head["iat"] < known.as_of - CLOCKS_APART:
             raise ValueError("it is older than what is known")
         as_of = head["iat"] if known is None else max(head["iat"], known.as_of)
-        self._read_suspended(head, is_latest=as_of == head["iat"])
+        self._read_suspended(head, began, is_latest=as_of == head["iat"])
         self._read_revoked(head, began)
         self.revoked.forget(as_of)
-        self.suspended.forget(as_of)
+        for suspended in self._suspended.values():
+            suspended.tokens.forget(as_of)
         self.head = Head(as_of, head["exp"], answer.etag)
 
-    def _read_suspended(self, head: dict[str, Any], *, is_latest: bool) -> None:
+    def _read_suspended(self, head: dict[str, Any], began: float, *, is_latest: bool) -> None:
         """Read which tokens are those of users who are not active, where that has changed.
 
+        :param began: when the head was asked for.
         :param is_latest: whether no later head is known. By which of two clocks a user was not active last,
             can't be told: then nobody is taken away.
         """
-        if head["suspended"] == self._state_of_suspended:
-            return
-        named: dict[str, float] = {}
-        state = None
-        if head["suspended"] is not None:
-            claims = self._read("list=suspended")
-            if not is_text(state := claims.get("state")) and state is not None:
-                raise ValueError("it has no state")
-            named = _expiries(claims, "suspended")
-        if not is_latest:
-            self.suspended.add(named)
-            return
-        found = TokenDigests()
-        found.add(named)
-        self.suspended, self._state_of_suspended = found, state
+        named = head["suspended"]
+        for hours in (self._suspended, self._being_read):
+            for start in (hours.keys() - named.keys()) if is_latest else ():
+                del hours[start]
+        for start, state in sorted(named.items()):
+            known = self._suspended.get(start)
+            if known is None or known.state != state:
+                self._read_hour(start, began, known, is_latest=is_latest)
+
+    def _read_hour(self, start: int, began: float, known: Suspended | None, *, is_latest: bool) -> None:
+        found = self._being_read.setdefault(start, Suspended(start))
+        while found.until < start + HOUR:
+            self._stop_if_late(began)
+            claims, found.until = self._read_piece("suspended", found.until)
+            tokens = _expiries(claims, "suspended")
+            found.tokens.add(tokens)
+            found.states.add(claims.get("state"))
+            if known is not None:
+                known.tokens.add(tokens)
+        del self._being_read[start]
+        if known is None or is_latest:
+            self._suspended[start] = found
 
     def _read_revoked(self, head: dict[str, Any], began: float) -> None:
         """Read what was revoked since the last time.
@@ -162,12 +188,10 @@ class RevocationFeed(remote_document.RemoteDocument):
         position = max(self._position or 0, head["first"])
         covered = head["listed"]
         while position < head["listed"]:
-            position = self._position = covered = self._read_piece(position, head)[0]
+            position = self._position = covered = self._read_revoked_piece(position, head)[0]
             # What was read is kept, and need not be read again.
-            is_late = remote_document.now() - began > remote_document.TIMEOUT
-            if is_late and position < head["listed"]:
-                self._is_behind = True
-                raise ValueError("there is more of it than one request reads, and the next goes on")
+            if position < head["listed"]:
+                self._stop_if_late(began)
         for start, state in sorted(head["slices"].items()):
             if start >= covered and self._states.get(start) != state:
                 self._read_minute(start, state, head)
@@ -177,28 +201,43 @@ class RevocationFeed(remote_document.RemoteDocument):
     def _read_minute(self, start: int, state: str, head: dict[str, Any]) -> None:
         read, position = set(), start
         while position < start + MINUTE:
-            position, read_state = self._read_piece(position, head)
+            position, read_state = self._read_revoked_piece(position, head)
             read.add(state if read_state is None else read_state)
         if len(read) == 1:
             self._states[start] = read.pop()
         else:  # something was added in between, perhaps to what had been read
             self._states.pop(start, None)
 
-    def _read_piece(self, start: int, head: dict[str, Any]) -> tuple[int, str | None]:
+    def _read_revoked_piece(self, moment: int, head: dict[str, Any]) -> tuple[int, str | None]:
         """Read what was revoked as of a moment; return until when, and the state if that may change."""
-        claims = self._read(f"from={start}")
-        if claims.get("from") != start:
-            raise ValueError("it is not what was asked for")
-        until, state = claims.get("until"), claims.get("state")
-        if not is_number(until) or int(until or 0) <= start:
-            raise ValueError("it has no until")
-        if state is not None:
-            if not is_text(state):
-                raise ValueError("it has no state")
-            if claims["iat"] < head["iat"] - CLOCKS_APART:
-                raise ValueError("it is older than what is known")
+        claims, until = self._read_piece("from", moment)
+        state: str | None = claims.get("state")
+        if state is not None and claims["iat"] < head["iat"] - CLOCKS_APART:
+            raise ValueError("it is older than what is known")
         self.revoked.add(_expiries(claims, "revoked"))
-        return int(until or 0), state
+        return until, state
+
+    def _read_piece(self, parameter: str, moment: int) -> tuple[dict[str, Any], int]:
+        """Return the claims of the piece with a moment, which may begin before it, and until when it is."""
+        claims = self._read(f"{parameter}={moment}")
+        start, until, state = claims.get("from"), claims.get("until"), claims.get("state")
+        if not is_number(start) or int(start or 0) > moment:
+            raise ValueError("it is not what was asked for")
+        if not is_number(until) or int(until or 0) <= moment:
+            raise ValueError("it has no until")
+        if state is not None and not is_text(state):
+            raise ValueError("it has no state")
+        return claims, int(until or 0)
+
+    def _stop_if_late(self, began: float) -> None:
+        """Leave the rest to the next request, if this one has read for as long as it may.
+
+        :param began: when the head was asked for.
+        :raises ValueError: it has.
+        """
+        if remote_document.now() - began > remote_document.TIMEOUT:
+            self._is_behind = True
+            raise ValueError("there is more of it than one request reads, and the next goes on")
 
     def _read(self, query: str) -> dict[str, Any]:
         url = f"{self.url}{'&' if '?' in self.url else '?'}{query}"
@@ -214,13 +253,13 @@ def _read_head(body: bytes) -> dict[str, Any]:
     claims = _read_claims(body)
     if not all(is_number(claims.get(name)) for name in ("first", "closed", "listed")):
         raise ValueError("it has no first, closed or listed")
-    slices = claims.get("slices")
-    if not isinstance(slices, dict) or not all(map(is_text, slices.values())):
-        raise ValueError("it has no slices")
-    if not is_text(claims.setdefault("suspended", None)) and claims["suspended"] is not None:
-        raise ValueError("it has no state of suspended tokens")
-    claims["slices"] = {int(start): state for start, state in slices.items()}
-    return {**claims, **{name: int(claims[name]) for name in ("first", "closed", "listed")}}
+    states = {}
+    for name in ("slices", "suspended"):
+        found = claims.get(name)
+        if not isinstance(found, dict) or not all(map(is_text, found.values())):
+            raise ValueError(f"it has no {name}")
+        states[name] = {int(start): state for start, state in found.items()}
+    return {**claims, **states, **{name: int(claims[name]) for name in ("first", "closed", "listed")}}
 
 
 def _read_claims(body: bytes) -> dict[str, Any]:

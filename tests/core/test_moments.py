@@ -7,17 +7,21 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
 import pytest
 import time_machine
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from oauth_binding.authorization_server.revocation.feed import read_listed, read_piece
+from oauth_binding.authorization_server.revocation.feed import Piece, read_listed, read_piece, spans_at
 from oauth_binding.core import moments
 from oauth_binding.core.jose.claims import LAST_DATE
 from oauth_binding.models import RevokedToken
 from oauth_binding.resource_server.verified_token import AccessToken
+from oauth_binding.storage.tokens import access_tokens
 from tests.helpers.client import REDIRECT_URI, Site
+from tests.helpers.feed import read_feed
 
 ZONES = ["UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati", "Etc/GMT+12"]
 
@@ -55,6 +59,12 @@ def test_a_token_elsewhere_expires_as_the_site_keeps_moments(settings: Any) -> N
     assert AccessToken({"exp": expires.timestamp() - 120}).is_expired()
 
 
+def _piece_at(moment: int) -> Piece:
+    now = timezone.now()
+    pieces = (read_piece(start, span, now) for start, span in spans_at(moment, int(now.timestamp())))
+    return next(piece for piece in pieces if piece is not None)
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("use_tz", [True, False])
 def test_no_revocation_is_missed_while_local_clocks_are_put_back_or_forward(
@@ -68,18 +78,48 @@ def test_no_revocation_is_missed_while_local_clocks_are_put_back_or_forward(
                 RevokedToken.objects.create(jti=f"{hour.month} {minutes}", expires=expires)
                 jti = f"{hour.month} {minutes}"
                 _start, slices = read_listed(int(time.time()))
-                named = (read_piece(start, timezone.now()).revoked for start in slices)
+                named = (_piece_at(start).revoked for start in slices)
                 assert any(jti in piece for piece in named)
         # And when it is closed.
         with time_machine.travel((hour + timedelta(minutes=130)).timestamp(), tick=False):
             revoked: dict[str, int] = {}
             position = int(hour.timestamp())
             while position < hour.timestamp() + 7200:
-                piece = read_piece(position, timezone.now())
+                piece = _piece_at(position)
                 revoked |= piece.revoked
                 position = piece.until
 
         assert revoked.keys() >= {f"{hour.month} {minutes}" for minutes in (51, 59, 60, 65)}
+
+
+@pytest.mark.parametrize(
+    "hour", [datetime(2026, 10, 25, 0, tzinfo=UTC), datetime(2026, 3, 29, 0, tzinfo=UTC)]
+)
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_no_user_is_missed_whose_tokens_expire_while_local_clocks_are_put_back_or_forward(
+    make_bound: Callable[..., Site], settings: Any, use_tz: bool, hour: datetime
+) -> None:
+    """Also at moments that no local clock shows: an hour after the last ones before it is put forward."""
+    settings.USE_TZ, settings.TIME_ZONE = use_tz, "Europe/Berlin"
+    site = make_bound("jwt")
+    jtis = set()
+    for minutes in (31, 59, 61, 91):
+        with time_machine.travel((hour + timedelta(minutes=minutes)).timestamp(), tick=False):
+            token = site.bound(f"{minutes}")
+            expires = timezone.now() + timedelta(hours=1)
+            access_tokens().filter(jti=token.claims["jti"]).update(expires=expires)
+            jtis.add(token.claims["jti"])
+    User.objects.update(is_active=False)
+    with time_machine.travel((hour + timedelta(minutes=30)).timestamp(), tick=False):
+        _revoked, suspended = read_feed(_read)
+
+    assert suspended.keys() == jtis
+
+
+def _read(query: str) -> dict[str, Any]:
+    text = Client().get(f"/oauth2/revoked-tokens/{query}").content
+    claims: dict[str, Any] = jwt.decode(text, options={"verify_signature": False})
+    return claims
 
 
 def test_the_dates_of_devices_have_an_offset(make_bound: Callable[..., Site], settings: Any) -> None:

@@ -154,7 +154,8 @@ def what_was_revoked(reader: Reader) -> None:
 
 def users_who_are_not_active(reader: Reader) -> None:
     """Read the piece of the feed that has their tokens."""
-    _read_feed(reader, "?list=suspended")
+    (hour,) = _read_feed(reader)["suspended"]
+    _read_feed(reader, f"?suspended={hour}")
 
 
 #: A package of the site's own beside mysite, whose models take the place of django-oauth-toolkit's.
@@ -226,7 +227,7 @@ BEFORE: Final[dict[tuple[str, str], Callable[[Reader], None]]] = {
     ("docs/resource-server.md", '{"from": 1795401780, "until": 1795401840,'): what_was_revoked,
     (
         "docs/resource-server.md",
-        '{"suspended": {"W9bHhSmnDwzP1cXvCqkzYw": 1795405310}, "state',
+        '{"from": 1795402800, "until": 1795406400,',
     ): users_who_are_not_active,
     ("docs/settings.md", "from oauth_binding.authorization_server import BindingOAuth2"): a_new_site,
     ("docs/settings.md", "import uuid"): a_new_site,

@@ -56,6 +56,8 @@ class Issuer:
     suspended_claims: dict[str, Any] = field(default_factory=dict)
     #: How much time a piece of the feed covers that is not of a full hour, in seconds.
     span: int = 60
+    #: Likewise of one with tokens of users who are not active.
+    suspended_span: int = 3600
     feed_headers: dict[str, Any] = field(default_factory=dict)
     feed_key: Any = RSA_KEY
     #: How far its clock is ahead, in seconds.
@@ -128,8 +130,8 @@ class Issuer:
         if "from" in asked.query:
             own = self._piece(int(asked.query["from"]), now)
             changed = self.piece_claims
-        elif "list" in asked.query:
-            own = {"suspended": self.suspended, "state": state_of(self.suspended)}
+        elif "suspended" in asked.query:
+            own = self._suspended_piece(int(asked.query["suspended"]))
             changed = self.suspended_claims
         else:
             own, changed = self._head(now), self.feed_claims
@@ -146,23 +148,43 @@ class Issuer:
     def _head(self, now: int) -> dict[str, Any]:
         closed = (now - 300) // 60 * 60
         listed = closed - 120
-        minutes = sorted({revoked // 60 * 60 for revoked, _expires in self.revoked.values()})
+        live = [revoked for revoked, expires in self.revoked.values() if expires > now]
+        minutes = sorted({revoked // 60 * 60 for revoked in live})
         return {
-            "first": min([closed, *minutes]) // 3600 * 3600,
+            "first": min([listed, *minutes]) // 3600 * 3600,
             "closed": closed,
             "listed": listed,
             "slices": {
                 str(minute): state_of(self._within(minute, 60, now)) for minute in minutes if minute >= listed
             },
-            "suspended": state_of(self.suspended) if self.suspended else None,
+            "suspended": {
+                str(hour): state_of(self._expiring(hour, 3600))
+                for hour in {expires // 3600 * 3600 for expires in self.suspended.values()}
+            },
         }
 
-    def _piece(self, start: int, now: int) -> dict[str, Any]:
+    def _piece(self, moment: int, now: int) -> dict[str, Any]:
+        first = self._head(now)["first"]
+        if moment < first:
+            return {"from": 0, "until": first, "revoked": {}}
         closed = (now - 300) // 60 * 60
-        span = 3600 if start % 3600 == 0 and start + 3600 <= closed else self.span
+        span = 3600 if moment // 3600 * 3600 + 3600 <= closed else self.span
+        start = moment // span * span
         revoked = self._within(start, span, now)
         state = None if start < closed else state_of(self._within(start // 60 * 60, 60, now))
         return {"from": start, "until": start + span, "revoked": revoked, "state": state}
+
+    def _suspended_piece(self, moment: int) -> dict[str, Any]:
+        start = moment // self.suspended_span * self.suspended_span
+        return {
+            "from": start,
+            "until": start + self.suspended_span,
+            "suspended": self._expiring(start, self.suspended_span),
+            "state": state_of(self._expiring(start // 3600 * 3600, 3600)),
+        }
+
+    def _expiring(self, start: int, span: int) -> dict[str, int]:
+        return {jti: exp for jti, exp in self.suspended.items() if start <= exp < start + span}
 
     def _within(self, start: int, span: int, now: int) -> dict[str, int]:
         return {

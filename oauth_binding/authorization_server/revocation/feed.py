@@ -5,19 +5,21 @@ in pieces, each of which is a JWT, signed like access tokens with the site's def
 
 - What was revoked between two moments. Once ``OVERLAP`` has passed, nothing is added to that: such a
   piece is *closed*. It is the same for everybody, and may be kept until the last of its tokens has expired.
-- The tokens of users who are not active.
+- The tokens of users who are not active, by when they expire.
 - The head, which says which of the other pieces have changed.
 """
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import jwt
-from django.db.models import Case, Count, IntegerField, Max, Min, Q, Sum, Value, When
+from django.db import connections
+from django.db.models import BigIntegerField, Case, Count, IntegerField, Max, Min, Q, Sum, Value, When
+from django.db.models.functions import Cast, Ord, Substr, TruncMinute
 
 from oauth_binding.authorization_server.signing.key_file import SigningKey
 from oauth_binding.core import moments
@@ -45,14 +47,15 @@ MINUTE: Final = 60
 #: them in their final state.
 CLOSED_LISTED: Final = 120
 
-#: How much time a piece may cover, in seconds, from the most to the least. It begins at a multiple of that.
+#: How much time a piece may cover, in seconds, from the most to the least. It begins at a multiple of that:
+#: so there are only so many, whatever moments are asked for.
 SPANS: Final = (3600, 600, MINUTE, 10, 1)
 
-#: How many tokens a piece has at most, but for what was revoked within one second.
-MAX_TOKENS: Final = 20_000
+#: The moment before which all is that is asked for, in seconds since the epoch.
+END: Final = 10**11
 
-#: How long ago the beginning of a piece may be that is asked for, in seconds.
-MAX_AGE: Final = 366 * 24 * 60 * 60
+#: How many tokens a piece has at most, but for what was revoked within a second, or expires within a minute.
+MAX_TOKENS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +83,14 @@ def closed_until(now: int) -> int:
 def read_first(now: datetime) -> int:
     """Return a moment before which nothing was revoked that has not long expired: a full hour.
 
-    It looks at all that is named.
+    It is not after what the head lists. It looks at all that is named.
 
     :param now: what time it is.
     """
     oldest = _unexpired(now).aggregate(oldest=Min("revoked"))["oldest"]
     seconds = now.timestamp() if oldest is None else min(oldest, now).timestamp()
-    return min(int(seconds), closed_until(int(now.timestamp()))) // SPANS[0] * SPANS[0]
+    listed = closed_until(int(now.timestamp())) - CLOSED_LISTED
+    return min(int(seconds), listed) // SPANS[0] * SPANS[0]
 
 
 def read_states(starts: range) -> dict[int, str]:
@@ -118,26 +122,39 @@ def read_listed(now: int) -> tuple[int, dict[int, str]]:
     return start, read_states(range(start, now + CLOCK_LEEWAY + 1, MINUTE))
 
 
-def read_piece(start: int, now: datetime) -> Piece:
-    """Return the piece that begins at a moment.
+def spans_at(moment: int, now: int) -> Iterator[tuple[int, int]]:
+    """Yield what a piece with a moment may cover, from the most to the least.
 
-    :param start: the moment, in seconds since the epoch.
-    :param now: what time it is.
+    :param moment: in seconds since the epoch.
+    :param now: what time it is, likewise.
+    :returns: the beginning of each, and for how long it goes on, in seconds.
     """
-    closed = closed_until(int(now.timestamp()))
-    minute = start // MINUTE * MINUTE
-    # Before the tokens: what comes in between is among these, and changes the state.
-    state = None if start < closed else read_states(range(minute, minute + 1)).get(minute, "0")
+    closed = closed_until(now)
     for span in SPANS:
+        start = moment // span * span
         # What covers an hour in which local clocks are changed is no hour of these.
         is_even = span <= MINUTE or moments.at(start + span) - moments.at(start) == timedelta(seconds=span)
-        is_whole = start % span == 0 and (span <= MINUTE or start + span <= closed) and is_even
-        rows = written(RevokedToken).filter(_within(start, span))
-        if span == SPANS[-1] or (is_whole and rows[: MAX_TOKENS + 1].count() <= MAX_TOKENS):
-            break
-    named = _unexpired(now).filter(_within(start, span)).order_by("pk").values_list("jti", "expires")
+        if span <= MINUTE or (start + span <= closed and is_even):
+            yield start, span
+
+
+def read_piece(start: int, span: int, now: datetime) -> Piece | None:
+    """Return a piece, or None where that would be too many tokens: then it is in smaller ones.
+
+    :param start: its beginning, in seconds since the epoch: one that ``spans_at`` has yielded.
+    :param span: how much it covers, in seconds, of which the least is never too much.
+    :param now: what time it is.
+    """
+    within = _within(start, span)
+    if span > SPANS[-1] and written(RevokedToken).filter(within)[: MAX_TOKENS + 1].count() > MAX_TOKENS:
+        return None
+    minute = start // MINUTE * MINUTE
+    # Before the tokens: what comes in between is among these, and changes the state.
+    is_closed = start < closed_until(int(now.timestamp()))
+    state = None if is_closed else read_states(range(minute, minute + 1)).get(minute, "0")
+    named = _unexpired(now).filter(within).order_by("pk").values_list("jti", "expires")
     revoked = {jti: int(expires.timestamp()) for jti, expires in named}
-    end = max(revoked.values()) + LEEWAY if revoked and state is None else None
+    end = max(revoked.values()) + LEEWAY if revoked and is_closed else None
     return Piece(start, start + span, state, revoked, end)
 
 
@@ -151,35 +168,129 @@ def _unexpired(now: datetime) -> Any:
     return written(RevokedToken).filter(expires__gt=now - timedelta(seconds=LEEWAY))
 
 
-def read_suspended(now: datetime) -> dict[str, int]:
-    """Return the ``exp`` of each live token without standing, by its ``jti``.
+@dataclass(slots=True)
+class _Expiring:
+    """The tokens without standing that expire within a minute."""
+
+    count: int
+    #: The sum of ``_digest`` of all.
+    digest: int
+    #: That minute as the site keeps it, the first and the last one: local clocks may show it twice.
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """How many live tokens have no standing, by when they expire: what names them comes in pieces, too."""
+
+    #: What differs as soon as they are others, by the beginning of the hour in which they expire, in seconds
+    #: since the epoch.
+    states: dict[int, str]
+    #: By the beginning of each minute in which some expire, likewise.
+    minutes: dict[int, _Expiring]
+
+    def piece_at(self, moment: int) -> tuple[int, int]:
+        """Return the beginning of the piece with a moment, and for how long it goes on, in seconds.
+
+        Hours that follow one another in which no such token expires are one piece.
+
+        :param moment: in seconds since the epoch, before ``END``.
+        """
+        hour = moment // SPANS[0] * SPANS[0]
+        if hour not in self.states:
+            start = max((each + SPANS[0] for each in self.states if each < hour), default=0)
+            return start, min((each for each in self.states if each > hour), default=END) - start
+        for span in SPANS[: SPANS.index(MINUTE)]:
+            start = moment // span * span
+            if sum(each.count for each in self._within(start, span)) <= MAX_TOKENS:
+                return start, span
+        return moment // MINUTE * MINUTE, MINUTE
+
+    def read_piece(self, start: int, span: int, now: datetime) -> tuple[dict[str, int], str | None]:
+        """Return the ``exp`` of each token of a piece by its ``jti``, and the state of its hour.
+
+        That is None where they are others by now than those that were counted.
+
+        :param start: its beginning, in seconds since the epoch.
+        :param span: how long it goes on, in seconds.
+        :param now: what time it is.
+        """
+        minutes = self._within(start, span)
+        if not minutes:
+            return {}, "0"
+        until = max(each.last for each in minutes) + timedelta(seconds=MINUTE)
+        within = Q(expires__gte=min(each.first for each in minutes), expires__lt=until)
+        named: dict[str, int] = {}
+        digest = 0
+        for rows in _suspended(within, now):
+            for jti, expires in rows.values_list("jti", "expires"):
+                named[jti] = int(expires.timestamp())
+                digest += _digest(jti)
+        is_as_counted = digest == sum(each.digest for each in minutes)
+        return named, self.states[start // SPANS[0] * SPANS[0]] if is_as_counted else None
+
+    def _within(self, start: int, span: int) -> list[_Expiring]:
+        return [each for minute, each in self.minutes.items() if start <= minute < start + span]
+
+
+def read_suspended(now: datetime) -> Suspended:
+    """Look which live tokens have no standing. No more is read than how many there are for each minute.
+
+    :param now: what time it is.
+    """
+    # So that it does not change as they expire.
+    hour = int(now.timestamp()) // SPANS[0] * SPANS[0]
+    zone = connections[access_tokens().db].timezone
+    minutes: dict[int, _Expiring] = {}
+    hours: dict[int, list[int]] = {}
+    for rows in _suspended(Q(expires__gte=moments.at(hour)), now):
+        counted = rows.annotate(minute=TruncMinute("expires", tzinfo=zone)).values("minute")
+        for row in counted.annotate(count=Count("pk"), digest=Sum(_digest_in_sql())):
+            at, count, digest = row["minute"], row["count"], int(row["digest"] or 0)
+            minute = int(at.timestamp()) // MINUTE * MINUTE
+            found = minutes.setdefault(minute, _Expiring(0, 0, at, at))
+            found.count += count
+            found.digest += digest
+            found.first, found.last = min(found.first, at), max(found.last, at)
+            sums = hours.setdefault(minute // SPANS[0] * SPANS[0], [0, 0])
+            sums[0] += count
+            sums[1] += digest
+    return Suspended(
+        {start: f"{count}.{digest}" for start, (count, digest) in sorted(hours.items())}, minutes
+    )
+
+
+def _suspended(condition: Q, now: datetime) -> Iterator[Any]:
+    """Yield querysets of the access tokens without standing, of which one may be in several.
 
     These are the tokens of users who are not active, and those bound to login sessions that have expired,
     with what was exchanged from them. Such tokens have not ended: they are good again when the user is active
     again, or the login session is prolonged.
 
+    :param condition: which of them.
     :param now: what time it is.
     """
-    live = access_tokens().filter(jti__isnull=False, expires__gt=now).order_by()
+    tokens = access_tokens().filter(condition, jti__isnull=False).order_by()
     expired = written(LoginSession).filter(terminated_at__isnull=True, expires__lte=now)
     # One after the other: for all of them together, databases look at every token.
-    conditions = [
-        Q(user__in=users.inactive()),
-        Q(binding__binding_type=SSO_SESSION, binding_session__expires__lte=now),
-        Q(exchange__session_sid__in=expired.values("sid")),
-    ]
-    return {
-        jti: int(expires.timestamp())
-        for condition in conditions
-        for jti, expires in live.filter(condition).values_list("jti", "expires")
-    }
+    yield tokens.filter(user__in=users.inactive())
+    yield tokens.filter(binding__binding_type=SSO_SESSION, binding_session__expires__lte=now)
+    yield tokens.filter(exchange__session_sid__in=expired.values("sid"))
 
 
-def state_of_suspended(suspended: dict[str, int]) -> str | None:
-    """Return what differs as soon as ``read_suspended`` returns something else; None for nothing."""
-    if not suspended:
-        return None
-    return hashlib.sha256(" ".join(sorted(suspended)).encode()).hexdigest()[:32]
+#: How many letters of a ``jti``, which is random, tell it from others: 30 bits.
+_LETTERS: Final = 5
+
+
+def _digest(jti: str) -> int:
+    return sum(ord(letter) * 128**place for place, letter in enumerate(jti[:_LETTERS]))
+
+
+def _digest_in_sql() -> Any:
+    # Of what all databases can do.
+    letters = [Cast(Ord(Substr("jti", place + 1, 1)), BigIntegerField()) for place in range(_LETTERS)]
+    return sum((letter * Value(128**place) for place, letter in enumerate(letters)), Value(0))
 
 
 def sign(key: SigningKey, claims: dict[str, Any]) -> str:

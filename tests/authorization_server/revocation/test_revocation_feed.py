@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest import mock
@@ -24,6 +24,7 @@ from oauth_binding.authorization_server.revocation import feed
 from oauth_binding.core import moments
 from oauth_binding.devices import devices_of, sign_out
 from oauth_binding.models import RevokedToken
+from oauth_binding.storage.tokens import access_tokens
 from tests.helpers.client import Site, public_key
 from tests.helpers.feed import read_feed
 from tests.helpers.provider import provider
@@ -61,7 +62,7 @@ def test_it_says_how_long_it_may_be_relied_on(user: User) -> None:
     claims = read(fetch())
 
     assert claims["slices"] == {}
-    assert claims["suspended"] is None
+    assert claims["suspended"] == {}
     assert abs(claims["iat"] - time.time()) < 60
     assert claims["exp"] - claims["iat"] == 600
     assert claims["closed"] <= claims["iat"] - 300
@@ -233,51 +234,56 @@ def test_what_is_closed_covers_as_much_as_is_few(
         for _ in range(2):
             revoke_at(hour + 3600 + 65)
             revoke_at(hour + 3600 + 76)
-        assert read(fetch(f"?from={int(hour) + 3660}"))["until"] == hour + 3670
+        monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
+        # Whatever moment is asked for, it is in one of them.
+        piece = read(fetch(f"?from={int(hour) + 3661}"))
+        assert (piece["from"], piece["until"]) == (hour + 3660, hour + 3670)
         revoke_at(hour + 3600 + 66)
         revoke_at(hour + 3600 + 66)
         monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
-        assert read(fetch(f"?from={int(hour) + 3665}"))["until"] == hour + 3666
+        piece = read(fetch(f"?from={int(hour) + 3665}"))
+        assert (piece["from"], piece["until"]) == (hour + 3665, hour + 3666)
         assert len(revoked()) == 10
 
 
 def test_what_is_not_closed_is_of_a_minute_at_most(revoke_at: Callable[..., str]) -> None:
     with time_machine.travel(datetime(2040, 5, 6, 8, 2, 30, tzinfo=UTC).timestamp(), tick=False):
         hour = int(datetime(2040, 5, 6, 7, tzinfo=UTC).timestamp())
-        assert [read(fetch(f"?from={hour + start}"))["until"] - hour for start in (0, 3000, 3420, 3600)] == [
-            *(600, 3060, 3480, 3660)
+        pieces = [read(fetch(f"?from={hour + start}")) for start in (0, 3001, 3420, 3659)]
+        assert [(piece["from"] - hour, piece["until"] - hour) for piece in pieces] == [
+            *((0, 600), (3000, 3060), (3420, 3480), (3600, 3660))
         ]
         assert read(fetch())["closed"] == hour + 3420
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        *(f"?from={text}" for text in ("", "-1", "1.5", "x", "1e3", "٣", "9" * 12, "%00", "1%20")),
-        *("?list=", "?list=revoked"),
-    ],
-)
-def test_a_piece_that_there_is_not_is_refused_by_name(user: User, query: str) -> None:
-    response = fetch(query)
+@pytest.mark.parametrize("name", ["from", "suspended"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "x", "1e3", "٣", "9" * 12, "%00", "1%20"])
+def test_what_is_no_moment_is_refused_by_name(user: User, name: str, text: str) -> None:
+    response = fetch(f"?{name}={text}")
 
     assert response.status_code == 400
     assert response.json() == {
         "error": "invalid_request",
-        "error_description": "from is not a moment of the feed, or list is not suspended.",
+        "error_description": f"{name} is not a moment in seconds since the epoch.",
     }
 
 
-def test_a_moment_that_is_not_of_the_feed_is_refused(revoke_at: Callable[..., str]) -> None:
-    """There are not many answers that strangers can have made."""
-    now = time.time()
-    revoke_at(now - 7200)
+def test_the_future_is_refused_by_name(user: User) -> None:
+    response = fetch(f"?from={int(time.time()) + 400}")
+
+    assert response.status_code == 400
+    assert response.json() == {"error": "invalid_request", "error_description": "from is in the future."}
+
+
+def test_before_the_first_moment_there_is_one_piece(revoke_at: Callable[..., str]) -> None:
+    """A consumer may begin at a moment that it kept long ago, or at what another host took for the first."""
+    jti = revoke_at(time.time() - 7200)
     first = read(fetch())["first"]
 
-    assert fetch(f"?from={first}").status_code == 200
-    # Where another host has seen older ones.
-    assert fetch(f"?from={first - 3600}").status_code == 200
-    for moment in (first - 60, first - 1, now // 1 + 400, first - 367 * 86_400):
-        assert fetch(f"?from={int(moment)}").status_code == 400
+    pieces = [read(fetch(f"?from={moment}")) for moment in (0, 1, first - 3600, first - 1)]
+
+    assert {(piece["from"], piece["until"], len(piece["revoked"])) for piece in pieces} == {(0, first, 0)}
+    assert jti in read_feed(lambda query: read(fetch(query)), since=5)[0]
 
 
 @pytest.mark.usefixtures("feed_without_pause")
@@ -285,13 +291,82 @@ def test_users_who_are_not_active_are_a_piece_of_their_own(make_bound: Callable[
     token = make_bound("jwt").bound("phone")
     User.objects.update(is_active=False)
 
-    piece = read(fetch("?list=suspended"))
+    hour = token.claims["exp"] // 3600 * 3600
+    piece = read(fetch(f"?suspended={hour}"))
 
     assert piece["suspended"] == {token.claims["jti"]: token.claims["exp"]}
-    assert piece["state"] == read(fetch())["suspended"]
+    assert (piece["from"], piece["until"]) == (hour, hour + 3600)
+    assert {str(hour): piece["state"]} == read(fetch())["suspended"]
+    assert read(fetch(f"?suspended={hour + 1000}")) == piece
     User.objects.update(is_active=True)
-    assert read(fetch())["suspended"] is None
-    assert read(fetch("?list=suspended"))["suspended"] == {}
+    assert read(fetch())["suspended"] == {}
+    assert read(fetch(f"?suspended={hour}"))["suspended"] == {}
+
+
+@pytest.fixture
+def suspend(make_bound: Callable[..., Site]) -> Iterator[Callable[[list[float]], list[str]]]:
+    """Return a function that makes tokens that expire at certain moments, of a user who is not active."""
+    site = make_bound("jwt")
+
+    def make(expire: list[float]) -> list[str]:
+        jtis = []
+        for moment in expire:
+            token = site.bound(f"device {secrets.token_hex(8)}")
+            jtis.append(token.claims["jti"])
+            access_tokens().filter(jti=jtis[-1]).update(expires=moments.at(moment))
+        User.objects.update(is_active=False)
+        return jtis
+
+    yield make
+    User.objects.update(is_active=True)
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_suspended_tokens_are_in_pieces_by_when_they_expire(
+    suspend: Callable[[list[float]], list[str]], monkeypatch: pytest.MonkeyPatch, settings: Any, use_tz: bool
+) -> None:
+    settings.USE_TZ = use_tz
+    monkeypatch.setattr(feed, "MAX_TOKENS", 2)
+    with time_machine.travel(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC).timestamp(), tick=False):
+        hour = int(datetime(2040, 5, 6, 8, tzinfo=UTC).timestamp())
+        expire = [hour + seconds + 0.5 for seconds in (5, 65, 66, 600, 1800, 3599, 10_800)]
+        jtis = suspend(expire)
+        assert [*read(fetch())["suspended"]] == [str(hour), str(hour + 10_800)]
+
+        position, spans = hour, []
+        named: dict[str, int] = {}
+        while position < hour + 20_000:
+            piece = read(fetch(f"?suspended={position}"))
+            assert piece["from"] == position
+            named |= piece["suspended"]
+            position = piece["until"]
+            spans.append(position - piece["from"])
+
+    assert named == {jti: int(moment) for jti, moment in zip(jtis, expire, strict=True)}
+    # Of more than two in ten minutes by the minute, and where there are none as far as that goes.
+    assert spans == [60] * 10 + [600] * 5 + [7200, 3600, feed.END - hour - 14_400]
+
+
+def test_who_is_suspended_after_all_were_counted_is_read_again(
+    suspend: Callable[[list[float]], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A piece that names others than were counted is not kept for these: they may come back."""
+    passed = 0.0
+    monkeypatch.setattr(revocation_feed, "monotonic", lambda: passed)
+    hour = int(time.time()) // 3600 * 3600 + 3600
+    one, other = suspend([hour + 1.0, hour + 2.0])
+    access_tokens().filter(jti=other).update(user=None)
+    state = read(fetch())["suspended"][str(hour)]
+    User.objects.update(is_active=True)
+
+    piece = read(fetch(f"?suspended={hour}"))
+    assert piece["suspended"] == {}
+    assert piece["state"] != state
+
+    User.objects.update(is_active=False)
+    passed += 1.1
+    piece = read(fetch(f"?suspended={hour}"))
+    assert (piece["suspended"].keys(), piece["state"]) == ({one}, state)
 
 
 # Caching
@@ -390,20 +465,72 @@ def test_a_head_that_has_not_changed_is_signed_once_in_five_seconds(
             passed += 2
 
 
-def test_few_answers_are_kept(revoke_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_piece_is_signed_once_whatever_strangers_ask_for(
+    revoke_at: Callable[..., str],
+    suspend: Callable[[list[float]], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(revocation_feed, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(feed, "MAX_TOKENS", 3)
+    with time_machine.travel(datetime(2040, 5, 6, 7, 30, 30, tzinfo=UTC).timestamp(), tick=False):
+        now = int(time.time())
+        for seconds in (3, *[5000] * 5, *range(5001, 5200, 9), 9000):
+            revoke_at(now - seconds)
+        suspend([now + 1800.0 + seconds for seconds in range(0, 1500, 200)])
+        queries = [
+            *(f"?from={moment}" for moment in (0, 1, 10**9, *range(now - 14_400, now + 300, 37))),
+            *(f"?suspended={moment}" for moment in (0, 10**11 - 1, *range(now - 7200, now + 7200, 37))),
+        ]
+        with mock.patch.object(feed, "sign", wraps=feed.sign) as sign:
+            pieces = set()
+            for query in queries:
+                claims = jwt.decode(fetch(query).content.decode(), options={"verify_signature": False})
+                assert claims["from"] <= int(query.split("=")[1]) < claims["until"]
+                pieces.add(("revoked" in claims, claims["from"], claims["until"]))
+            assert sign.call_count == len(pieces) < 80
+            assert len([True for is_revoked, _start, _until in pieces if not is_revoked]) > 4
+            with CaptureQueriesContext(connection) as captured:
+                for query in queries:
+                    fetch(query)
+            assert (sign.call_count, len(captured)) == (len(pieces), 0)
+
+
+def test_users_who_are_not_active_are_looked_for_in_a_tenth_of_the_time(
+    suspend: Callable[[list[float]], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed = 0.0
+    monkeypatch.setattr(revocation_feed, "monotonic", lambda: passed)
+    look = feed.read_suspended
+
+    def look_for_long(now: datetime) -> feed.Suspended:
+        nonlocal passed
+        passed += 2
+        return look(now)
+
+    with mock.patch.object(feed, "read_suspended", look_for_long):
+        assert read(fetch())["suspended"] == {}
+        hour = int(time.time()) // 3600 * 3600 + 3600
+        suspend([hour + 1.0])
+        # As of when the look began.
+        passed += 17
+        assert read(fetch())["suspended"] == {}
+        passed += 2
+        assert [*read(fetch())["suspended"]] == [str(hour)]
+
+
+def test_what_is_kept_takes_so_much_memory(
+    revoke_at: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = revocation_feed._Kept()
     monkeypatch.setattr(revocation_feed, "_kept", kept)
-    monkeypatch.setattr(kept, "MAX_COUNT", 4)
+    monkeypatch.setattr(kept, "MAX_SIZE", 10_000)
     now = minute_of(time.time())
-    revoke_at(now - 3700)
-    for minute in range(10, 20):
-        assert fetch(f"?from={now - 60 * minute}").status_code == 200
-    assert len(kept._answers) == 4
-
-    monkeypatch.setattr(kept, "MAX_SIZE", 2000)
-    for minute in range(20, 30):
-        assert fetch(f"?from={now - 60 * minute}").status_code == 200
-        assert sum(len(answer.text) for answer in kept._answers.values()) == kept._size <= 2000
+    revoke_at(now - 100_000)
+    for hours in range(2, 20):
+        assert fetch(f"?from={now - 3600 * hours}").status_code == 200
+        texts = [len(found.value.text) for found in kept._found.values() if hasattr(found.value, "text")]
+        assert sum(texts) + 1024 * len(kept._found) == kept._size <= 10_000
+    assert len(texts) > 3
 
 
 # Setting up

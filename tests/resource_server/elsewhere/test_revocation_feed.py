@@ -269,7 +269,8 @@ class TestPieces:
     @pytest.mark.parametrize(
         "claims",
         [
-            {"from": 1},
+            {"from": 10**10},
+            {"from": "1"},
             {"from": None},
             {"until": None},
             {"until": 60},
@@ -308,8 +309,34 @@ class TestPieces:
         pass_time(11)
         assert ask("phone") == 401
 
+    def test_a_moment_that_the_server_has_nothing_from_any_more(
+        self, issuer: Issuer, ask: Callable[..., int], pass_time: Callable[[float], None]
+    ) -> None:
+        """What was before the first moment is one piece, also where another host has seen older ones."""
+        issuer.feed_claims = {"first": 3600}
+        assert ask() == 200
+        before, began = len(froms(issuer)), int(time.time())
+        issuer.ahead = 40 * 3600
+        pass_time(40 * 3600)
+        with time_machine.travel(began + 40 * 3600, tick=True):
+            issuer.ahead = 0
+            issuer.revoked["late"] = (began + 39 * 3600, began + 50 * 3600)
+            exp = began + 49 * 3600
+            assert [ask(jti, exp=exp) for jti in ("late", "live")] == [401, 200]
+
+        asked = froms(issuer)[before:]
+        assert asked[:2] == [(began - 300) // 60 * 60, (began + 39 * 3600) // 3600 * 3600]
+
     @pytest.mark.parametrize(
-        "claims", [{"suspended": None}, {"suspended": ["x"]}, {"suspended": {"x": "x"}}, {"state": 1}]
+        "claims",
+        [
+            {"suspended": None},
+            {"suspended": ["x"]},
+            {"suspended": {"x": "x"}},
+            {"state": 1},
+            {"from": 10**10},
+            {"until": 1},
+        ],
     )
     def test_users_who_are_not_active_of_whom_nothing_can_be_read(
         self, issuer: Issuer, ask: Callable[..., int], claims: dict[str, Any]
@@ -323,7 +350,7 @@ class TestPieces:
         self, issuer: Issuer, ask: Callable[..., int], pass_time: Callable[[float], None]
     ) -> None:
         def asked() -> int:
-            return len([True for request in issuer.requests(PATH) if "list" in request.query])
+            return len([True for request in issuer.requests(PATH) if "suspended" in request.query])
 
         ask()
         assert asked() == 0
@@ -333,6 +360,67 @@ class TestPieces:
                 pass_time(INTERVAL)
                 assert ask(f"phone {number}") == 401
                 assert asked() == number
+
+    def test_users_who_are_not_active_by_when_their_tokens_expire(
+        self, issuer: Issuer, ask: Callable[..., int], pass_time: Callable[[float], None]
+    ) -> None:
+        """What is the same in an hour is not read again, however much changes in another."""
+        issuer.suspended_span = 600
+        now = int(time.time())
+        hour = now // 3600 * 3600 + 3600
+        issuer.suspended = {f"{minute}": hour + 60 * minute for minute in range(0, 120, 7)}
+        assert {ask(jti, exp=now + 600) for jti in issuer.suspended} == {401}
+        before = len(issuer.requests(PATH))
+        del issuer.suspended["7"]
+        issuer.suspended["new"] = hour + 3
+
+        pass_time(INTERVAL)
+
+        assert [ask(jti) for jti in ("0", "7", "14", "70", "new")] == [401, 200, 401, 401, 401]
+        asked = [int(each.query.get("suspended", 0)) for each in issuer.requests(PATH)[before:]]
+        assert asked == [0, *range(hour, hour + 3600, 600)]
+
+    def test_more_of_them_than_one_request_can_read(
+        self, issuer: Issuer, ask: Callable[..., int], pass_time: Callable[[float], None]
+    ) -> None:
+        issuer.suspended_span = 60
+        hour = int(time.time()) // 3600 * 3600 + 3600
+        issuer.suspended = {f"{minute}": hour + 60 * minute for minute in range(60)}
+
+        def answer_slowly(handler: BaseHTTPRequestHandler) -> None:
+            pass_time(1)
+            issuer.send_feed(handler, issuer.requests(PATH)[-1])
+
+        issuer.respond[PATH] = answer_slowly
+        statuses: list[int] = []
+        while len(statuses) < 30 and 200 not in statuses:
+            pass_time(0.2)
+            statuses.append(ask("live"))
+
+        assert 8 < len(statuses) < 30
+        assert set(statuses[:-1]) == {503}
+        asked = [each.query["suspended"] for each in issuer.requests(PATH) if "suspended" in each.query]
+        assert len(asked) == len(set(asked)) == 60
+        issuer.respond.clear()
+        assert {ask(jti) for jti in issuer.suspended} == {401}
+
+    def test_users_who_are_not_active_change_while_they_are_read(
+        self, issuer: Issuer, ask: Callable[..., int], pass_time: Callable[[float], None]
+    ) -> None:
+        issuer.suspended_span = 600
+        hour = int(time.time()) // 3600 * 3600 + 3600
+        issuer.suspended = {"early": hour, "late": hour + 3000}
+
+        def suspend_meanwhile(handler: BaseHTTPRequestHandler) -> None:
+            asked = issuer.requests(PATH)[-1]
+            if asked.query.get("suspended") == str(hour + 1200):
+                issuer.suspended["meanwhile"] = hour + 1
+            issuer.send_feed(handler, asked)
+
+        issuer.respond[PATH] = suspend_meanwhile
+        assert [ask(jti) for jti in ("early", "late", "meanwhile")] == [401, 401, 200]
+        pass_time(INTERVAL)
+        assert [ask(jti) for jti in ("early", "late", "meanwhile", "live")] == [401, 401, 401, 200]
 
 
 class TestMerging:
@@ -347,12 +435,6 @@ class TestMerging:
         pass_time(INTERVAL)
 
         assert (ask("phone"), ask("tablet"), ask("live")) == (401, 200, 200)
-
-    def test_a_server_that_knows_nothing_of_them(self, issuer: Issuer, ask: Callable[..., int]) -> None:
-        issuer.revoke("phone")
-        issuer.suspended_claims = issuer.feed_claims = {"suspended": None}
-
-        assert (ask("phone"), ask("live")) == (401, 200)
 
     def test_not_modified_without_having_been_asked(self, issuer: Issuer, ask: Callable[..., int]) -> None:
         issuer.respond[PATH] = lambda handler: send(handler, b"", 304)
@@ -486,14 +568,16 @@ class TestOrder:
         issuer.suspended = {"short, suspended": int(time.time()) + 5}
         ask()
         feed = revocation_feed_client.revocation_feed(f"{issuer.url}{PATH}")
-        assert (len(feed.revoked), len(feed.suspended)) == (2, 1)
+        assert len(feed.revoked) == 2
+        assert [len(hour.tokens) for hour in feed._suspended.values()] == [1]
         pass_time(2000)
         with time_machine.travel(time.time() + 2000, tick=True):
             issuer.ahead = 1
             ask()
 
-        assert (len(feed.revoked), len(feed.suspended)) == (1, 0)
+        assert len(feed.revoked) == 1
         assert "long" in feed.revoked
+        assert sum(len(hour.tokens) for hour in feed._suspended.values()) == 0
 
     def test_the_clocks_are_apart_as_far_as_the_server_lets_them(self) -> None:
         assert revocation_feed_client.CLOCKS_APART == CLOCK_LEEWAY
@@ -516,8 +600,10 @@ class TestVerifying:
             {"slices": ["60"]},
             {"slices": {"x": "x"}},
             {"slices": {"60": 1}},
+            {"suspended": None},
             {"suspended": ""},
-            {"suspended": {}},
+            {"suspended": {"3600": None}},
+            {"suspended": {"x": "x"}},
         ],
     )
     def test_what_a_feed_has_to_say(

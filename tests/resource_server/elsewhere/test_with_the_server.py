@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.test import RequestFactory
 
+from oauth_binding.authorization_server.endpoints import revocation_feed
 from oauth_binding.models import TokenPolicy
 from oauth_binding.resource_server import get_authenticator
 from tests.helpers.audiences import set_policy
@@ -170,6 +171,24 @@ def test_a_superseded_and_a_revoked_token_are_refused_within_the_interval(
 
     assert [api.call(token).status for token in (phone, laptop, tablet, new)] == [401, 200, 401, 200]
     assert api.call(phone).challenge == with_metadata(INVALID)
+
+
+@pytest.mark.usefixtures("feed_without_pause")
+def test_an_api_goes_on_with_a_server_that_was_restarted(
+    elsewhere: Callable[..., None], make_bound: Callable[..., Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = make_bound("jwt")
+    elsewhere("local")
+    api = Api()
+    phone, laptop = (site.bound(name).access for name in ("phone", "laptop"))
+    site.revoke(phone)
+    assert [api.call(token).status for token in (phone, laptop)] == [401, 200]
+
+    monkeypatch.setattr(revocation_feed, "_kept", revocation_feed._Kept())
+    site.revoke(laptop)
+    time.sleep(INTERVAL)
+
+    assert [api.call(token).status for token in (phone, laptop)] == [401, 401]
 
 
 def test_an_opaque_token(elsewhere: Callable[..., None], make_bound: Callable[..., Site]) -> None:
