@@ -117,7 +117,6 @@ ALIKE: Final[Tests] = (
     "console/test_login_sessions.py",
     "management",
     "sites/test_next_toolkit.py",
-    "sites/test_demands_of_before.py",
     "sites/test_toolkit_upgrade.py",
     "cluster",
     "concurrency/test_clocks.py",

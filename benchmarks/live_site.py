@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 BATCH = 10_000
-MIGRATIONS = [f"{number:04}" for number in range(1, 12)]
+MIGRATIONS = [f"{number:04}" for number in range(1, 6)]
 
 
 def main() -> None:

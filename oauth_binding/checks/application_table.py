@@ -40,8 +40,12 @@ def get_applications() -> Any:
         ) from error
     except (RuntimeError, AssertionError):
         return None  # pytest-django and SimpleTestCase keep a test from the database
-    # The newest of the columns are looked up, too: "migrate" checks before it makes them.
-    is_migrated = has_columns(alias, TokenPolicy) and model in dict(migrated_models(alias))
+    # "migrate" checks before it makes the columns, also where it was interrupted.
+    is_migrated = (
+        has_columns(alias, TokenPolicy)
+        and has_columns(alias, model)
+        and model in dict(migrated_models(alias))
+    )
     return model.objects.using(alias) if is_migrated else None
 
 

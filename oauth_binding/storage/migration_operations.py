@@ -100,10 +100,12 @@ def _repeat(change: Callable[[], None]) -> None:
             time.sleep(random.uniform(0, 1))  # noqa: S311
 
 
-class AddFieldWithoutIndex(AddField):
-    """``AddField``, but on PostgreSQL ``BuildIndex`` makes the field's index or unique constraint later.
+class AddColumn(AddField):
+    """``AddField`` of a field that may be null, or has a default in the database, to a table that is in use.
 
-    The column must be nullable: adding it is then a change of the catalogue only.
+    On PostgreSQL this changes the catalogue alone. The columns of a migration come at its end, one after the
+    other: nobody waits for the table while Django prepares the next operation, which takes the longer the
+    more models the site has. ``BuildIndex`` makes the index or unique constraint later.
     """
 
     def database_forwards(
@@ -118,15 +120,20 @@ class AddFieldWithoutIndex(AddField):
             return
         model = to_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
-            field = model._meta.get_field(self.name)
-            sql = "ALTER TABLE %s ADD COLUMN %s %s NULL"
+            field: Any = model._meta.get_field(self.name)
             quote = schema_editor.quote_name
-            column_type = field.db_type(schema_editor.connection)
-            schema_editor.execute(sql % (quote(model._meta.db_table), quote(field.column), column_type))
+            definition = f"{quote(field.column)} {field.db_type(schema_editor.connection)}"
+            if not field.null:
+                default, parameters = schema_editor.db_default_sql(field)
+                default %= tuple(map(schema_editor.quote_value, parameters))
+                definition += f" DEFAULT {default} NOT NULL"
+            schema_editor.deferred_sql.append(
+                f"ALTER TABLE {quote(model._meta.db_table)} ADD COLUMN {definition}"
+            )
 
 
 class BuildIndex(Operation):
-    """Build the index of a field that ``AddFieldWithoutIndex`` added, without blocking writes.
+    """Build the index of a field that ``AddColumn`` added, without blocking writes.
 
     Only PostgreSQL does that separately, and outside of a transaction; other databases have the index
     already. In a transaction of the site's, such as one that makes a new tenant, the table is locked

@@ -89,8 +89,7 @@ def test_a_refresh_keeps_the_mark(make_bound: Callable[..., Site], token_type: s
     assert looked_at(site) == [("phone", True)]
 
 
-def test_what_was_there_before_the_migration_is_marked(db: None, user: User, site: Site) -> None:
-    """Code that does not know the column inserts rows, too."""
+def test_a_row_of_code_that_does_not_know_the_mark_is_marked(db: None, user: User, site: Site) -> None:
     columns = ("application_id", "user_id", "binding_type", "binding_value", "reference", "name", "key")
     quote, now = connection.ops.quote_name, timezone.now()
     names = ", ".join(map(quote, [*columns, "created", "last_used"]))
