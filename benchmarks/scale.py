@@ -5,6 +5,9 @@
 ``feed``: so many JWTs were revoked within the last hour. A process of the server answers a consumer that
 knows nothing yet, and then asks again while more are revoked.
 
+``suspended``: users who are not active hold so many live JWTs, which expire within the next ten hours. A
+process of the server looks for them, and a consumer reads them, and asks again after a user is active again.
+
 ``devices``: a user with 1, 100, 10,000 and 100,000 devices, beside so many bindings of others, each with an
 access and a refresh token: how long the page takes, the list of the API, and signing out everywhere.
 
@@ -29,7 +32,7 @@ from statistics import median
 from typing import Any
 from urllib.request import urlopen
 
-DATABASE = "oauth_binding_scale"
+DATABASE = os.environ.get("BENCHMARK_DATABASE", "oauth_binding_scale")
 
 #: As of which primary key no user is made in SQL.
 _FREE = 1_000_000_000
@@ -67,6 +70,16 @@ def _feed(rows: int) -> None:
         print(f"the first head: {time.perf_counter() - started:.2f} s, {len(head):,} bytes")
         for name, value in call(consume, address).items():
             print(f"{name}: {value}")
+
+
+def _suspended(rows: int) -> None:
+    call(make_bindings, rows, 1, max(rows // 10, 1))
+    call(suspend)
+    for name, value in call(look_for_suspended).items():
+        print(f"{name}: {value}", flush=True)
+    with _server() as address:
+        for name, value in call(consume_suspended, address).items():
+            print(f"{name}: {value}", flush=True)
 
 
 def _devices(rows: int) -> None:
@@ -118,6 +131,7 @@ def _clearing(rows: int) -> None:
 
 PARTS: dict[str, Callable[[int], None]] = {
     "feed": _feed,
+    "suspended": _suspended,
     "devices": _devices,
     "growth": _growth,
     "sizes": _sizes,
@@ -411,13 +425,8 @@ def serve() -> None:
     server.serve_forever()
 
 
-def consume(address: str) -> dict[str, Any]:
-    """Return what a consumer takes that knows nothing, and then what asking again takes."""
+def configure_consumer(address: str) -> None:
     from django.conf import settings
-
-    from oauth_binding.models import RevokedToken
-    from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
-    from oauth_binding.resource_server.revocation_feed_client import revocation_feed
 
     base = address.removesuffix("revoked-tokens/")
     settings.OAUTH_RESOURCE_SERVER = {
@@ -428,6 +437,15 @@ def consume(address: str) -> dict[str, Any]:
         "REVOCATION_INTERVAL": 1,
         "REVOCATION_MAX_STALE": 600,
     }
+
+
+def consume(address: str) -> dict[str, Any]:
+    """Return what a consumer takes that knows nothing, and then what asking again takes."""
+    from oauth_binding.models import RevokedToken
+    from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
+    from oauth_binding.resource_server.revocation_feed_client import revocation_feed
+
+    configure_consumer(address)
     feed = revocation_feed(address)
     named = list(RevokedToken.objects.order_by("pk").values_list("jti", flat=True)[:1000])
     live = {"jti": "live", "exp": time.time() + 3600}
@@ -470,6 +488,81 @@ def consume(address: str) -> dict[str, Any]:
         waited.append(time.perf_counter() - started)
         worked.append(time.process_time() - cpu)
     found["asking again"] = f"{max(waited):.2f} s at most, {max(worked):.2f} s of CPU"
+    return found
+
+
+def suspend() -> None:
+    """Let all tokens be JWTs that expire within ten hours, and no user be active."""
+    from django.contrib.auth.models import User
+
+    _run(
+        "UPDATE oauth2_provider_accesstoken SET jti = left(token, 22),"
+        " expires = now() + interval '1 second' * (600 + random() * 35400)"
+    )
+    User.objects.update(is_active=False)
+    _run("VACUUM ANALYZE")
+
+
+def look_for_suspended() -> dict[str, str]:
+    """Return how long the server looks for them, and how long it takes to sign all of their pieces."""
+    from django.test import Client
+    from django.utils import timezone
+
+    from oauth_binding.authorization_server.revocation import feed
+
+    found = {}
+    before = _memory()
+    started, cpu = time.perf_counter(), time.process_time()
+    suspended = feed.read_suspended(timezone.now())
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    found["one look"] = f"{seconds:.2f} s, of which {cpu:.2f} s are the process's CPU"
+    started, size, pieces, client = time.perf_counter(), 0, 0, Client()
+    for hour in suspended.states:
+        position = hour
+        while position < hour + 3600:
+            size += len(client.get(f"/oauth2/revoked-tokens/?suspended={position}").content)
+            start, span = suspended.piece_at(position)
+            position, pieces = start + span, pieces + 1
+    found["signing all"] = f"{time.perf_counter() - started:.1f} s, {pieces} pieces, {size / 1e6:.0f} MB"
+    found["the server's memory"] = f"{_memory() - before:.0f} MB more"
+    return found
+
+
+def consume_suspended(address: str) -> dict[str, str]:
+    """Return what a consumer takes that knows nothing, and then what it takes after one user has changed."""
+    from django.contrib.auth.models import User
+
+    from oauth_binding.resource_server.errors import ServerUnavailableError
+    from oauth_binding.resource_server.revocation_feed_client import revocation_feed
+
+    configure_consumer(address)
+    feed = revocation_feed(address)
+
+    def ask() -> tuple[float, float, int]:
+        started, cpu, requests = time.perf_counter(), time.process_time(), 1
+        while True:
+            try:
+                feed.check({"jti": "live", "exp": time.time() + 3600})
+            except ServerUnavailableError:
+                requests += 1
+                time.sleep(0.2)
+            else:
+                return time.perf_counter() - started, time.process_time() - cpu, requests
+
+    before = _memory()
+    seconds, cpu, requests = ask()
+    found = {
+        "from nothing": f"{seconds:.1f} s, of which {cpu:.1f} s are the consumer's CPU,"
+        f" in {requests} requests",
+        "the consumer's memory": f"{_memory() - before:.0f} MB more",
+    }
+    User.objects.filter(pk=1).update(is_active=True)
+    started = time.perf_counter()
+    known = [*feed._suspended.values()]
+    while [*feed._suspended.values()] == known:
+        time.sleep(0.5)
+        ask()
+    found["after one user is active again"] = f"known after {time.perf_counter() - started:.1f} s"
     return found
 
 

@@ -6,6 +6,7 @@ sites that have replaced the methods involved with their own.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -90,8 +91,15 @@ def _is_plain() -> bool:
         access.delete is models.Model.delete,
     )
     is_saved_unheard = not (pre_save.has_listeners(refresh) or post_save.has_listeners(refresh))
-    if not all(own) or not is_saved_unheard or is_heard(access):
-        return False
+    return all(own) and is_saved_unheard and not is_heard(access) and _refers_alone(refresh, access)
+
+
+@functools.cache
+def _refers_alone(refresh: Any, access: Any) -> bool:
+    """Return whether no row but a refresh token's goes or changes with an access token that is deleted.
+
+    Django goes through all models for it; they are fixed once they are loaded, unlike who listens.
+    """
     if access._meta.parents or access._meta.private_fields:
         return False
     relations: list[Any] = list(get_candidate_relations_to_delete(access._meta))

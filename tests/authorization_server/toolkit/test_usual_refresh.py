@@ -13,6 +13,7 @@ from oauth2_provider.models import get_access_token_model, get_refresh_token_mod
 from oauth2_provider.oauth2_validators import OAuth2Validator
 
 from oauth_binding.authorization_server import BindingOAuth2Validator
+from oauth_binding.authorization_server.toolkit import usual_refresh
 from tests.helpers.client import Site
 from tests.helpers.provider import provider
 
@@ -142,12 +143,15 @@ def note_model(transactional_db: None) -> Iterator[Any]:
     try:
         with connection.schema_editor() as editor:
             editor.create_model(NoteOfToken)
+        # A site has its models from the start.
+        usual_refresh._refers_alone.cache_clear()
         yield NoteOfToken
         with connection.schema_editor() as editor:
             editor.delete_model(NoteOfToken)
     finally:
         del apps.all_models["auth"]["noteoftoken"]
         apps.clear_cache()
+        usual_refresh._refers_alone.cache_clear()
 
 
 def test_what_refers_to_an_unbound_token_goes_with_it(
