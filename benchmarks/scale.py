@@ -91,8 +91,10 @@ def _devices(rows: int) -> None:
 def _growth(rows: int) -> None:
     total = 0
     for size in (1000, rows):
-        call(make_bindings, size - total, 0, max(size // 10, 1))
-        total = size
+        while total < size:
+            part = min(size - total, 1_000_000)
+            call(make_bindings, part, total // 10, max(part // 10, 1))
+            total += part
         call(_execute, "CHECKPOINT")
         print(
             f"beside {size:,} bindings, of {_REQUESTS} requests each the median time, and the means",
@@ -216,6 +218,8 @@ def make_bindings(rows: int, first_user: int, users: int) -> None:
         client_id="scale",
         defaults={"client_type": "public", "authorization_grant_type": "password"},
     )
+    # Without a look-up for each foreign key of each row, which would all wait in memory until the end.
+    _run("SET session_replication_role = replica")
     _run(
         "WITH numbers AS (SELECT number, %s + number %% %s AS user_id,"
         "  md5(random()::text || number) AS value FROM generate_series(1, %s) AS number),"
@@ -233,6 +237,7 @@ def make_bindings(rows: int, first_user: int, users: int) -> None:
         " SELECT token, token, user_id, %s, id, binding_id, '[]', now(), now() FROM access",
         *(first_user, users, rows, application.pk, application.pk, application.pk),
     )
+    _run("SET session_replication_role = DEFAULT")
     _run("ANALYZE")
 
 
