@@ -11,9 +11,9 @@ process of the server looks for them, and a consumer reads them, and asks again 
 ``devices``: a user with 1, 100, 10,000 and 100,000 devices, beside so many bindings of others, each with an
 access and a refresh token: how long the page takes, the list of the API, and signing out everywhere.
 
-``growth``: requests of a user, beside a thousand bindings of others, and beside so many.
-
-``sizes``: how many bytes a row of each table takes on disk, with its indexes.
+``growth``: what a request of each kind costs beside a thousand bindings of others, and beside so many: time,
+statements, CPU time of the application and of the database, rows and log written; and how many bytes a row
+of each table takes on disk, with its indexes.
 
 ``clearing``: ``cleartokens`` and ``clearbindings`` end so many bindings with their pairs, beside logins.
 """
@@ -36,6 +36,9 @@ DATABASE = os.environ.get("BENCHMARK_DATABASE", "oauth_binding_scale")
 
 #: As of which primary key no user is made in SQL.
 _FREE = 1_000_000_000
+
+#: How many of a kind are sent, where the mean is asked for.
+_REQUESTS = 500
 
 #: A random value of 22 characters, as a ``jti`` has.
 _JTI = "translate(rtrim(encode(decode(md5(random()::text || number), 'hex'), 'base64'), '='), '+/', '-_')"
@@ -99,20 +102,24 @@ def _devices(rows: int) -> None:
 
 
 def _growth(rows: int) -> None:
-    print("milliseconds, the median of 200 requests each", flush=True)
     total = 0
     for size in (1000, rows):
-        call(make_bindings, size - total, 0, max(size // 10, 1))
-        total = size
-        times = call(time_requests, f"of {size}")
+        while total < size:
+            part = min(size - total, 1_000_000)
+            call(make_bindings, part, total // 10, max(part // 10, 1))
+            total += part
+        call(_execute, "CHECKPOINT")
         print(
-            f"{size:>12,} bindings: " + ", ".join(f"{name} {ms:.2f}" for name, ms in times.items()),
+            f"beside {size:,} bindings, of {_REQUESTS} requests each the median time, and the means",
             flush=True,
         )
-
-
-def _sizes(rows: int) -> None:
-    call(make_bindings, rows, 0, max(rows // 10, 1))
+        print(f"{'':<28}{'ms':>8}{'statements':>12}{'app, ms':>9}{'database, ms':>14}{'rows':>6}{'log':>12}")
+        for kind, costs in call(measure_requests, f"of {size}").items():
+            ms, statements, app, database, written, log = costs
+            print(
+                f"{kind:<28}{ms:>8.2f}{statements:>12}{app:>9.2f}{database:>14.2f}{written:>6.1f}{log:>12,.0f}",
+                flush=True,
+            )
     call(revoke, rows, 3600)
     for table, (heap, indexes) in call(measure_tables, rows).items():
         print(f"{table}: {heap} bytes a row, and {indexes} of indexes")
@@ -134,7 +141,6 @@ PARTS: dict[str, Callable[[int], None]] = {
     "suspended": _suspended,
     "devices": _devices,
     "growth": _growth,
-    "sizes": _sizes,
     "clearing": _clearing,
 }
 
@@ -226,6 +232,8 @@ def make_bindings(rows: int, first_user: int, users: int) -> None:
         client_id="scale",
         defaults={"client_type": "public", "authorization_grant_type": "password"},
     )
+    # Without a look-up for each foreign key of each row, which would all wait in memory until the end.
+    _run("SET session_replication_role = replica")
     _run(
         "WITH numbers AS (SELECT number, %s + number %% %s AS user_id,"
         "  md5(random()::text || number) AS value FROM generate_series(1, %s) AS number),"
@@ -243,6 +251,7 @@ def make_bindings(rows: int, first_user: int, users: int) -> None:
         " SELECT token, token, user_id, %s, id, binding_id, '[]', now(), now() FROM access",
         *(first_user, users, rows, application.pk, application.pk, application.pk),
     )
+    _run("SET session_replication_role = DEFAULT")
     _run("ANALYZE")
 
 
@@ -281,11 +290,8 @@ def sign_out() -> float:
     return (time.perf_counter() - started) * 1000
 
 
-def time_requests(name: str) -> dict[str, float]:
-    """Return the median time of each kind of request, in milliseconds.
-
-    :param name: what the user is called, who is a new one.
-    """
+def _requests_of(name: str) -> dict[str, Callable[[], Any]]:
+    """Return what sends a request of each kind, of a new user of this name."""
     from django.contrib.auth.models import User
     from django.test import Client
     from oauth2_provider.models import Application
@@ -321,29 +327,74 @@ def time_requests(name: str) -> dict[str, float]:
         form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
         pair.update(post("token", {**credentials("opaque"), **form}))
 
-    def call_api() -> None:
-        answer = client.get("/api/me/", headers={"Authorization": f"Bearer {pair['access_token']}"})
+    def call_api(token: str) -> None:
+        answer = client.get("/api/me/", headers={"Authorization": f"Bearer {token}"})
         assert answer.status_code == 200, answer.content
 
     numbers = iter(range(10_000))
-    requests: dict[str, Callable[[], Any]] = {
+    return {
         "login, seen id": lambda: login("opaque", "phone"),
         "login, new id": lambda: login("opaque", f"device {next(numbers)}"),
         "login, JWT that supersedes": lambda: login("jwt", "phone"),
         "refresh": refresh,
         "introspection": lambda: post("introspect", {**credentials("opaque"), "token": pair["access_token"]}),
-        "API": call_api,
+        "API": lambda: call_api(pair["access_token"]),
     }
-    return {kind: _median_of_200(request) for kind, request in requests.items()}
 
 
-def _median_of_200(request: Callable[[], Any]) -> float:
-    seconds = []
-    for _ in range(200):
-        started = time.perf_counter()
-        request()
-        seconds.append(time.perf_counter() - started)
-    return median(seconds) * 1000
+def measure_requests(name: str) -> dict[str, list[float]]:
+    """Return what a request of each kind costs.
+
+    Those are the median time in milliseconds, statements, milliseconds of CPU of this process, which includes
+    Django's test client, and of PostgreSQL's, rows written, and bytes of its log.
+
+    :param name: what the user is called, who is a new one.
+    """
+    from django.db import connection
+
+    statements = 0
+
+    def count(execute: Any, *arguments: Any) -> Any:
+        nonlocal statements
+        statements += 1
+        return execute(*arguments)
+
+    costs = {}
+    for kind, request in _requests_of(name).items():
+        for _ in range(100):
+            request()
+        statements = 0
+        with connection.execute_wrapper(count):
+            request()
+        seconds = []
+        before = [time.process_time(), *_measure_database()]
+        for _ in range(_REQUESTS):
+            started = time.perf_counter()
+            request()
+            seconds.append(time.perf_counter() - started)
+        after = [time.process_time(), *_measure_database()]
+        app, database, written, log = (
+            (now - then) / _REQUESTS for then, now in zip(before, after, strict=True)
+        )
+        costs[kind] = [median(seconds) * 1000, statements, app * 1000, database * 1000, written, log]
+    return costs
+
+
+def _measure_database() -> list[float]:
+    """Return the CPU time of this connection's process in seconds, rows and bytes of log written so far."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush(), pg_backend_pid()")
+        ((_, pid),) = cursor.fetchall()
+        cursor.execute(
+            "SELECT (SELECT sum(n_tup_ins + n_tup_upd + n_tup_del) FROM pg_stat_user_tables),"
+            " pg_current_wal_insert_lsn() - '0/0'"
+        )
+        ((written, log),) = cursor.fetchall()
+    with open(f"/proc/{pid}/stat") as file:
+        user, system = file.read().rpartition(")")[2].split()[11:13]
+    return [(int(user) + int(system)) / os.sysconf("SC_CLK_TCK"), float(written), float(log)]
 
 
 def measure_tables(rows: int) -> dict[str, tuple[int, int]]:
