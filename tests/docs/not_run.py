@@ -53,6 +53,10 @@ NOT_RUN: Final = {
         "$ pip install -e '.[benchmark]'",
     ): "needs a clone of another project",
     (
+        "docs/sizing.md",
+        "$ TEST_DATABASE=postgresql python -m benchmarks.scale growth",
+    ): "takes an hour",
+    (
         "docs/speed.md",
         "# Statements that PostgreSQL prepares",
     ): "PostgreSQL's: the suite runs with these options by TEST_PREPARED=1",
