@@ -18,6 +18,8 @@ _DATE: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 #: The ``jti`` of a token, or a moment.
 _RANDOM_NAME: Final = re.compile(r"[\w-]{22}|\d{10}")
 _DIGEST: Final = re.compile("[0-9a-f]{32}")
+#: How many tokens there are, and a sum that depends on which.
+_STATE: Final = re.compile(r"(\d+)\.\d{6,}")
 
 
 class Tokens:
@@ -105,6 +107,10 @@ def assert_alike(shown: Any, answered: Any, tokens: Tokens, member: str = "") ->
         assert len(answered) == len(shown), message
     elif isinstance(shown, str) and _DIGEST.fullmatch(shown):
         assert _DIGEST.fullmatch(answered), message
+    elif isinstance(shown, str) and (state := _STATE.fullmatch(shown)):
+        found = _STATE.fullmatch(answered)
+        assert found, message
+        assert found[1] == state[1], message
     elif isinstance(shown, str) and _DATE.fullmatch(shown):
         assert _DATE.fullmatch(answered), message
     else:
