@@ -122,8 +122,16 @@ ALIKE: Final[Tests] = (
     "concurrency/test_clocks.py",
 )
 
-#: Walks through many states, and tables, which take long and have run on another server.
+#: Walks through many states, tables and pages, which take long and have run on another server.
 WALKS: Final[Tests] = (
+    "console/test_admin.py",
+    "console/test_admin_sites.py",
+    "console/test_exports.py",
+    "console/test_history.py",
+    "console/test_what_devices_look_like.py",
+    "devices/test_personal_data.py",
+    "sites/test_swapped_models.py",
+    "ended/test_browsers.py",
     "authorization_server/issuing/test_state_machine.py",
     "authorization_server/issuing/test_within_the_grant.py",
     "ended/test_logout.py",
