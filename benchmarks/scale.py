@@ -327,8 +327,8 @@ def _requests_of(name: str) -> dict[str, Callable[[], Any]]:
         form = {"grant_type": "refresh_token", "refresh_token": pair["refresh_token"]}
         pair.update(post("token", {**credentials("opaque"), **form}))
 
-    def call_api(token: str) -> None:
-        answer = client.get("/api/me/", headers={"Authorization": f"Bearer {token}"})
+    def call_api() -> None:
+        answer = client.get("/api/me/", headers={"Authorization": f"Bearer {pair['access_token']}"})
         assert answer.status_code == 200, answer.content
 
     numbers = iter(range(10_000))
@@ -338,7 +338,7 @@ def _requests_of(name: str) -> dict[str, Callable[[], Any]]:
         "login, JWT that supersedes": lambda: login("jwt", "phone"),
         "refresh": refresh,
         "introspection": lambda: post("introspect", {**credentials("opaque"), "token": pair["access_token"]}),
-        "API": lambda: call_api(pair["access_token"]),
+        "API": call_api,
     }
 
 
@@ -476,8 +476,11 @@ def serve() -> None:
     server.serve_forever()
 
 
-def configure_consumer(address: str) -> None:
+def _consumer(address: str) -> Any:
+    """Return the feed as an API elsewhere has it, which knows nothing yet."""
     from django.conf import settings
+
+    from oauth_binding.resource_server.revocation_feed_client import revocation_feed
 
     base = address.removesuffix("revoked-tokens/")
     settings.OAUTH_RESOURCE_SERVER = {
@@ -488,33 +491,35 @@ def configure_consumer(address: str) -> None:
         "REVOCATION_INTERVAL": 1,
         "REVOCATION_MAX_STALE": 600,
     }
+    return revocation_feed(address)
+
+
+def _ask(feed: Any) -> tuple[float, float, int]:
+    """Ask until a token can be checked, and return the seconds, those of CPU, and how often it was asked."""
+    from oauth_binding.resource_server.errors import ServerUnavailableError
+
+    started, cpu, requests = time.perf_counter(), time.process_time(), 1
+    while True:
+        try:
+            feed.check({"jti": "live", "exp": time.time() + 3600})
+        except ServerUnavailableError:
+            requests += 1
+            time.sleep(0.2)
+        else:
+            return time.perf_counter() - started, time.process_time() - cpu, requests
 
 
 def consume(address: str) -> dict[str, Any]:
     """Return what a consumer takes that knows nothing, and then what asking again takes."""
     from oauth_binding.models import RevokedToken
-    from oauth_binding.resource_server.errors import RefusedTokenError, ServerUnavailableError
-    from oauth_binding.resource_server.revocation_feed_client import revocation_feed
+    from oauth_binding.resource_server.errors import RefusedTokenError
 
-    configure_consumer(address)
-    feed = revocation_feed(address)
+    feed = _consumer(address)
     named = list(RevokedToken.objects.order_by("pk").values_list("jti", flat=True)[:1000])
     live = {"jti": "live", "exp": time.time() + 3600}
 
-    def ask() -> int:
-        requests = 1
-        while True:
-            try:
-                feed.check(live)
-            except ServerUnavailableError:
-                requests += 1
-                time.sleep(0.2)
-            else:
-                return requests
-
-    memory, started, cpu = _memory(), time.perf_counter(), time.process_time()
-    requests = ask()
-    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    memory = _memory()
+    seconds, cpu, requests = _ask(feed)
     found = {
         "from nothing": f"{seconds:.1f} s, of which {cpu:.1f} s are the consumer's CPU;"
         f" the first {requests - 1} requests were answered 503",
@@ -534,10 +539,9 @@ def consume(address: str) -> dict[str, Any]:
     for _ in range(5):
         revoke(280, 1)
         time.sleep(1.1)
-        started, cpu = time.perf_counter(), time.process_time()
-        ask()
-        waited.append(time.perf_counter() - started)
-        worked.append(time.process_time() - cpu)
+        seconds, cpu, _requests = _ask(feed)
+        waited.append(seconds)
+        worked.append(cpu)
     found["asking again"] = f"{max(waited):.2f} s at most, {max(worked):.2f} s of CPU"
     return found
 
@@ -583,25 +587,10 @@ def consume_suspended(address: str) -> dict[str, str]:
     """Return what a consumer takes that knows nothing, and then what it takes after one user has changed."""
     from django.contrib.auth.models import User
 
-    from oauth_binding.resource_server.errors import ServerUnavailableError
-    from oauth_binding.resource_server.revocation_feed_client import revocation_feed
-
-    configure_consumer(address)
-    feed = revocation_feed(address)
-
-    def ask() -> tuple[float, float, int]:
-        started, cpu, requests = time.perf_counter(), time.process_time(), 1
-        while True:
-            try:
-                feed.check({"jti": "live", "exp": time.time() + 3600})
-            except ServerUnavailableError:
-                requests += 1
-                time.sleep(0.2)
-            else:
-                return time.perf_counter() - started, time.process_time() - cpu, requests
+    feed = _consumer(address)
 
     before = _memory()
-    seconds, cpu, requests = ask()
+    seconds, cpu, requests = _ask(feed)
     found = {
         "from nothing": f"{seconds:.1f} s, of which {cpu:.1f} s are the consumer's CPU,"
         f" in {requests} requests",
@@ -612,7 +601,7 @@ def consume_suspended(address: str) -> dict[str, str]:
     known = [*feed._suspended.values()]
     while [*feed._suspended.values()] == known:
         time.sleep(0.5)
-        ask()
+        _ask(feed)
     found["after one user is active again"] = f"known after {time.perf_counter() - started:.1f} s"
     return found
 
