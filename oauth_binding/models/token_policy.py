@@ -26,6 +26,9 @@ MAX_AUDIENCES_LENGTH: Final = 4_096
 #: The scope of tokens that outlast a logout (OpenID Connect Core section 11).
 OFFLINE_ACCESS: Final = "offline_access"
 
+#: Where an application that has no policy keeps the one that ``policy_of`` returns.
+_DEFAULT: Final = "_default_token_policy"
+
 
 class Demand(models.TextChoices):
     """How strictly something is demanded of a client; the steps of turning a demand on."""
@@ -263,7 +266,11 @@ def policy_of(application: Any) -> TokenPolicy:
     try:
         policy: TokenPolicy = application.token_policy
     except TokenPolicy.DoesNotExist:
-        return TokenPolicy()
+        # A request asks for it ten times.
+        attributes = vars(application)
+        if _DEFAULT not in attributes:
+            attributes[_DEFAULT] = TokenPolicy()
+        policy = attributes[_DEFAULT]
     return policy
 
 

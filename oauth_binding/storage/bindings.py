@@ -18,6 +18,7 @@ from oauth_binding.core.signals import binding_created, is_wanted, send_after_co
 from oauth_binding.models import TokenBinding, sighting
 from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.chunks import in_chunks
+from oauth_binding.storage.insertion import create_or_update
 from oauth_binding.storage.liveness import is_live
 
 #: ``TokenBinding.last_used`` is behind by at most this much, so that reuse seldom writes.
@@ -161,8 +162,6 @@ def _returns_rows(connection: Any) -> bool:
 
 def _insert_locked(binding: TokenBinding, facts: DeviceFacts | None, name: str) -> None:
     using = write_alias(TokenBinding)
-    features = connections[using].features
-    bindings = written(TokenBinding)
     first = {} if facts is None else sighting("first", facts)
     last = {} if facts is None else sighting("last", facts)
     for column, value in {**first, **last}.items():
@@ -173,18 +172,11 @@ def _insert_locked(binding: TokenBinding, facts: DeviceFacts | None, name: str) 
         # Until now, it may only have been the gate of devices (see storage/devices.py).
         gate = TokenBinding._base_manager.using(using).filter(key=binding.key, may_be_live=None)
         gate.update(created=binding.created, **first)
-    # In one statement: on MariaDB, those that wait for the one that inserts the row would deadlock if they
-    # then locked it in another statement.
-    bindings.bulk_create(
-        [binding],
-        update_conflicts=True,
-        unique_fields=["key"] if features.supports_update_conflicts_with_target else None,
-        update_fields=["last_used", "may_be_live", *last],
-    )
-    if not features.can_return_rows_from_bulk_insert:
-        binding.pk = bindings.values_list("pk", flat=True).get(key=binding.key)
+    # In one statement: those that wait for who inserts the row would deadlock on MariaDB, if they then locked
+    # it in another.
+    create_or_update(using, binding, "key", ("last_used", "may_be_live", *last))
     if is_wanted(binding_created, TokenBinding):
-        # If the row existed, it was made at another time.
-        made = bindings.filter(key=binding.key, created=binding.created)
+        # What was there before was made at another time.
+        made = written(TokenBinding).filter(key=binding.key, created=binding.created)
         if made.exists():
             send_after_commit(binding_created, TokenBinding, using, binding=binding, facts=facts)

@@ -16,15 +16,19 @@ import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Exists, OuterRef
 
 from oauth_binding.core.databases import write_alias, written
 from oauth_binding.models import TokenBinding
+from oauth_binding.storage import users
 from oauth_binding.storage.chunks import in_chunks
+from oauth_binding.storage.insertion import create_or_update
 from oauth_binding.storage.liveness import live_access_tokens, live_refresh_tokens
-from oauth_binding.storage.prepared_sql import takes_several_statements
+from oauth_binding.storage.prepared_sql import Statement, execute_all
 from oauth_binding.storage.tokens import access_tokens, refresh_tokens
+from oauth_binding.storage.users import LockedUser
 
 
 class MarkedDevice(NamedTuple):
@@ -45,35 +49,51 @@ def lock_and_count(binding: TokenBinding, at_most: int) -> int:
     :param at_most: where counting stops.
     """
     using = write_alias(TokenBinding)
-    connection: Any = connections[using]
+    return _count(
+        using, binding, at_most, *execute_all(using, _locking_and_counting(using, binding, at_most))
+    )
+
+
+def share_user_and_count(binding: TokenBinding, at_most: int) -> tuple[LockedUser | None, int]:
+    """Do what ``users.share`` does with the user of a binding, and then what ``lock_and_count`` does.
+
+    :param binding: as for ``lock_and_count``.
+    :param at_most: the same.
+    """
+    using = write_alias(TokenBinding)
+    if write_alias(get_user_model()) != using:
+        return users.share(binding.user_id), lock_and_count(binding, at_most)
+    query = users.select(binding.user_id, "share")
+    (_number, row), locked, counted = execute_all(
+        using, [query.statement, *_locking_and_counting(using, binding, at_most)]
+    )
+    return users.read(query, row), _count(using, binding, at_most, locked, counted)
+
+
+def _locking_and_counting(using: str, binding: TokenBinding, at_most: int) -> list[Statement]:
     lock, count = _statements(using)
-    of_lock, of_count = [binding.shared_key], _counted(binding, at_most)
-    with connection.cursor() as cursor:
-        # After several statements, psycopg2 only has the result of the last.
-        if takes_several_statements(connection) and connection.Database.__name__ == "psycopg":
-            cursor.execute(f"{lock}; {count}", [*of_lock, *of_count])
-            is_locked = cursor.rowcount
-            cursor.nextset()
-        else:
-            cursor.execute(lock, of_lock)
-            is_locked = cursor.rowcount
-            cursor.execute(count, of_count)
-        number: int = cursor.fetchone()[0]
-    if is_locked:
+    return [(lock, [binding.shared_key]), (count, _counted(binding, at_most))]
+
+
+def _count(
+    using: str, binding: TokenBinding, at_most: int, locked: tuple[int, Any], counted: tuple[int, Any]
+) -> int:
+    """Return what was counted while the gate was locked.
+
+    :param locked: the result of what locks the gate, which may not be there yet.
+    :param counted: that of what counts.
+    """
+    is_there, _row = locked
+    if is_there:
+        number: int = counted[1][0]
         return number
     _make_gate(using, binding)
     return count_marked(binding, at_most)
 
 
 def _make_gate(using: str, binding: TokenBinding) -> None:
-    features = connections[using].features
-    # Another request may make it at the same moment; this waits for it.
-    TokenBinding._base_manager.using(using).bulk_create(
-        [binding.shared()],
-        update_conflicts=True,
-        unique_fields=["key"] if features.supports_update_conflicts_with_target else None,
-        update_fields=["revision"],
-    )
+    # Another request may make it at the same moment, and is waited for.
+    create_or_update(using, binding.shared(), "key", ("revision",))
 
 
 def count_marked(binding: TokenBinding, at_most: int) -> int:

@@ -7,8 +7,8 @@ these.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from django.db import connections, models
@@ -21,12 +21,31 @@ Lock = Literal["", "share", "update"]
 _SHARED: Final = {"postgresql": " FOR SHARE", "mysql": " LOCK IN SHARE MODE"}
 
 
+#: SQL and its parameters.
+Statement = tuple[str, Sequence[Any]]
+
+
 @dataclass(frozen=True, slots=True)
-class _Select:
+class Select:
+    """A query for values of a row, to be executed with its parameters."""
+
     sql: str
     parameters: tuple[Any, ...]
     #: Which values are converted, and how: index, converter and the expression that it is given.
     converters: list[tuple[int, Callable[..., Any], Any]]
+
+    @property
+    def statement(self) -> Statement:
+        return self.sql, self.parameters
+
+    def read(self, connection: Any, row: Any) -> list[Any] | None:
+        """Return the values in a row that the database has returned, or None."""
+        if row is None:
+            return None
+        values = list(row)
+        for index, convert, expression in self.converters:
+            values[index] = convert(values[index], expression, connection)
+        return values
 
 
 def fetch(
@@ -54,23 +73,29 @@ def fetch(
     :param manager: which of the model's managers has the row.
     """
     connection = connections[using]
-    if type(getattr(model, manager)).get_queryset is models.Manager.get_queryset:
-        select = _prepare(using, model, manager, field, names, lock)
-        column = model._meta.pk if field == "pk" else model._meta.get_field(field)
-        parameters: Any = [column.get_db_prep_value(value, connection)]
-    else:
-        # A manager may choose among the rows, and not always the same ones.
-        select = _write(using, model, manager, field, value, names, lock)
-        parameters = select.parameters
+    query = select(using, model, field, value, names, lock=lock, manager=manager)
     with connection.cursor() as cursor:
-        cursor.execute(select.sql, parameters)
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    values = list(row)
-    for index, convert, expression in select.converters:
-        values[index] = convert(values[index], expression, connection)
-    return values
+        cursor.execute(*query.statement)
+        return query.read(connection, cursor.fetchone())
+
+
+def select(
+    using: str,
+    model: Any,
+    field: str,
+    value: Any,
+    names: tuple[str, ...],
+    *,
+    lock: Lock = "",
+    manager: str = "objects",
+) -> Select:
+    """Return the query that ``fetch`` executes, which has the same parameters."""
+    if type(getattr(model, manager)).get_queryset is not models.Manager.get_queryset:
+        # It may choose among the rows, and not always the same.
+        return _write(using, model, manager, field, value, names, lock)
+    column = model._meta.pk if field == "pk" else model._meta.get_field(field)
+    prepared = _prepare(using, model, manager, field, names, lock)
+    return replace(prepared, parameters=(column.get_db_prep_value(value, connections[using]),))
 
 
 def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...] = ()) -> Any:
@@ -123,7 +148,7 @@ def _related_model(model: Any, path: str) -> Any:
 
 def _write(
     using: str, model: Any, manager: str, field: str, value: Any, names: tuple[str, ...], lock: Lock
-) -> _Select:
+) -> Select:
     shared = _SHARED.get(connections[using].vendor, "") if lock == "share" else ""
     rows = getattr(model, manager).using(using).filter(**{field: value}).values_list(*names)
     if lock and not shared:
@@ -134,14 +159,39 @@ def _write(
     converters = [
         (index, convert, expression) for index, (chain, expression) in found.items() for convert in chain
     ]
-    return _Select(sql + shared, tuple(parameters), converters)
+    return Select(sql + shared, tuple(parameters), converters)
 
 
 @functools.cache
-def _prepare(using: str, model: Any, manager: str, field: str, names: tuple[str, ...], lock: Lock) -> _Select:
+def _prepare(using: str, model: Any, manager: str, field: str, names: tuple[str, ...], lock: Lock) -> Select:
     return _write(using, model, manager, field, 0, names, lock)
 
 
 def takes_several_statements(connection: Any) -> bool:
     """Return whether statements can be sent together, which saves a round trip."""
     return connection.vendor == "postgresql" and not connection.features.uses_server_side_binding
+
+
+def execute_all(using: str, statements: Sequence[Statement]) -> list[tuple[int, Any]]:
+    """Execute statements one after the other, sent together where the database takes them so.
+
+    Return of each how many rows it was about, and the first row that it has returned, or None.
+
+    :param using: alias of the database.
+    """
+    connection: Any = connections[using]
+    # Of several statements, psycopg2 has the result of the last alone.
+    is_together = takes_several_statements(connection) and connection.Database.__name__ == "psycopg"
+    if is_together:
+        parameters = [parameter for _sql, parameters in statements for parameter in parameters]
+        statements = [("; ".join(sql for sql, _parameters in statements), parameters)]
+    results = []
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(*statement)
+            goes_on = True
+            while goes_on:
+                row = None if cursor.description is None else cursor.fetchone()
+                results.append((cursor.rowcount, row))
+                goes_on = is_together and cursor.nextset()
+    return results

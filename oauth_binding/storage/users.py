@@ -12,6 +12,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
+from django.db import connections
 
 from oauth_binding.core.databases import write_alias
 from oauth_binding.storage import prepared_sql
@@ -60,15 +61,38 @@ def inactive() -> Any:
 
 
 def _fetch(pk: Any, lock: prepared_sql.Lock) -> LockedUser | None:
+    query = select(pk, lock)
+    ((_count, row),) = prepared_sql.execute_all(write_alias(get_user_model()), [query.statement])
+    return read(query, row)
+
+
+def select(pk: Any, lock: prepared_sql.Lock) -> prepared_sql.Select:
+    """Return the query that locks the row of a user, for ``read``.
+
+    :param pk: the user's primary key.
+    :param lock: whether the row is locked with others who issue, or alone.
+    """
     model = get_user_model()
-    names = tuple(name for name in ("is_active", "password") if _has_column(model, name))
-    values = prepared_sql.fetch(
-        write_alias(model), model, "pk", pk, ("pk", *names), lock=lock, manager="_base_manager"
-    )
+    names = ("pk", *_names(model))
+    return prepared_sql.select(write_alias(model), model, "pk", pk, names, lock=lock, manager="_base_manager")
+
+
+def read(query: prepared_sql.Select, row: Any) -> LockedUser | None:
+    """Return what the row of a user says; None where it is gone.
+
+    :param query: that of ``select``.
+    :param row: what it has returned.
+    """
+    model = get_user_model()
+    values = query.read(connections[write_alias(model)], row)
     if values is None:
         return None
-    row = dict(zip(names, values[1:], strict=True))
-    return LockedUser(bool(row.get("is_active", True)), row.get("password"))
+    said = dict(zip(_names(model), values[1:], strict=True))
+    return LockedUser(bool(said.get("is_active", True)), said.get("password"))
+
+
+def _names(model: Any) -> tuple[str, ...]:
+    return tuple(name for name in ("is_active", "password") if _has_column(model, name))
 
 
 def _has_column(model: Any, name: str) -> bool:

@@ -12,11 +12,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from oauth_binding.authorization_server import revoke_binding
 from oauth_binding.models import TokenBinding
-from oauth_binding.storage import bindings, devices
+from oauth_binding.storage import bindings, devices, users
 from tests.helpers.client import Site
 from tests.helpers.rows import access_token_row, expire, make_devices
 
@@ -47,6 +48,33 @@ def test_it_is_the_count_of_what_is_marked(site: Site, make_bound: Callable[...,
     assert devices.count_marked(new(site), 10) == len(devices.marked_devices(new(site))) == 2
     with transaction.atomic():
         assert devices.lock_and_count(new(site), 10) == 2
+
+
+@pytest.mark.parametrize("names", [(), ("phone",), ("phone", "laptop")])
+def test_the_user_is_locked_before(site: Site, names: tuple[str, ...]) -> None:
+    for name in names:
+        site.bound(name)
+    user: Any = site.user
+
+    with transaction.atomic(), CaptureQueriesContext(connection) as captured:
+        locked, number = devices.share_user_and_count(new(site), 10)
+
+    assert (locked, number) == (users.LockedUser(is_active=True, password=user.password), len(names))
+    statements = "; ".join(query["sql"] for query in captured.captured_queries)
+    order = [
+        statements.index(part)
+        for part in (user._meta.db_table, connection.ops.quote_name("revision"), "COUNT(*)")
+    ]
+    assert order == sorted(order)
+
+
+def test_a_user_who_is_gone(site: Site) -> None:
+    user: Any = site.user
+    binding = new(site)
+    user.delete()
+
+    with transaction.atomic():
+        assert devices.share_user_and_count(binding, 10)[0] is None
 
 
 @pytest.mark.parametrize("at_most", [1, 2, 3, 4])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import textwrap
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -18,23 +16,9 @@ from django.utils import timezone
 from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
 
 from oauth_binding.models import RevokedToken, TokenBinding
-from oauth_binding.storage import ending, prepared_sql, refreshed, slots, tokens
+from oauth_binding.storage import prepared_sql, refreshed, slots
 from tests.helpers.client import Site
-
-NAMESPACE = {**vars(tokens), **vars(ending), "Left": refreshed.Left}
-
-
-def orm_form(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the form of a function that its docstring shows."""
-    _text, _colons, rest = inspect.cleandoc(function.__doc__ or "").partition("::\n\n")
-    block = [line for line in rest.split("\n\n:param")[0].splitlines() if line.strip()]
-    body = textwrap.dedent("\n".join(block)).splitlines()
-    body[-1] = f"return {body[-1]}"
-    parameters = ", ".join(inspect.signature(function).parameters)
-    namespace = dict(NAMESPACE)
-    exec(f"def form({parameters}):\n" + textwrap.indent("\n".join(body), "    "), namespace)
-    form: Callable[..., Any] = namespace["form"]
-    return form
+from tests.helpers.orm_forms import Undone, orm_form, rows_of
 
 
 @pytest.fixture
@@ -42,20 +26,9 @@ def site(make_bound: Callable[..., Site]) -> Site:
     return make_bound()
 
 
-def rows_of(model: Any) -> list[dict[str, Any]]:
-    return [
-        {field.attname: getattr(row, field.attname) for field in model._meta.concrete_fields}
-        for row in model.objects.order_by("pk")
-    ]
-
-
 def what_there_is() -> tuple[Any, ...]:
     named = list(RevokedToken.objects.order_by("jti").values_list("jti", "expires", "revoked"))
     return rows_of(get_access_token_model()), rows_of(get_refresh_token_model()), named
-
-
-class Undone(Exception):
-    pass
 
 
 def what_it_leaves(function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:

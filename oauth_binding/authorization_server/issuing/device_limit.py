@@ -56,17 +56,20 @@ def refuse_beforehand(plan: BoundPlan, request: Request) -> None:
         _choose(plan, request, limit)
 
 
-def make_room(writer: TokenWriter, plan: BoundPlan, request: Request, limit: int) -> None:
-    """Make room for the device of a request, unless it is one of those that are there already.
+def make_room(writer: TokenWriter, plan: BoundPlan, request: Request, limit: int, number: int | None) -> None:
+    """Let there be one device less than allowed, or none but others: the request's own may be among them.
 
     It is called before the binding is locked.
 
     :param limit: what ``limit_for`` has returned.
+    :param number: how many were counted in this transaction under the lock on the gate; None where none were.
     :raises InvalidGrantError: there are as many as allowed, and the application refuses more.
     :raises DeviceLimitError: what was found has to be looked at under an exclusive lock.
     """
     state = state_of(request)
-    if devices.lock_and_count(plan.binding, limit) < limit:
+    if number is None:
+        number = devices.lock_and_count(plan.binding, limit)
+    if number < limit:
         return
     chosen = _choose(plan, request, limit)
     if chosen is None:

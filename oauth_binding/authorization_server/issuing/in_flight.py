@@ -39,8 +39,17 @@ def check_user(request: Request) -> None:
     if user is None:
         return
     state = state_of(request)
+    check_locked_user(request, users.lock(user.pk) if state.signs_devices_out else users.share(user.pk))
+
+
+def check_locked_user(request: Request, current: users.LockedUser | None) -> None:
+    """Check user and login session of a request again, whose user's row is locked.
+
+    :param request: as for ``check_user``, which raises the same.
+    :param current: what the row says; None where it is gone.
+    """
+    user, state = user_of(request), state_of(request)
     has_row = any((state.refresh_token, state.code, state.device_code, state.exchange))
-    current = users.lock(user.pk) if state.signs_devices_out else users.share(user.pk)
     if current is None or not current.is_active:
         raise refusal(request)
     if not has_row and _has_other_password(user, current):

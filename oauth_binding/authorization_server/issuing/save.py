@@ -23,7 +23,12 @@ from oauth_binding.authorization_server.issuing.device_limit import (
     limit_for,
     make_room,
 )
-from oauth_binding.authorization_server.issuing.in_flight import UserChangedError, check_user, refusal
+from oauth_binding.authorization_server.issuing.in_flight import (
+    UserChangedError,
+    check_locked_user,
+    check_user,
+    refusal,
+)
 from oauth_binding.authorization_server.issuing.plan import (
     adopt_changes,
     adopt_rotation,
@@ -51,7 +56,7 @@ from oauth_binding.models import (
     TokenExchange,
 )
 from oauth_binding.proof.dpop import DPOP
-from oauth_binding.storage import bindings, codes, prepared_sql, slots
+from oauth_binding.storage import bindings, codes, devices, prepared_sql, slots
 from oauth_binding.storage.attempts import (
     OutdatedError,
     in_transaction,
@@ -186,16 +191,34 @@ def _save_bound(writer: TokenWriter, plan: BoundPlan, request: Request, token: d
         return
     save_exchange(plan)
     with tokens_transaction():
-        check_user(request)
+        counted = _check_user_and_count(plan, request)
         _redeem(request)
-        _lock_binding(writer, plan, request)
+        _lock_binding(writer, plan, request, counted)
         _check_presented(request)
         access = _write(writer, plan, request, token)
         _note_redeemed(request, access.pk)
 
 
-def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request) -> None:
-    """Lock the binding of a plan; if it has no live token, after other devices have made room for it."""
+def _check_user_and_count(plan: BoundPlan, request: Request) -> int | None:
+    """Check the user of a request, and count the devices where nothing else is locked before that.
+
+    Return how many there are, up to the limit; None where they were not counted.
+    """
+    state, limit = state_of(request), limit_for(plan, request)
+    is_between = state.code is not None or state.device_code is not None
+    if limit is None or not may_reuse(plan) or state.signs_devices_out or is_between:
+        check_user(request)
+        return None
+    current, counted = devices.share_user_and_count(plan.binding, limit)
+    check_locked_user(request, current)
+    return counted
+
+
+def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request, counted: int | None) -> None:
+    """Lock the binding of a plan; for one that has no live token, after others have made room for it.
+
+    :param counted: what ``_check_user_and_count`` has returned.
+    """
     limit, name = limit_for(plan, request), state_of(request).device_name
     facts = _facts_of_device(plan, request)
     if limit is None:
@@ -205,7 +228,7 @@ def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request) -> Non
         return
     # Whether its slot is taken is only known for an opaque token.
     if may_reuse(plan) or not bindings.lock_occupied(plan.binding, plan.slot, facts):
-        make_room(writer, plan, request, limit)
+        make_room(writer, plan, request, limit, counted)
         bindings.lock(plan.binding, facts, is_expected=False, name=name)
 
 

@@ -110,6 +110,7 @@ from oauth_binding.resource_server.bearer import InvalidTokenError, tell_refusal
 from oauth_binding.storage import codes, prepared_sql
 from oauth_binding.storage.attempts import in_transaction, repeat
 from oauth_binding.storage.ending import add_to_revocation_feed
+from oauth_binding.storage.insertion import save_new
 from oauth_binding.storage.last_used import note_use
 from oauth_binding.storage.liveness import is_live, refresh_token_expiry, repeatable_until
 from oauth_binding.storage.logins import login_started
@@ -647,12 +648,13 @@ class BindingOAuth2Validator(OAuth2Validator):
             _keep_claims(row, plan.access.text)
         else:
             self._set_token_value(row, plan.access.text)
-        if plan.successor is not None:
-            # In the same row: a new one that refers to a revoked refresh token may meet cleartokens deleting
-            # that token.
+        if plan.successor is None:
+            save_new(row)
+        else:
+            # In its row: a new one that refers to a revoked refresh token may meet cleartokens deleting that.
             row.pk, row.created = plan.successor.pk, timezone.now()
-        # Django takes a row for new if its primary key has a default, such as a UUID.
-        row.save(force_update=plan.successor is not None)
+            # Django takes one for new whose primary key has a default, such as a UUID.
+            row.save(force_update=True)
         return row
 
     def _create_refresh_token(
@@ -684,7 +686,7 @@ class BindingOAuth2Validator(OAuth2Validator):
             binding_session_id=access_token.binding_session_id,
         )
         self._set_token_value(row, refresh_token_code)
-        row.save()
+        save_new(row)
         return row
 
     def sign_devices_out(self, bindings: Iterable[Any]) -> None:

@@ -88,6 +88,8 @@ def test_a_login(
         number -= 1  # what ends the token before is sent together
     if takes_several_statements(connection) and first != second:
         number -= 1  # and so are the gate and the count
+    if takes_several_statements(connection) and first != second and token_type == "opaque":
+        number -= 1  # with the lock on the user's row, where nothing tells the device apart from a new one
     if connection.vendor == "mysql" and token_type == "jwt" and first == second:
         number += 1  # an UPDATE returns no primary key
 
