@@ -1,7 +1,7 @@
 """How fast issuing and checking tokens is, as ratios to what a site would use instead.
 
     pip install -e '.[benchmark]'
-    python -m benchmarks [--quick] [--growth] [--signing-out] [--only TEXT]
+    python -m benchmarks [--quick] [--growth] [--signing-out] [--where] [--only TEXT]
 
 Every contender is a process of its own, with a database of its own: SQLite, and PostgreSQL where there is
 one. In each round a job and the one that it is compared with take turns. A ratio is the median over the
@@ -18,11 +18,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import growth, proofs, signing_out
+from benchmarks import growth, proofs, signing_out, where
 from benchmarks.plan import (
     COMPARISONS,
     HOT_SLOT_BAR,
     MEMORY_BAR,
+    MEMORY_LATER_BAR,
     OURS,
     PROOFS_IN_TABLE,
     TOOLKIT,
@@ -51,6 +52,9 @@ def main() -> None:
     parser.add_argument(
         "--signing-out", action="store_true", help="measure signing a user out of 10,000 devices instead"
     )
+    parser.add_argument(
+        "--where", action="store_true", help="say instead in which packages requests spend their time"
+    )
     parser.add_argument("--only", default="", help="only the jobs with this text in their names")
     arguments = parser.parse_args()
     problem = postgresql_problem()
@@ -76,6 +80,11 @@ def main() -> None:
                 rows = signing_out.measure(site, 5_000 if arguments.quick else 10_000)
                 print(table(rows), flush=True)
         return
+    if arguments.where:
+        for database in databases:
+            with Site(database) as site:
+                print(table(_where(site, arguments.only, 20 if arguments.quick else 2_000)), flush=True)
+        return
     missed = _compare(databases, arguments.only, arguments.quick)
     if missed:
         sys.exit(f"Missed: {', '.join(missed)}")
@@ -89,6 +98,7 @@ def _compare(databases: list[str], only: str, quick: bool) -> list[str]:
         with Site(database) as site:
             if not only:
                 missed += _memory(site, 20 if quick else 500)
+                missed += _memory_later(site, 60 if quick else 2_000)
                 missed += proofs.compare(site, rounds * 4, requests)
             for comparison in COMPARISONS:
                 if comparison.database not in {None, database}:
@@ -105,6 +115,23 @@ def _compare(databases: list[str], only: str, quick: bool) -> list[str]:
     if not only and not quick:
         draw(results, PICTURE)
     return missed + [f"{result.label} ({result.how})" for result in results if result.missed]
+
+
+def _where(site: Site, only: str, requests: int) -> list[list[str]]:
+    """Return the milliseconds that requests of jobs, and what they are measured against, spend where."""
+    rows = [["job", "on", *where.HEAD, "ms"]]
+    comparisons = [each for each in COMPARISONS if only in f"{each.group}: {each.job.name}"]
+    of_database = [each for each in comparisons if each.database in {None, site.database}]
+    jobs = dict.fromkeys(job for each in of_database for job in (each.job, each.against))
+    for job in jobs:
+        spent = site.process(job.contender, job.hashes_slowly).call(
+            "where", job=asdict(job), requests=requests
+        )
+        name = f"{job.grant} {job.endpoint}: {job.name}"
+        rows.append(
+            [name, site.database, *(f"{ms:.2f}" for ms in spent.values()), f"{sum(spent.values()):.2f}"]
+        )
+    return rows
 
 
 def _in_process(site: Site, comparison: Comparison, rounds: int, requests: int) -> Result:
@@ -169,6 +196,25 @@ def _memory(site: Site, requests: int) -> list[str]:
     more = used[OURS] - used[TOOLKIT]
     print(f"{site.database}: memory per worker {used[OURS]:.1f} MB, {more:+.1f} MB to {TOOLKIT}", flush=True)
     return ["memory"] if more > MEMORY_BAR else []
+
+
+def _memory_later(site: Site, requests: int) -> list[str]:
+    """Compare the memory of a worker after some requests to that after ten times as many."""
+    process, used, made = site.process(OURS, number=1), [], 0
+    for until in (requests, 10 * requests):
+        while made < until:
+            for endpoint in ("token", "introspect", "api"):
+                process.call("run", job=asdict(Job(OURS, endpoint, binding="new")), requests=20)
+                made += 20
+        used.append(process.call("memory"))
+    site.end(OURS, 1)
+    more = used[1] - used[0]
+    print(
+        f"{site.database}: memory of a worker after {requests} requests {used[0]:.1f} MB,"
+        f" {more:+.1f} MB after {10 * requests}",
+        flush=True,
+    )
+    return ["memory later"] if more > MEMORY_LATER_BAR else []
 
 
 def _hot_slot(site: Site, rounds: int, requests: int) -> list[str]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,6 +19,8 @@ from tests.helpers.dpop import DeviceKey
 #: Generated under the SECRET_KEY of the benchmarks.
 SECRET = "q5B1sXv0TzKp8LwYhJd3RfNc7MgUa2EoIk9VtQ4WxHbiMX0awOjqnaKvwinikv1Dg"
 PASSWORD = "correct horse battery staple"
+#: Who signs in on new devices, so that nobody has as many as are allowed.
+_USERS = 200
 #: The scheme and host of the server's endpoints, by the settings.
 _ISSUER = "https://issuer.example"
 #: How many proofs are made at a time, which are good for a minute.
@@ -126,6 +129,7 @@ def _token_calls(job: Job, process: int, prover: Prover | None = None) -> Calls:
     if job.binding == "slots":
         form["tokenBindingId"] = f"device {process}"
     answer: dict[str, Any] = {}
+    numbers = count()
     if job.grant == "refresh_token" and job.contender == ALLAUTH:
         del form["scope"]
         answer = {"refresh_token": _refresh_token_of_allauth(job)}
@@ -153,6 +157,8 @@ def _token_calls(job: Job, process: int, prover: Prover | None = None) -> Calls:
             continue
         if job.binding == "new":
             form["tokenBindingId"] = secrets.token_urlsafe(16)
+            if job.grant == "password":
+                form["username"] = f"alice {next(numbers) % _USERS}"
         if job.grant == "authorization_code":
             form["code"] = _make_code(job)
         if job.grant == "refresh_token":
@@ -174,11 +180,13 @@ def _client_id(job: Job) -> str:
 
 
 def prepare(job: Job) -> None:
-    """Make the application of a job, and the user."""
+    """Make the application of a job, and the users."""
     from django.contrib.auth.models import User
 
     if not User.objects.filter(username="alice").exists():
-        User.objects.create_user("alice", password=PASSWORD)
+        user = User.objects.create_user("alice", password=PASSWORD)
+        names = [f"alice {number}" for number in range(_USERS)]
+        User.objects.bulk_create([User(username=name, password=user.password) for name in names])
     if not job.grant:
         return
     if job.contender == ALLAUTH:
@@ -249,7 +257,7 @@ def _refresh_token_of_allauth(job: Job) -> str:
     token = Token(
         type=Token.Type.REFRESH_TOKEN,
         client=Client.objects.get(id=_client_id(job)),
-        user=User.objects.get(),
+        user=User.objects.get(username="alice"),
         scopes=job.scope,
     )
     token.set_value(text)
@@ -264,7 +272,7 @@ def _make_code(job: Job) -> str:
 
     code = secrets.token_urlsafe(16)
     Grant.objects.create(
-        user=User.objects.get(),
+        user=User.objects.get(username="alice"),
         code=code,
         application=Application.objects.get(client_id=_client_id(job)),
         expires=timezone.now() + timedelta(hours=1),
@@ -280,13 +288,13 @@ def _other_token(contender: str, prover: Prover | None) -> str:
         from django.contrib.auth.models import User
         from knox.models import get_token_model
 
-        _row, token = get_token_model().objects.create(User.objects.get())
+        _row, token = get_token_model().objects.create(User.objects.get(username="alice"))
         return f"Token {token}"
     if contender.startswith("simplejwt"):
         from django.contrib.auth.models import User
         from rest_framework_simplejwt.tokens import AccessToken
 
-        access = AccessToken.for_user(User.objects.get())
+        access = AccessToken.for_user(User.objects.get(username="alice"))
         access.set_exp(lifetime=timedelta(days=1))
         return f"Bearer {access}"
     algorithm = contender.rpartition(" ")[2]

@@ -335,6 +335,9 @@ P99_BAR: Final = 2.0
 #: The most memory that a worker may take beyond one of django-oauth-toolkit, in MB.
 MEMORY_BAR: Final = 5.0
 
+#: The most memory that a worker may take beyond its own after a tenth of the requests, in MB.
+MEMORY_LATER_BAR: Final = 2.0
+
 #: The most time that checking a proof may take, as a multiple of PyJWT's for the same one.
 PROOF_CHECK_BAR: Final = 1.5
 

@@ -76,6 +76,8 @@ if _IS_OURS:
     OAUTH2_PROVIDER |= OAUTH2_PROVIDER_ENTRIES
     OAUTH_BINDING: dict[str, Any] = {"SIGNING_KEYS": str(_DIRECTORY / "keys.json")}
     AUTHENTICATION = "oauth_binding.contrib.rest_framework.BearerAuthentication"
+if CONTENDER == "a bare view":
+    AUTHENTICATION = "benchmarks.floor.Authentication"
 if CONTENDER == "oauth_binding, any number of devices":
     OAUTH_BINDING["MAX_DEVICES"] = None
 if CONTENDER == "oauth_binding, last used by tokens alone":

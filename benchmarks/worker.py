@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks.jobs import Call, Calls, calls, decode, prepare
 from benchmarks.plan import Job
+from benchmarks.where import sample
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,11 @@ class Worker:
         """Return the seconds that each request took, as WSGI calls."""
         (stream,) = self._get_streams(Job(**job), 1, lambda: self._wsgi)
         return [stream.request() for _ in range(requests)]
+
+    def where(self, job: dict[str, Any], requests: int) -> dict[str, float]:
+        """Return the milliseconds that a request spends in the code of each package."""
+        self.run(job, 1)
+        return sample(lambda: self.run(job, requests))
 
     def load(self, job: dict[str, Any], requests: int, connections: int, host: str, port: int) -> Any:
         """Return the seconds that all requests took together, and each, over several connections."""

@@ -16,10 +16,12 @@ from oauth_binding.core.databases import write_alias, written
 from oauth_binding.core.device_facts import DeviceFacts
 from oauth_binding.core.signals import binding_created, is_wanted, send_after_commit
 from oauth_binding.models import TokenBinding, sighting
-from oauth_binding.storage import prepared_sql
+from oauth_binding.storage import prepared_sql, users
 from oauth_binding.storage.chunks import in_chunks
 from oauth_binding.storage.insertion import create_or_update
 from oauth_binding.storage.liveness import is_live
+from oauth_binding.storage.prepared_sql import Statement, execute_all
+from oauth_binding.storage.users import LockedUser
 
 #: ``TokenBinding.last_used`` is behind by at most this much, so that reuse seldom writes.
 LAST_USED_RESOLUTION: Final = timedelta(minutes=1)
@@ -44,7 +46,7 @@ def lock(binding: TokenBinding, facts: DeviceFacts | None, *, is_expected: bool,
         if pk is not None:
             binding.pk = pk
             return True
-    _insert_locked(binding, facts, name)
+    make_or_lock(binding, facts, name)
     return True
 
 
@@ -58,21 +60,43 @@ def lock_occupied(binding: TokenBinding, slot: str, facts: DeviceFacts | None) -
     :param facts: as for ``lock``.
     """
     using = write_alias(TokenBinding)
-    connection = connections[using]
-    if _returns_rows(connection):
-        now = connection.ops.adapt_datetimefield_value(timezone.now())
-        with connection.cursor() as cursor:
-            seen = _adapted(connection, facts)
-            cursor.execute(_statement(using, "slot", facts is not None), [now, *seen, slot, now])
-            row = cursor.fetchone()
-        binding.pk = None if row is None else row[0]
-        return row is not None
+    if _returns_rows(connections[using]):
+        ((_count, row),) = execute_all(using, [_locking_occupied(using, slot, facts)])
+        return _take_key(binding, row)
     # In one statement it would lock the token before the binding.
     found = prepared_sql.fetch(using, get_access_token_model(), "slot", slot, ("binding_id", "expires"))
     if found is None or not is_live(found[1]):
         return False
     binding.pk = _write("pk", found[0], facts)
     return binding.pk is not None
+
+
+def share_user_and_lock_occupied(
+    binding: TokenBinding, slot: str, facts: DeviceFacts | None
+) -> tuple[LockedUser | None, bool]:
+    """Do what ``users.share`` does with the user of a binding, and then what ``lock_occupied`` does.
+
+    :param binding: as for ``lock_occupied``.
+    :param slot: the same.
+    :param facts: the same.
+    """
+    using = write_alias(TokenBinding)
+    if not _returns_rows(connections[using]):
+        return users.share(binding.user_id), lock_occupied(binding, slot, facts)
+    user, results = users.share_first(binding.user_id, using, [_locking_occupied(using, slot, facts)])
+    ((_count, row),) = results
+    return user, _take_key(binding, row)
+
+
+def _locking_occupied(using: str, slot: str, facts: DeviceFacts | None) -> Statement:
+    connection = connections[using]
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    return _statement(using, "slot", facts is not None), [now, *_adapted(connection, facts), slot, now]
+
+
+def _take_key(binding: TokenBinding, row: Any) -> bool:
+    binding.pk = None if row is None else row[0]
+    return row is not None
 
 
 def lock_all(pks: Iterable[Any]) -> None:
@@ -160,8 +184,18 @@ def _returns_rows(connection: Any) -> bool:
     return is_able and connection.vendor in {"postgresql", "sqlite"}
 
 
-def _insert_locked(binding: TokenBinding, facts: DeviceFacts | None, name: str) -> None:
+def make_or_lock(binding: TokenBinding, facts: DeviceFacts | None, name: str) -> bool:
+    """Make the row of a binding, or lock the one that there is, and note that it is used.
+
+    Return whether it was made now.
+
+    :param binding: one of ``TokenBinding.identify``, which gets its primary key.
+    :param facts: as for ``lock``.
+    :param name: as for ``lock``.
+    """
     using = write_alias(TokenBinding)
+    # That of a transaction that was rolled back is nobody's.
+    binding.pk = None
     first = {} if facts is None else sighting("first", facts)
     last = {} if facts is None else sighting("last", facts)
     for column, value in {**first, **last}.items():
@@ -174,9 +208,9 @@ def _insert_locked(binding: TokenBinding, facts: DeviceFacts | None, name: str) 
         gate.update(created=binding.created, **first)
     # In one statement: those that wait for who inserts the row would deadlock on MariaDB, if they then locked
     # it in another.
-    create_or_update(using, binding, "key", ("last_used", "may_be_live", *last))
-    if is_wanted(binding_created, TokenBinding):
-        # What was there before was made at another time.
-        made = written(TokenBinding).filter(key=binding.key, created=binding.created)
-        if made.exists():
-            send_after_commit(binding_created, TokenBinding, using, binding=binding, facts=facts)
+    created = create_or_update(using, binding, "key", ("last_used", "may_be_live", *last), "created")
+    # What was there before was made at another time.
+    is_new: bool = created == binding.created
+    if is_new and is_wanted(binding_created, TokenBinding):
+        send_after_commit(binding_created, TokenBinding, using, binding=binding, facts=facts)
+    return is_new

@@ -16,7 +16,6 @@ import functools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.contrib.auth import get_user_model
 from django.db import connections
 from django.db.models import Exists, OuterRef
 
@@ -61,13 +60,9 @@ def share_user_and_count(binding: TokenBinding, at_most: int) -> tuple[LockedUse
     :param at_most: the same.
     """
     using = write_alias(TokenBinding)
-    if write_alias(get_user_model()) != using:
-        return users.share(binding.user_id), lock_and_count(binding, at_most)
-    query = users.select(binding.user_id, "share")
-    (_number, row), locked, counted = execute_all(
-        using, [query.statement, *_locking_and_counting(using, binding, at_most)]
-    )
-    return users.read(query, row), _count(using, binding, at_most, locked, counted)
+    statements = _locking_and_counting(using, binding, at_most)
+    user, results = users.share_first(binding.user_id, using, statements)
+    return user, _count(using, binding, at_most, *results)
 
 
 def _locking_and_counting(using: str, binding: TokenBinding, at_most: int) -> list[Statement]:
@@ -93,7 +88,7 @@ def _count(
 
 def _make_gate(using: str, binding: TokenBinding) -> None:
     # Another request may make it at the same moment, and is waited for.
-    create_or_update(using, binding.shared(), "key", ("revision",))
+    create_or_update(using, binding.shared(), "key", ("revision",), "key")
 
 
 def count_marked(binding: TokenBinding, at_most: int) -> int:
@@ -135,6 +130,16 @@ def marked_devices(binding: TokenBinding) -> list[MarkedDevice]:
     # of the user's tokens for each binding.
     looked_at = marked.annotate(is_live=has_live_tokens()).order_by("last_used", "pk")
     return [MarkedDevice(*values) for values in looked_at.values_list("pk", "key", "is_live")]
+
+
+def is_live(binding: TokenBinding) -> bool:
+    """Return whether a device has a live token, which may be in any of its slots.
+
+    :param binding: that of the device, which need not be in the database.
+    """
+    own = written(TokenBinding).filter(has_live_tokens(), key=binding.key, may_be_live=True)
+    is_there: bool = own.exists()
+    return is_there
 
 
 def without_live_tokens(pks: Iterable[Any]) -> list[Any]:

@@ -155,11 +155,18 @@ def _write(
         rows = rows.select_for_update()
     compiler = rows.query.get_compiler(using)
     sql, parameters = compiler.as_sql()
-    found = compiler.get_converters([expression for expression, _sql, _alias in compiler.select])
-    converters = [
-        (index, convert, expression) for index, (chain, expression) in found.items() for convert in chain
-    ]
-    return Select(sql + shared, tuple(parameters), converters)
+    columns = [expression for expression, _sql, _alias in compiler.select]
+    return Select(sql + shared, tuple(parameters), converters_of(compiler, columns))
+
+
+def converters_of(compiler: Any, columns: list[Any]) -> list[tuple[int, Callable[..., Any], Any]]:
+    """Return how the values of some columns are converted, as ``Select`` has it.
+
+    :param compiler: Django's, of the query.
+    :param columns: the expressions that the query returns.
+    """
+    found = compiler.get_converters(columns)
+    return [(index, convert, expression) for index, (chain, expression) in found.items() for convert in chain]
 
 
 @functools.cache

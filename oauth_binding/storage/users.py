@@ -6,7 +6,7 @@ what the event has changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.db import connections
 from oauth_binding.core.databases import write_alias
 from oauth_binding.storage import prepared_sql
 from oauth_binding.storage.chunks import in_chunks
+from oauth_binding.storage.prepared_sql import Statement, execute_all
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +61,35 @@ def inactive() -> Any:
     return users.filter(is_active=False) if _has_column(users.model, "is_active") else users.none()
 
 
-def _fetch(pk: Any, lock: prepared_sql.Lock) -> LockedUser | None:
-    query = select(pk, lock)
-    ((_count, row),) = prepared_sql.execute_all(write_alias(get_user_model()), [query.statement])
-    return read(query, row)
+def share_first(pk: Any, using: str, statements: Sequence[Statement]) -> tuple[LockedUser | None, list[Any]]:
+    """Do what ``share`` does, and then execute statements: sent together where that can be done.
 
-
-def select(pk: Any, lock: prepared_sql.Lock) -> prepared_sql.Select:
-    """Return the query that locks the row of a user, for ``read``.
+    Return what the row says, and the results as of ``execute_all``.
 
     :param pk: the user's primary key.
-    :param lock: whether the row is locked with others who issue, or alone.
+    :param using: the alias of the database that the statements are for.
+    :param statements: what is executed.
     """
+    if write_alias(get_user_model()) != using:
+        return share(pk), execute_all(using, statements)
+    query = _select(pk, "share")
+    (_number, row), *results = execute_all(using, [query.statement, *statements])
+    return _read(query, row), results
+
+
+def _fetch(pk: Any, lock: prepared_sql.Lock) -> LockedUser | None:
+    query = _select(pk, lock)
+    ((_count, row),) = execute_all(write_alias(get_user_model()), [query.statement])
+    return _read(query, row)
+
+
+def _select(pk: Any, lock: prepared_sql.Lock) -> prepared_sql.Select:
     model = get_user_model()
     names = ("pk", *_names(model))
     return prepared_sql.select(write_alias(model), model, "pk", pk, names, lock=lock, manager="_base_manager")
 
 
-def read(query: prepared_sql.Select, row: Any) -> LockedUser | None:
-    """Return what the row of a user says; None where it is gone.
-
-    :param query: that of ``select``.
-    :param row: what it has returned.
-    """
+def _read(query: prepared_sql.Select, row: Any) -> LockedUser | None:
     model = get_user_model()
     values = query.read(connections[write_alias(model)], row)
     if values is None:

@@ -166,8 +166,10 @@ def test_creating_or_updating(site: Site, binding_value: str) -> None:
             binding.may_be_live = False
             try:
                 with transaction.atomic():
-                    pk = form(connection.alias, binding, "key", updated)
-                    assert pk == TokenBinding.objects.get(key=binding.key).pk
+                    created = form(connection.alias, binding, "key", updated, "created")
+                    row = TokenBinding.objects.get(key=binding.key)
+                    assert created == row.created
+                    assert form is not insertion.create_or_update or binding.pk == row.pk
                     assert not binding._state.adding
                     left.append([{**row, "id": 0} for row in rows_of(TokenBinding)])
                     raise Undone

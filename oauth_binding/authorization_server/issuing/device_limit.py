@@ -71,6 +71,11 @@ def make_room(writer: TokenWriter, plan: BoundPlan, request: Request, limit: int
         number = devices.lock_and_count(plan.binding, limit)
     if number < limit:
         return
+    if not state.signs_devices_out and not policy_of(request.client).refuses_devices:
+        # Which ones is only looked for under the lock that ending them needs.
+        if devices.is_live(plan.binding):
+            return
+        raise DeviceLimitError
     chosen = _choose(plan, request, limit)
     if chosen is None:
         return

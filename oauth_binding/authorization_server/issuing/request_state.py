@@ -143,6 +143,8 @@ class RequestState:
     is_user_changed: bool = False
     #: Whether the user has as many devices as allowed, so that it has to look again under an exclusive lock.
     signs_devices_out: bool = False
+    #: Whether a slot that was taken for free was not.
+    is_slot_contended: bool = False
     #: What the request may exchange, in a token exchange request.
     exchange: Exchange | None = None
     #: The scopes that the site's own code has left of those granted, where it has changed them.

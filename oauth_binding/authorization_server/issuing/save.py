@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import IntegrityError, OperationalError
 from django.db.models import Q
@@ -181,6 +181,7 @@ def _forget(plan: Plan, request: Request, error: Exception) -> None:
     if not written(get_application_model()).filter(pk=request.client.pk).exists():
         raise InvalidClientError(Reason.CLIENT_DELETED, request=request) from error
     if isinstance(plan, BoundPlan) and (plan.is_free or access_tokens().filter(slot=plan.slot).exists()):
+        state.is_slot_contended = True
         raise OutdatedError from error
 
 
@@ -191,33 +192,48 @@ def _save_bound(writer: TokenWriter, plan: BoundPlan, request: Request, token: d
         return
     save_exchange(plan)
     with tokens_transaction():
-        counted = _check_user_and_count(plan, request)
+        seen = _check_user_and_look(plan, request)
         _redeem(request)
-        _lock_binding(writer, plan, request, counted)
+        _lock_binding(writer, plan, request, seen)
         _check_presented(request)
         access = _write(writer, plan, request, token)
         _note_redeemed(request, access.pk)
 
 
-def _check_user_and_count(plan: BoundPlan, request: Request) -> int | None:
-    """Check the user of a request, and count the devices where nothing else is locked before that.
+class _Seen(NamedTuple):
+    """What was seen together with the user."""
 
-    Return how many there are, up to the limit; None where they were not counted.
+    #: How many devices there are, up to the limit; None where they were not counted.
+    devices: int | None = None
+    #: Whether the binding had a live token in the slot, and is locked; None where that was not looked at.
+    is_occupied: bool | None = None
+
+
+def _check_user_and_look(plan: BoundPlan, request: Request) -> _Seen:
+    """Check the user of a request, and look for what comes next, where nothing is locked between the two.
+
+    Whether the slot is taken is already known for an opaque token, which would be returned again.
     """
     state, limit = state_of(request), limit_for(plan, request)
     is_between = state.code is not None or state.device_code is not None
-    if limit is None or not may_reuse(plan) or state.signs_devices_out or is_between:
+    if limit is None or state.signs_devices_out or is_between:
         check_user(request)
-        return None
-    current, counted = devices.share_user_and_count(plan.binding, limit)
-    check_locked_user(request, current)
-    return counted
+        return _Seen()
+    if may_reuse(plan):
+        user, number = devices.share_user_and_count(plan.binding, limit)
+        seen = _Seen(devices=number)
+    else:
+        facts = _facts_of_device(plan, request)
+        user, is_occupied = bindings.share_user_and_lock_occupied(plan.binding, plan.slot, facts)
+        seen = _Seen(is_occupied=is_occupied)
+    check_locked_user(request, user)
+    return seen
 
 
-def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request, counted: int | None) -> None:
+def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request, seen: _Seen) -> None:
     """Lock the binding of a plan; for one that has no live token, after others have made room for it.
 
-    :param counted: what ``_check_user_and_count`` has returned.
+    :param seen: what ``_check_user_and_look`` has returned.
     """
     limit, name = limit_for(plan, request), state_of(request).device_name
     facts = _facts_of_device(plan, request)
@@ -226,10 +242,15 @@ def _lock_binding(writer: TokenWriter, plan: BoundPlan, request: Request, counte
         if not bindings.lock(plan.binding, facts, is_expected=not may_reuse(plan), name=name):
             raise OutdatedError
         return
-    # Whether its slot is taken is only known for an opaque token.
-    if may_reuse(plan) or not bindings.lock_occupied(plan.binding, plan.slot, facts):
-        make_room(writer, plan, request, limit, counted)
-        bindings.lock(plan.binding, facts, is_expected=False, name=name)
+    is_occupied = seen.is_occupied
+    if is_occupied is None:
+        is_occupied = not may_reuse(plan) and bindings.lock_occupied(plan.binding, plan.slot, facts)
+    if not is_occupied:
+        make_room(writer, plan, request, limit, seen.devices)
+        is_new = bindings.make_or_lock(plan.binding, facts, name)
+        if not state_of(request).is_slot_contended:
+            # Nothing is in a slot of what was just made, unless its row was deleted without its tokens.
+            plan.is_free |= is_new
 
 
 def _facts_of_device(plan: BoundPlan, request: Request) -> DeviceFacts | None:
