@@ -261,6 +261,10 @@ def told_without_openid() -> AbstractContextManager[None]:
     return _with(provider(OIDC_ENABLED=False), told_at("https://rp.example/logout"))
 
 
+def feed_without_issuer() -> AbstractContextManager[Any]:
+    return _with(provider(OIDC_ISS_ENDPOINT=""), override_settings(OAUTH_BINDING={"REVOCATION_FEED": True}))
+
+
 def mail_without_addresses() -> AbstractContextManager[Any]:
     return _with(
         override_settings(OAUTH_BINDING={"NEW_SIGN_IN_MAIL": True}),
@@ -429,7 +433,7 @@ def replay_cache(backend: str) -> Any:
 
 @contextmanager
 def constrained_application() -> Iterator[None]:
-    with application():
+    with application(), override_settings(OAUTH_BINDING={"REVOCATION_FEED": False}):
         constrained = get_application_model().objects.latest("pk")
         TokenPolicy.objects.create(application=constrained, sender_constraint="dpop")
         yield
@@ -720,6 +724,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
     ("W033", "drops its lines", lambda: override_settings(OAUTH_BINDING={"AUDIT_LOG": True})),
     ("E017", "neither True nor False", lambda: override_settings(OAUTH_BINDING={"AUDIT_LOG": "yes"})),
     ("W027", "nobody sends", lambda: logout_due_for(timedelta(minutes=61))),
+    ("W030", "a feed for each host", feed_without_issuer),
     ("W029", "users without addresses", mail_without_addresses),
     ("W014", "a proof is demanded", lambda: implicit_with_proofs("yes")),
     ("W014", "requests without one are refused", lambda: implicit(require_binding="yes")),
@@ -771,7 +776,7 @@ CASES: list[tuple[str, str, Callable[[], AbstractContextManager[Any]]]] = [
 
 
 #: Those that only "check --deploy" says.
-DEPLOYMENT = {"E032", "W024"}
+DEPLOYMENT = {"E032", "W024", "W030"}
 
 
 def messages(*, with_tables: bool = False, deploying: bool = False) -> list[CheckMessage]:
