@@ -132,6 +132,24 @@ def test_a_malformed_id_is_refused_and_loses_nothing(
     assert site.post("/oauth2/token/", form).status == 200
 
 
+# There, oauthlib drops what is empty.
+@pytest.mark.parametrize("kind", [kind for kind in REFUSED_IDS if "empty" not in kind])
+@pytest.mark.parametrize("grant_type", GRANTS)
+def test_a_malformed_id_is_refused_at_the_endpoint_of_the_toolkit(
+    make_bound: Callable[..., Site], settings: Any, grant_type: str, kind: str
+) -> None:
+    """A site may still include the URLs of django-oauth-toolkit, which only warns (W001)."""
+    site = make_bound("opaque", grant_type)
+    form = site.grant()
+    settings.ROOT_URLCONF = "tests.sites.plain_urls"
+
+    answer = site.post("/oauth2/token/", form + [("tokenBindingId", value) for value in REFUSED_IDS[kind]])
+
+    assert (answer.status, answer["error"]) == (400, "invalid_request")
+    assert "tokenBindingId" in answer["error_description"]
+    assert site.post("/oauth2/token/", form).status == 200
+
+
 @pytest.mark.parametrize("credentials", ["client secret", "password"])
 def test_a_malformed_id_is_refused_before_credentials_are_checked(
     make_bound: Callable[..., Site], credentials: str
