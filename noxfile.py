@@ -186,6 +186,20 @@ LOCAL_TIMES: Final[Tests] = (
     "authorization_server/signing/test_jwt_access_tokens.py",
 )
 
+#: Of what the app does differently on each database.
+DIFFERING: Final[Tests] = (
+    "storage",
+    "devices",
+    "checks",
+    "console/test_counts.py",
+    "console/test_search.py",
+    "console/test_live_bindings.py",
+    "console/test_tokens.py",
+    "console/test_end_all.py",
+    "console/test_end_all_races.py",
+    "authorization_server/issuing/test_refresh.py",
+)
+
 
 def paths(*chosen: Tests) -> list[str]:
     return [f"tests/{name}" for names in chosen for name in names]
@@ -270,6 +284,24 @@ def clusters(session: nox.Session) -> None:
 def local_times(session: nox.Session, database: str) -> None:
     """Without USE_TZ."""
     pytest(session, "--create-db", *paths(LOCAL_TIMES), TEST_DATABASE=database, TEST_USE_TZ="0")
+
+
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """Which lines and branches of the app the tests run, on all three databases together."""
+    command = [sys.executable, "-m", "coverage"]
+    runs: list[tuple[list[str], dict[str, str]]] = [
+        ([], {"TEST_DATABASE": "sqlite"}),
+        (paths(LOCAL_TIMES), {"TEST_DATABASE": "sqlite", "TEST_USE_TZ": "0"}),
+        (paths(DIFFERING), {"TEST_DATABASE": "postgresql"}),
+        (paths(DIFFERING), {"TEST_DATABASE": "mariadb"}),
+    ]
+    session.run(*command, "erase", external=True)
+    for chosen, env in runs:
+        tests = ["-m", "pytest", "-q", "--create-db", *(session.posargs or chosen)]
+        session.run(*command, "run", *tests, env=env, external=True)
+    session.run(*command, "combine", "-q", external=True)
+    session.run(*command, "report", external=True)
 
 
 @nox.session(venv_backend="none")
