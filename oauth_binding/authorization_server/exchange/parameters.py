@@ -31,28 +31,12 @@ _SUPPORTED: Final = {
     "requested_token_type": {TYPE_ACCESS, TYPE_JWT, TYPE_REFRESH},
 }
 
-#: Parameters that may be sent once.
-_SINGLE: Final = (
-    "grant_type",
-    "subject_token",
-    "subject_token_type",
-    "actor_token",
-    "actor_token_type",
-    "requested_token_type",
-    "scope",
-)
-
 
 def check_parameters(request: Request) -> None:
     """Check what a token exchange request has, before anything is looked up (RFC 8693 section 2.1).
 
-    :raises InvalidRequestError: a parameter is missing, repeated, or asks for what is not supported.
+    :raises InvalidRequestError: a parameter is missing, or asks for what is not supported.
     """
-    for name in _SINGLE:
-        if len(values_of(request, name)) > 1:
-            raise InvalidRequestError(
-                Reason.PARAMETER_REPEATED, description=f"{name} is repeated.", request=request
-            )
     for name in ("subject_token", "subject_token_type"):
         if not value_of(request, name):
             raise InvalidRequestError(

@@ -106,8 +106,6 @@ def _present(binder: TokenBinder, request: Request) -> str | None:
 
 def _examine(binder: TokenBinder, request: Request) -> tuple[str, str | None]:
     """Return what is wrong with the value that a request presents, and the value; one of the two is empty."""
-    if [name for name, _value in request.decoded_body or ()].count(binder.parameter) > 1:
-        return "is repeated", None
     value = binder.get_binding_value(request) or None
     if value is not None and len(value) > MAX_VALUE_LENGTH:
         return f"has more than {MAX_VALUE_LENGTH} characters", None
