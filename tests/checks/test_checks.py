@@ -43,7 +43,6 @@ from oauth_binding import checks, urls
 from oauth_binding.authorization_server import BindingOAuth2Validator, BindingOAuthLibCore
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
-from oauth_binding.checks import applications
 from oauth_binding.checks.lifetimes import LIFETIMES
 from oauth_binding.core import settings as core_settings
 from oauth_binding.models import LogoutNotification, TokenBinding, TokenExchangeRule, TokenPolicy
