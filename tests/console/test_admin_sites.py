@@ -15,6 +15,8 @@ from django.urls import include, path
 from oauth2_provider.models import AccessToken, Application, Grant, IDToken, RefreshToken
 
 from oauth_binding import console
+from oauth_binding.console.token_policies import TokenPolicyInline
+from oauth_binding.console.users import add_to_admin_of_users
 from oauth_binding.models import LoginSession, LogoutNotification, TokenBinding, TokenExchangeRule
 from tests.helpers.client import Site
 from tests.helpers.end_all import end_all
@@ -139,3 +141,23 @@ def test_all_of_what_it_has_no_page_of_is_ended(operator: Client, site: Site, mo
 @pytest.mark.parametrize("address", ["user/0/", "user/x/", "application/0/"])
 def test_all_of_nothing_is_not_found(operator: Client, site: Site, address: str) -> None:
     assert operator.get(f"/bare/oauth_binding/tokenbinding/end-all/{address}").status_code == 404
+
+
+def test_a_site_whose_own_admin_has_no_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(admin.site._registry, User)
+
+    add_to_admin_of_users()
+
+    assert not admin.site.is_registered(User)
+
+
+@pytest.mark.parametrize("inline", [TokenPolicyInline, console.LiveBindingsInline])
+def test_a_section_that_the_site_has_placed_itself_comes_once(
+    operator: Client, site: Site, monkeypatch: pytest.MonkeyPatch, inline: Any
+) -> None:
+    monkeypatch.setattr(ops.get_model_admin(Application), "inlines", (inline,))
+
+    page = operator.get(f"/ops/oauth2_provider/application/{site.application.pk}/change/")
+
+    placed = [type(each.opts) for each in page.context["inline_admin_formsets"]]
+    assert sorted(each.__name__ for each in placed) == ["LiveBindingsInline", "TokenPolicyInline"]
