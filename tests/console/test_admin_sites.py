@@ -144,7 +144,8 @@ def test_all_of_nothing_is_not_found(operator: Client, site: Site, address: str)
 
 
 def test_a_site_whose_own_admin_has_no_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(admin.site._registry, User)
+    registered: dict[Any, Any] = admin.site._registry
+    monkeypatch.delitem(registered, User)
 
     add_to_admin_of_users()
 
