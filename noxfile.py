@@ -186,6 +186,17 @@ LOCAL_TIMES: Final[Tests] = (
     "authorization_server/signing/test_jwt_access_tokens.py",
 )
 
+#: What the app does differently on each database.
+DIFFERING: Final[Tests] = (
+    "storage",
+    "checks/test_checks.py",
+    "devices/test_new_sign_in.py",
+    "console/test_counts.py",
+    "console/test_search.py",
+    "authorization_server/issuing/test_refresh.py",
+    "resource_server/test_last_used.py",
+)
+
 
 def paths(*chosen: Tests) -> list[str]:
     return [f"tests/{name}" for names in chosen for name in names]
@@ -270,6 +281,27 @@ def clusters(session: nox.Session) -> None:
 def local_times(session: nox.Session, database: str) -> None:
     """Without USE_TZ."""
     pytest(session, "--create-db", *paths(LOCAL_TIMES), TEST_DATABASE=database, TEST_USE_TZ="0")
+
+
+@nox.session(venv_backend="none")
+def coverage(session: nox.Session) -> None:
+    """Which lines and branches of the app the tests run, on all three databases together."""
+    command = [sys.executable, "-m", "coverage"]
+    runs: list[tuple[list[str], dict[str, str]]] = [
+        ([], {"TEST_DATABASE": "sqlite"}),
+        (paths(LOCAL_TIMES), {"TEST_DATABASE": "sqlite", "TEST_USE_TZ": "0"}),
+        (paths(DIFFERING), {"TEST_DATABASE": "postgresql"}),
+        (paths(DIFFERING), {"TEST_DATABASE": "mariadb"}),
+    ]
+    session.run(*command, "erase", external=True)
+    # With what is only imported where a setting or a newer Django asks for it.
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    session.run(*command, "run", ".ci/import_all.py", env=settings, external=True)
+    for chosen, env in runs:
+        tests = ["-m", "pytest", "-q", "--create-db", *(session.posargs or chosen)]
+        session.run(*command, "run", *tests, env=env, external=True)
+    session.run(*command, "combine", "-q", external=True)
+    session.run(*command, "report", external=True)
 
 
 @nox.session(venv_backend="none")

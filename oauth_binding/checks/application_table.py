@@ -50,8 +50,8 @@ def get_applications() -> Any:
 
 
 def has_columns(alias: str, model: Any) -> bool:
-    introspection = connections[alias].introspection
     """Return whether a model's table is there, with all its columns."""
+    introspection = connections[alias].introspection
     with connections[alias].cursor() as cursor:
         if model._meta.db_table not in introspection.table_names(cursor):
             return False

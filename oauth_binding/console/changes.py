@@ -24,7 +24,7 @@ class ChangesAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
         :param model: the model of the page, or of an inline.
         """
-        return ()
+        raise NotImplementedError
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False

@@ -121,6 +121,18 @@ def test_an_operator_can_choose_it(db: None, client: Client) -> None:
     assert '<option value="client-request">' not in page
 
 
+def test_its_page_says_so_where_it_is_not_installed_any_more(
+    make_site: Callable[..., Site], client: Client
+) -> None:
+    application = make_site(token_binding_type="device").application
+    client.force_login(User.objects.create_superuser("operator"))
+
+    with override_settings(OAUTH_BINDING={"BINDERS": []}):
+        page = client.get(f"/admin/oauth2_provider/application/{application.pk}/change/").content.decode()
+
+    assert "This token binding type is not installed: token requests are refused." in page
+
+
 def test_refreshing_with_another_value_is_refused(make_site: Callable[..., Site]) -> None:
     site = make_site(token_binding_type="device")
     phone = site.token(device="phone")

@@ -43,9 +43,9 @@ from oauth_binding import checks, urls
 from oauth_binding.authorization_server import BindingOAuth2Validator, BindingOAuthLibCore
 from oauth_binding.authorization_server.signing.key_file import FileKey, generate, write
 from oauth_binding.binding import ClientRequestBinder, TokenBinder
-from oauth_binding.checks import applications
 from oauth_binding.checks.lifetimes import LIFETIMES
 from oauth_binding.core import settings as core_settings
+from oauth_binding.core.audit import LOGGER
 from oauth_binding.models import LogoutNotification, TokenBinding, TokenExchangeRule, TokenPolicy
 from oauth_binding.resource_server import BearerTokenMiddleware
 from oauth_binding.resource_server import checks as resource_server_checks
@@ -804,10 +804,10 @@ def test_a_misconfiguration_is_named_with_a_hint(
     assert all(message.hint for message in found)
 
 
-def test_where_the_database_is_out_of_reach_that_is_said() -> None:
+def test_where_the_database_is_out_of_reach_that_is_said_once() -> None:
     error = OperationalError("could not connect to server")
     with mock.patch.object(connection, "cursor", side_effect=error):
-        (message,) = applications.check_applications(None)
+        (message,) = messages(deploying=True)
 
     assert message.id == "oauth_binding.I001"
     assert message.level == INFO
@@ -852,6 +852,38 @@ def test_applications_that_are_told_of_logouts() -> None:
             with told_at(address):
                 assert messages() == []
             get_application_model().objects.all().delete()
+
+
+@pytest.mark.parametrize(
+    ("what", "circumstances"),
+    [
+        (
+            "users who are mailed have addresses",
+            lambda: override_settings(OAUTH_BINDING={"NEW_SIGN_IN_MAIL": True}),
+        ),
+        (
+            "the public address is known",
+            lambda: _with(constrained_application(), provider(OIDC_ISS_ENDPOINT="https://a.example")),
+        ),
+        (
+            "a proxy says it",
+            lambda: _with(
+                constrained_application(),
+                override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_FORWARDED_PROTO", "https")),
+            ),
+        ),
+    ],
+)
+def test_what_is_as_it_should_be_is_nothing_to_say(
+    what: str, circumstances: Callable[[], AbstractContextManager[Any]]
+) -> None:
+    with circumstances():
+        assert messages(deploying=True) == [], what
+
+
+def test_an_audit_log_that_is_kept(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", LOGGER), override_settings(OAUTH_BINDING={"AUDIT_LOG": True}):
+        assert messages() == []
 
 
 def test_logout_tokens_that_are_due_for_less_than_an_hour_are_nothing_to_say() -> None:

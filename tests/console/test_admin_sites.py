@@ -1,4 +1,4 @@
-"""A site that has an ``AdminSite`` of its own, and no other."""
+"""A site that has ``AdminSite``s of its own, and no other."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from django.urls import include, path
 from oauth2_provider.models import AccessToken, Application, Grant, IDToken, RefreshToken
 
 from oauth_binding import console
+from oauth_binding.console.token_policies import TokenPolicyInline
+from oauth_binding.console.users import add_to_admin_of_users
 from oauth_binding.models import LoginSession, LogoutNotification, TokenBinding, TokenExchangeRule
 from tests.helpers.client import Site
+from tests.helpers.end_all import end_all
 
 
 class OpsSite(admin.AdminSite):
@@ -45,7 +48,15 @@ ops = OpsSite(name="ops")
 for _model, _class in CLASSES.items():
     ops.register(_model, _class)
 
-urlpatterns = [path("ops/", ops.urls), path("oauth2/", include("oauth_binding.urls"))]
+#: One without pages of users and applications.
+bare = admin.AdminSite(name="bare")
+bare.register(TokenBinding, console.TokenBindingAdmin)
+
+urlpatterns = [
+    path("ops/", ops.urls),
+    path("bare/", bare.urls),
+    path("oauth2/", include("oauth_binding.urls")),
+]
 
 pytestmark = pytest.mark.usefixtures("only_ops")
 
@@ -113,3 +124,41 @@ def test_a_whole_id_is_found_and_the_list_downloaded(operator: Client, site: Sit
     links(found)
     assert found.context["cl"].result_count == 1
     assert operator.get("/ops/oauth_binding/tokenbinding/csv/").getvalue().count(b"\r\n") == 2
+
+
+@pytest.mark.parametrize("model", ["user", "application"])
+def test_all_of_what_it_has_no_page_of_is_ended(operator: Client, site: Site, model: str) -> None:
+    phone, bindings = site.bound("phone"), "/bare/oauth_binding/tokenbinding/"
+    pk = {"user": site.user and site.user.pk, "application": site.application.pk}[model]
+    page = operator.get(f"{bindings}end-all/{model}/{pk}/")
+    assert f'href="{bindings}"' in page.content.decode()
+
+    end_all(operator, f"{bindings}end-all/{model}/{pk}/")
+
+    assert not site.active(phone.access)
+
+
+@pytest.mark.parametrize("address", ["user/0/", "user/x/", "application/0/"])
+def test_all_of_nothing_is_not_found(operator: Client, site: Site, address: str) -> None:
+    assert operator.get(f"/bare/oauth_binding/tokenbinding/end-all/{address}").status_code == 404
+
+
+def test_a_site_whose_own_admin_has_no_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    registered: dict[Any, Any] = admin.site._registry
+    monkeypatch.delitem(registered, User)
+
+    add_to_admin_of_users()
+
+    assert not admin.site.is_registered(User)
+
+
+@pytest.mark.parametrize("inline", [TokenPolicyInline, console.LiveBindingsInline])
+def test_a_section_that_the_site_has_placed_itself_comes_once(
+    operator: Client, site: Site, monkeypatch: pytest.MonkeyPatch, inline: Any
+) -> None:
+    monkeypatch.setattr(ops.get_model_admin(Application), "inlines", (inline,))
+
+    page = operator.get(f"/ops/oauth2_provider/application/{site.application.pk}/change/")
+
+    placed = [type(each.opts) for each in page.context["inline_admin_formsets"]]
+    assert sorted(each.__name__ for each in placed) == ["LiveBindingsInline", "TokenPolicyInline"]

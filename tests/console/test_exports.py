@@ -137,6 +137,12 @@ def test_an_address_can_not_ask_for_a_secret(operator: Client, site: Site) -> No
     assert operator.get(CSV, {"binding_value__startswith": "p"}).status_code == 400
 
 
+def test_a_filter_that_makes_no_sense_leads_back_to_the_list(operator: Client, site: Site) -> None:
+    answer = operator.get(CSV, {"user__id__exact": "nobody"})
+
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/oauth_binding/tokenbinding/")
+
+
 def test_it_takes_as_many_queries_for_each_chunk(
     operator: Client, site: Site, monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:

@@ -14,7 +14,7 @@ from django.test import Client, modify_settings
 from django.test.utils import CaptureQueriesContext
 
 from oauth_binding.binding.semantics import binding_reference
-from oauth_binding.models import TokenBinding
+from oauth_binding.models import TokenBinding, TokenExchangeRule
 from tests.helpers.client import Site
 from tests.helpers.staff import APPLICATIONS, form, policy
 
@@ -163,6 +163,20 @@ def test_a_change_says_what_was_there_before(operator: Client, make_site: Callab
         "Devices per user (from nothing to “5”)",
     ):
         assert noted in text
+
+
+def test_a_change_of_an_exchange_rule_says_so_too(operator: Client, make_site: Callable[..., Site]) -> None:
+    client = make_site("client_credentials", additional_grant_types="token-exchange").application
+    subject = make_site().application
+    rule = TokenExchangeRule.objects.create(client=client, subject_client=subject, delegation=True)
+    sent = {"client": client.pk, "subject_client": subject.pk, "subject_issuer": "", "impersonation": "on"}
+
+    page = f"/admin/oauth_binding/tokenexchangerule/{rule.pk}/change/"
+    assert operator.post(page, {**sent, "audiences": "bank"}).status_code == 302
+
+    ((_who, text),) = history(operator, "oauth_binding/tokenexchangerule", rule.pk)
+    assert "Delegation (from yes to no)" in text
+    assert "udiences (from nothing to “bank”)" in text
 
 
 def test_another_owner_is_named_and_no_other_user_is_read(

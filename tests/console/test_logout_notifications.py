@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from oauth_binding.authorization_server.backchannel import delivery
+from oauth_binding.console import read_only
 from oauth_binding.models import LoginSession, LogoutNotification
 from tests.helpers.client import Site
 from tests.helpers.logouts import THIS_MACHINE, RelyingParty, log_out, relying_party, send_logouts
@@ -143,6 +144,17 @@ def test_what_nobody_took_is_sent_again(
         assert row.jti == rows[status].jti
     assert send_logouts() == "2 logout tokens delivered, 0 failed, 0 left."
     assert len(party.tokens) == 2
+
+
+def test_many_at_once_are_left_alone(
+    operator: Client, rows: dict[str, LogoutNotification], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_only, "MAX_REVOKED", 1)
+
+    page = again(operator, rows, "waiting", "given_up")
+
+    assert told(page) == ["Select at most 1 logout notifications."]
+    assert LogoutNotification.objects.get(pk=rows["waiting"].pk).attempts > 0
 
 
 def test_it_is_in_the_history(operator: Client, rows: dict[str, LogoutNotification]) -> None:

@@ -55,6 +55,13 @@ def action(kind: str, **extra: Any) -> dict[str, Any]:
 
 
 @each_kind
+def test_one_that_is_gone_leads_back(operator: Client, login: tuple[Site, Any], kind: str) -> None:
+    answer = operator.get(url(kind, "4711/change/"))
+
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+
+
+@each_kind
 def test_no_page_shows_a_secret(operator: Client, login: tuple[Site, Any], kind: str) -> None:
     _site, answer = login
     row = MODELS[kind].objects.get()

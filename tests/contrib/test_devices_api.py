@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.core.cache.backends.locmem import LocMemCache
 from django.test import Client, override_settings
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -616,6 +617,21 @@ def test_a_site_may_limit_the_requests_of_a_user(
         assert sign_in(user).get().status == 429
         assert other.get().status == 200
     assert phone.devices.keys() == {"phone", "laptop"}
+
+
+class OutOfReach(LocMemCache):
+    """A cache whose server does not answer."""
+
+    def get(self, *args: Any, **kwargs: Any) -> Any:
+        raise ConnectionError
+
+
+def test_whoever_has_lost_a_device_can_sign_it_out_without_the_cache(phone: Api) -> None:
+    limited = {**settings.REST_FRAMEWORK, "DEFAULT_THROTTLE_RATES": {"devices": "1/hour"}}
+    caches = {**settings.CACHES, "default": {"BACKEND": f"{__name__}.OutOfReach"}}
+
+    with override_settings(REST_FRAMEWORK=limited, CACHES=caches):
+        assert [phone.get().status for _ in range(3)] == [200] * 3
 
 
 @pytest.mark.parametrize("rates", [{}, {"devices": None}, {"user": "1/day"}])

@@ -13,6 +13,7 @@ from oauth2_provider.models import get_access_token_model
 
 from oauth_binding.authorization_server import revoke_binding
 from oauth_binding.core import signals
+from oauth_binding.core.toolkit_paths import app_authorized
 from oauth_binding.models import TokenBinding
 from tests.helpers.client import Site
 from tests.helpers.rows import access_token_row, expire
@@ -176,6 +177,44 @@ def test_the_senders_are_the_models(
         ("token_reused", get_access_token_model()),
         ("token_superseded", get_access_token_model()),
     }
+
+
+@pytest.fixture
+def authorized() -> Iterator[list[Any]]:
+    """Return the tokens that the signal of django-oauth-toolkit has told of."""
+    tokens: list[Any] = []
+
+    def receive(sender: Any, token: Any, **arguments: Any) -> None:
+        tokens.append(token)
+
+    app_authorized.connect(receive)
+    yield tokens
+    app_authorized.disconnect(receive)
+
+
+@pytest.mark.parametrize("token_type", ["opaque", "jwt"])
+def test_the_toolkits_own_signal_has_the_token(
+    make_bound: Callable[..., Site], authorized: list[Any], token_type: str
+) -> None:
+    phone = make_bound(token_type).bound("phone")
+
+    assert authorized == [access_token_row(phone.access)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_does_not_tell_of_a_token_that_is_gone_again(
+    make_bound: Callable[..., Site], authorized: list[Any]
+) -> None:
+    def forget(sender: Any, **arguments: Any) -> None:
+        get_access_token_model().objects.all().delete()
+
+    signals.binding_created.connect(forget)
+    try:
+        answer = make_bound().bound("phone")
+    finally:
+        signals.binding_created.disconnect(forget)
+
+    assert (answer.status, authorized) == (200, [])
 
 
 class RolledBackError(Exception):

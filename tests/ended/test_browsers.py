@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 import time_machine
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib import auth
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
@@ -30,6 +31,11 @@ pytestmark = pytest.mark.django_db
 
 #: How long the browsers are signed in, in seconds.
 SESSION_SECONDS = 30
+
+#: Views may be asynchronous.
+LOGOUTS = {"logout": auth.logout, "alogout": async_to_sync(auth.alogout)}
+
+each_logout = pytest.mark.parametrize("log_out", LOGOUTS.values(), ids=LOGOUTS)
 
 
 def sign_in() -> Client:
@@ -72,30 +78,42 @@ def test_also_where_the_one_before_was_ended_by_a_password_change(key: str, user
     assert after != before
 
 
-def test_a_logout_ends_what_another_tab_has_just_begun(key: str, user: User) -> None:
+@each_logout
+def test_a_logout_ends_what_another_tab_has_just_begun(
+    key: str, user: User, log_out: Callable[[HttpRequest], None]
+) -> None:
     authorizing, leaving = _request(key, user), _request(key, user)
     begun = begin_or_continue(authorizing)
     assert begun is not None
-    auth.logout(leaving)
+    log_out(leaving)
     begun.refresh_from_db()
     assert begun.termination_reason == TerminationReason.LOGOUT
     with pytest.raises(LoggedOutError):
         begin_or_continue(authorizing)
 
 
+@each_logout
 def test_also_one_that_begins_just_before_djangos_session_is_gone(
-    key: str, user: User, monkeypatch: pytest.MonkeyPatch
+    key: str, user: User, monkeypatch: pytest.MonkeyPatch, log_out: Callable[[HttpRequest], None]
 ) -> None:
     authorizing, leaving = _request(key, user), _request(key, user)
-    delete = SessionStore.delete
+    delete, adelete = SessionStore.delete, SessionStore.adelete
 
-    def begin_and_delete(store: SessionStore, session_key: str | None = None) -> None:
+    def begin() -> None:
         begin_or_continue(authorizing)
         authorizing.session.save()
+
+    def begin_and_delete(store: SessionStore, session_key: str | None = None) -> None:
+        begin()
         delete(store, session_key)
 
+    async def begin_and_adelete(store: SessionStore, session_key: str | None = None) -> None:
+        await sync_to_async(begin)()
+        await adelete(store, session_key)
+
     monkeypatch.setattr(SessionStore, "delete", begin_and_delete)
-    auth.logout(leaving)
+    monkeypatch.setattr(SessionStore, "adelete", begin_and_adelete)
+    log_out(leaving)
 
     assert LoginSession.objects.get().termination_reason == TerminationReason.LOGOUT
 
@@ -162,7 +180,7 @@ class TestExpiry:
             assert site.active(answer.access)
         session = laptop.session
         session.set_expiry(1)
-        session.save()
+        async_to_sync(session.asave)()
         with self._at(2):
             assert not site.active(answer.access)
 

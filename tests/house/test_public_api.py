@@ -57,6 +57,12 @@ def test_the_names_of_a_package(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", LISTED)
+def test_a_name_that_it_does_not_have(package: str) -> None:
+    with pytest.raises(AttributeError, match="no_such_name"):
+        load(package).no_such_name  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize("package", LISTED)
 def test_the_reference_has_each_name_that_is_of_this_app(package: str) -> None:
     """Some are django-oauth-toolkit's, and a version is a text without a docstring."""
     of_others = (

@@ -240,6 +240,17 @@ class TestEnding:
         assert questions == ["This ends all tokens of 5 token bindings. Type 'yes' to go on: "]
         assert mail.active(tokens["phone"].access)
 
+    def test_who_can_not_be_asked_ends_nothing(
+        self, mail: Site, tokens: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As from a timer, whose input is empty."""
+        monkeypatch.setattr("sys.stdin", StringIO())
+
+        with pytest.raises(CommandError, match=r"^Nothing was ended\.$"):
+            run("--end")
+
+        assert mail.active(tokens["phone"].access)
+
     def test_who_says_yes_does(self, tokens: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         _answer(monkeypatch, "yes")
 

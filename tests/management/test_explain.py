@@ -11,18 +11,25 @@ from typing import Any
 
 import jwt
 import pytest
+import time_machine
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from oauth2_provider.models import get_access_token_model, get_application_model, get_refresh_token_model
+from oauth2_provider.models import (
+    get_access_token_model,
+    get_application_model,
+    get_id_token_model,
+    get_refresh_token_model,
+)
 
 from oauth_binding.core.reasons import Reason
 from oauth_binding.management.explanations import _WORDS
-from oauth_binding.models import TokenExchangeRule
+from oauth_binding.models import TokenBinding, TokenExchangeRule
 from oauth_binding.storage.standing import is_backed
 from tests.helpers.client import Answer, Site, set_policy
+from tests.helpers.dpop import DeviceKey
 from tests.helpers.exchange import allow, exchange
 from tests.helpers.login_sessions import login, signed_in
 from tests.helpers.provider import provider
@@ -217,6 +224,54 @@ def test_what_this_server_does_not_know(make_bound: Callable[..., Site]) -> None
     assert faults("no-such-token") == {"token_invalid"}
     assert faults(forged) == {"signature", "token_invalid"}
     assert faults("a.b.c") == {"token_invalid"}
+
+
+def test_a_token_of_an_app_itself(make_site: Callable[..., Site]) -> None:
+    site = make_site("client_credentials", as_user=None)
+
+    found = explain(site.token().access)
+
+    assert (found["user"], found["from"]) == (None, "client credentials")
+
+
+def test_a_token_of_a_device_with_a_key(site: Site) -> None:
+    set_policy(site.application, sender_constraint="dpop", constrained_token_lifetime=60)
+    site.key = DeviceKey()
+    answer = site.bound(DEVICE)
+    TokenBinding.objects.update(last_browser="Firefox", last_os="Windows")
+
+    found = explain(answer.access)
+
+    assert found["constrained_to_key"] == site.key.thumbprint
+    assert found["device"] == "Firefox on Windows"
+    assert list(found["limits"]) == ["constrained_token_lifetime"]
+
+
+def test_an_id_token_that_has_expired(make_site: Callable[..., Site], user: User) -> None:
+    id_token = login(make_site("authorization_code"), signed_in(user))["id_token"]
+    get_id_token_model().objects.update(expires=timezone.now() - timedelta(seconds=1))
+
+    assert faults(id_token) == {"token_expired"}
+
+
+def test_an_id_token_that_the_server_has_deleted(make_site: Callable[..., Site], user: User) -> None:
+    id_token = login(make_site("authorization_code"), signed_in(user))["id_token"]
+    get_id_token_model().objects.all().delete()
+
+    assert faults(id_token) == {"token_invalid"}
+
+
+def test_a_jwt_by_its_own_claims(make_bound: Callable[..., Site]) -> None:
+    token = make_bound("jwt").bound(DEVICE).access
+
+    with time_machine.travel(timezone.now() - timedelta(days=1)):
+        assert "nbf" in faults(token)
+    with time_machine.travel(timezone.now() + timedelta(days=30)):
+        assert faults(token) >= {"exp", "token_expired"}
+    with provider(OIDC_ISS_ENDPOINT="https://elsewhere.example"):
+        assert faults(token) == {"iss"}
+    with provider(OIDC_RSA_PRIVATE_KEY=""):
+        assert faults(token) == {"signature"}
 
 
 def test_what_a_binding_id_stands_for(site: Site) -> None:

@@ -530,3 +530,12 @@ def test_a_core_of_the_mixin_is_not_that_of_the_device_grant(make_site: Callable
         assert site.start_device().status == 200
     finally:
         del OAuthLibCoreMixin._oauthlib_core
+
+
+@pytest.mark.parametrize("path", ["drf/presented", "drf/constrained-in-urls"])
+@pytest.mark.django_db
+def test_what_asks_for_more_than_a_token_asks_for_a_token_first(path: str) -> None:
+    response = call(path)
+
+    assert response.status_code == 401
+    assert "error" not in response["WWW-Authenticate"]

@@ -20,7 +20,7 @@ def deliver_after_commit(jtis: Sequence[uuid.UUID]) -> None:
 
     Where there is nobody to ask, or asking fails, which is logged, ``sendlogouts`` finds them.
     """
-    if jtis and django.VERSION >= (6, 0) and _has_workers():
+    if jtis and django.VERSION >= (6, 0) and _has_workers():  # pragma: no cover - Django 5.2 has no tasks
         transaction.on_commit(lambda: _enqueue(jtis), using=write_alias(LogoutNotification), robust=True)
 
 
@@ -47,7 +47,7 @@ def _begin_again(row: LogoutNotification) -> bool:
     return bool(repeat(lambda: unchanged.update(next_attempt=now, attempts=0)))
 
 
-def _has_workers() -> bool:
+def _has_workers() -> bool:  # pragma: no cover - Django 5.2 has no tasks
     """Return whether the tasks of the site's default backend run elsewhere.
 
     Of Django's own two, one runs them in the request, which would wait for the application, and one not at
@@ -64,7 +64,7 @@ def _has_workers() -> bool:
     return not backend.queues or DEFAULT_TASK_QUEUE_NAME in backend.queues
 
 
-def _enqueue(jtis: Sequence[uuid.UUID]) -> None:
+def _enqueue(jtis: Sequence[uuid.UUID]) -> None:  # pragma: no cover - Django 5.2 has no tasks
     # Not above: the decorator asks the backend whether it takes the task.
     from oauth_binding.authorization_server.backchannel.tasks import deliver_logout
 

@@ -8,7 +8,7 @@ import django
 
 from oauth_binding.authorization_server.backchannel.delivery import deliver
 
-if django.VERSION >= (6, 0):
+if django.VERSION >= (6, 0):  # pragma: no cover - Django 5.2 has no tasks
     from django.tasks import default_task_backend, task
 
     @task

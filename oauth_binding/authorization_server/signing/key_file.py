@@ -185,7 +185,7 @@ class _LiveFile:
     def keys(self) -> tuple[FileKey, ...]:
         if self._has_changed():
             with self.lock:
-                if self._has_changed():
+                if self._has_changed():  # pragma: no branch - another thread may have read it
                     self._read_file()
         if self.good is None:
             raise KeyFileError(self.problem)

@@ -121,7 +121,7 @@ class RemoteDocument:
         if not self._is_due(max_age) or not self._lock.acquire(timeout=TIMEOUT if wait else 0):
             return
         try:
-            if self._is_due(max_age):  # or another thread has fetched it meanwhile
+            if self._is_due(max_age):  # pragma: no branch - another thread may have fetched it
                 self._try()
         finally:
             self._lock.release()

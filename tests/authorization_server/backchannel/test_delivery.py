@@ -81,6 +81,38 @@ def test_nothing_is_queued_where_the_end_of_the_session_is_rolled_back(
     assert party.tokens == []
 
 
+def test_one_alone_is_sent_and_the_next_attempt_is_told(told: Any, user: User, party: RelyingParty) -> None:
+    """As workers do it (Django's tasks)."""
+    log_out(user, [told])
+    party.statuses = [503, 200]
+
+    following = delivery.deliver(only().jti)
+    assert following == only().next_attempt
+    assert delivery.deliver(only().jti) == following
+    assert len(party.tokens) == 1  # it is not due again yet
+
+    wait_for_next_attempt()
+    assert delivery.deliver(only().jti) is None
+    assert len(party.tokens) == 2
+    assert only().delivered_at is not None
+
+
+def test_one_that_is_gone_a_moment_later_is_not_sent(
+    told: Any, user: User, party: RelyingParty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_out(user, [told])
+
+    def claim_and_delete(claim: Callable[[], int]) -> int:
+        claimed = claim()
+        LogoutNotification.objects.all().delete()
+        return claimed
+
+    monkeypatch.setattr(delivery, "repeat", claim_and_delete)
+
+    assert delivery.deliver(only().jti) is None
+    assert party.tokens == []
+
+
 def test_it_is_sent_although_user_and_session_are_gone(told: Any, user: User, party: RelyingParty) -> None:
     (session,) = log_out(user, [told])
     pk = user.pk

@@ -99,6 +99,11 @@ def test_it_is_one_document_at_each_address(address: str, django_assert_num_quer
             assert read(address) == MEMBERS
 
 
+def test_the_site_can_say_where_the_userinfo_endpoint_is() -> None:
+    with provider(OIDC_USERINFO_ENDPOINT="https://users.example/me"):
+        assert read(OPENID)["userinfo_endpoint"] == "https://users.example/me"
+
+
 @pytest.mark.parametrize(
     "address",
     [

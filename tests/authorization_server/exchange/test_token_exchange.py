@@ -553,6 +553,20 @@ class TestDelegation:
         assert_refused(exchange(delegate, subject), "unauthorized_client", "actor_token")
         assert_refused(self.act(backend, subject), "unauthorized_client", "actor_token")
 
+    def test_a_user_of_the_client_acts(
+        self, make_site: Callable[..., Site], mobile: Site, user: User
+    ) -> None:
+        desk = make_site(additional_grant_types="token-exchange", token_type="jwt")
+        allow(desk, mobile, delegation=True, impersonation=False)
+        helper = desk.token().access
+
+        answer = exchange(
+            desk, mobile.bound("phone").access, actor_token=helper, actor_token_type=ACCESS_TOKEN
+        )
+
+        acting = {"sub": str(user.pk), "client_id": desk.application.client_id}
+        assert desk.introspect(answer.access)["act"] == acting
+
     def test_the_actor_token_is_the_clients_own_and_live(self, delegate: Site, mobile: Site) -> None:
         subject = mobile.bound("phone").access
         gone = delegate.token(tokenBindingId="gone").access

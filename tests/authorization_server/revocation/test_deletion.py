@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models import PROTECT
@@ -211,6 +212,20 @@ def test_the_admin_says_what_keeps_it_from_being_deleted(
 
     assert len(page.context["protected"]) == 1
     assert "would require deleting the following protected related objects" in page.content.decode()
+
+
+@each_holder
+def test_also_where_that_has_no_page(site: Site, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.bound("phone")
+    relation = next(each for each in TokenBinding._meta.related_objects if each.related_model is AccessToken)
+    monkeypatch.setattr(relation, "on_delete", PROTECT)
+    monkeypatch.delitem(admin.site._registry, AccessToken)
+    operator = Client()
+    operator.force_login(User.objects.create_superuser("operator"))
+
+    page = operator.get(f"{ADDRESSES[kind]}{holder(kind, site).pk}/delete/")
+
+    assert [text.partition(":")[0] for text in page.context["protected"]] == ["Access token"]
 
 
 @each_holder
