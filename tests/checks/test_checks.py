@@ -806,7 +806,8 @@ def test_a_misconfiguration_is_named_with_a_hint(
 
 def test_where_the_database_is_out_of_reach_that_is_said_once() -> None:
     error = OperationalError("could not connect to server")
-    with mock.patch.object(connection, "cursor", side_effect=error):
+    without_feed = override_settings(OAUTH_BINDING={})
+    with without_feed, mock.patch.object(connection, "cursor", side_effect=error):
         (message,) = messages(deploying=True)
 
     assert message.id == "oauth_binding.I001"
