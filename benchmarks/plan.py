@@ -333,7 +333,7 @@ COMPARISONS: Final = [
 P99_BAR: Final = 2.0
 
 #: The most memory that a worker may take beyond one of django-oauth-toolkit, in MB.
-MEMORY_BAR: Final = 5.0
+MEMORY_BAR: Final = 15.0
 
 #: The most memory that a worker may take beyond its own after a tenth of the requests, in MB.
 MEMORY_LATER_BAR: Final = 2.0

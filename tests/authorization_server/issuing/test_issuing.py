@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import User
 from oauth2_provider.models import get_refresh_token_model
 
+from oauth_binding.models import TokenBinding
 from oauth_binding.storage import bindings
 from tests.helpers.client import GRANTS, PASSWORD, Answer, Site, is_jwt
 from tests.helpers.rows import access_token_row, expire, refresh_token_row
@@ -411,3 +412,16 @@ def test_a_slot_that_is_taken_and_left_again_meanwhile(
     answer = site.bound("phone")
     assert answer.status == 200
     assert site.active(answer.access)
+
+
+def test_a_device_whose_row_is_gone_and_whose_tokens_are_not(make_bound: Callable[..., Site]) -> None:
+    """A site may have deleted rows in SQL: the next login ends the tokens that are left, as ever."""
+    site = make_bound("jwt")
+    before = site.bound("phone")
+    devices = TokenBinding.objects.filter(binding_value="phone")
+    devices._raw_delete(devices.db)
+
+    after = site.bound("phone")
+
+    assert (site.active(before.access), site.active(after.access)) == (False, True)
+    assert site.refresh(before.refresh).status == 400
