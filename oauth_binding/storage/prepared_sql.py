@@ -118,8 +118,10 @@ def find(using: str, model: Any, field: str, value: Any, related: tuple[str, ...
     rows: dict[str, Any] = {}
     for path, (other, attributes) in zip(("", *related), columns, strict=True):
         own, values = values[: len(attributes)], values[len(attributes) :]
-        key = own[attributes.index(other._meta.pk.attname)]
-        rows[path] = None if key is None else other.from_db(using, attributes, own)
+        # Its primary key was read from the row that refers to it, and it may be gone itself.
+        key = attributes.index(other._meta.pk.attname)
+        is_there = any(value is not None for index, value in enumerate(own) if index != key)
+        rows[path] = other.from_db(using, attributes, own) if is_there else None
         before, _, name = path.rpartition("__")
         if path and rows[before] is not None:
             rows[before]._meta.get_field(name).set_cached_value(rows[before], rows[path])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 from oauth2_provider.models import get_refresh_token_model
 
 from oauth_binding.models import TokenBinding
@@ -425,3 +426,22 @@ def test_a_device_whose_row_is_gone_and_whose_tokens_are_not(make_bound: Callabl
 
     assert (site.active(before.access), site.active(after.access)) == (False, True)
     assert site.refresh(before.refresh).status == 400
+
+
+@pytest.mark.parametrize("token_type", TOKEN_TYPES)
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+def test_tokens_without_the_row_of_their_device_are_bound_to_none(
+    make_bound: Callable[..., Site], kind: str, token_type: str
+) -> None:
+    site = make_bound(token_type)
+    answer = site.bound("phone")
+    token = {"access": answer.access, "refresh": answer.refresh}[kind]
+    devices = TokenBinding.objects.filter(binding_value="phone")
+    devices._raw_delete(devices.db)
+
+    found = site.introspect(token).data
+    called = Client().get("/api/me/", headers={"Authorization": f"Bearer {answer.access}"})
+
+    assert (found["active"], called.status_code) == (True, 200)
+    assert site.post("/oauth2/revoke_token/", {"token": token}).status == 200
+    assert not site.active(token)
