@@ -443,7 +443,7 @@ def _clear_slot(plan: BoundPlan, request: Request) -> BoundRefreshToken | None:
     if plan.kept_refresh is None:
         revoke_refresh_tokens(refresh_tokens().filter(Q(access_token_id=predecessor) | Q(pk=consumed.pk)))
     ended = access_tokens().filter(pk=predecessor)
-    _announce_superseded(ended, request)
+    _announce_superseded(request, pk=predecessor)
     if plan.successor is None:
         expire_access_tokens(ended)
     else:
@@ -500,14 +500,14 @@ def _look_again(plan: BoundPlan, request: Request, presented: BoundRefreshToken)
 
 def _empty_slot(plan: BoundPlan, request: Request) -> None:
     """Revoke the access token that has the slot, and its refresh token."""
-    _announce_superseded(access_tokens().filter(slot=plan.slot), request)
+    _announce_superseded(request, slot=plan.slot)
     # A client acting for itself has no refresh tokens (RFC 6749 section 4.4.3).
     slots.empty(tokens_database(), plan.slot, has_refresh_tokens=plan.binding.user_id is not None)
 
 
-def _announce_superseded(ended: Any, request: Request) -> None:
+def _announce_superseded(request: Request, **which: Any) -> None:
     if token_superseded.has_listeners(get_access_token_model()):
-        for token in ended.filter(live_access_tokens()):
+        for token in access_tokens().filter(live_access_tokens(), **which):
             send_after_commit(
                 token_superseded,
                 type(token),

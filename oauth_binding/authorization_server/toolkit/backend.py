@@ -122,6 +122,8 @@ class BindingOAuthLibCore(OAuthLibCore):
 
     def _get_escaped_full_path(self, request: HttpRequest) -> str:
         path: str = super()._get_escaped_full_path(request)
+        if "?" not in path:
+            return path
         dropped = _meaningless(request)
         if oauth2_settings.COMPLIANT_BCP_RFC9700_ACCESS_TOKEN_TRANSPORT:
             # django-oauth-toolkit refuses it only in verify_request(); the userinfo endpoint would take it.
